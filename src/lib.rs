@@ -1,0 +1,5 @@
+//! minitorrent moves a file from one machine to every machine in the room.
+
+pub mod bencode;
+pub mod bitfield;
+pub mod metainfo;

@@ -1,0 +1,3 @@
+//! Parse, run, print one error, exit code.
+
+fn main() {}
