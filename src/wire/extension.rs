@@ -1,0 +1,85 @@
+//! The extension protocol's handshake (BEP 10): a dictionary that says what else its sender can do.
+
+use crate::bencode::{self, Encoder};
+
+/// The extended message id of the handshake itself.
+pub const EXTENDED_HANDSHAKE: u8 = 0;
+
+/// The longest client name that is kept, in bytes.
+const MAX_CLIENT: usize = 64;
+
+/// What we say of ourselves, and what we keep of what others say. Every field may be missing (BEP 10).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExtendedHandshake {
+    /// `p`: the TCP port on which the sender takes connections.
+    pub port: Option<u16>,
+    /// `reqq`: how many requests it holds open before it drops some.
+    pub request_queue: Option<u32>,
+    /// `v`: its client's name and version.
+    pub client: Option<String>,
+}
+
+impl ExtendedHandshake {
+    /// The payload behind the extended message id.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Encoder::new();
+        out.dict(|dict| {
+            dict.key("m").dict(|_| {});
+            if let Some(port) = self.port {
+                dict.key("p").integer(port);
+            }
+            if let Some(open) = self.request_queue {
+                dict.key("reqq").integer(open);
+            }
+            if let Some(client) = &self.client {
+                dict.key("v").bytes(client);
+            }
+        });
+        out.finish()
+    }
+
+    /// From a payload. What is missing, of the wrong type or out of range is left out: a peer with a bad
+    /// extension handshake still has pieces.
+    pub fn from_bytes(payload: &[u8]) -> Result<ExtendedHandshake, bencode::Error> {
+        let (dict, _) = bencode::decode_prefix(payload)?;
+        let number = |key: &[u8]| dict.get(key).and_then(|node| node.as_integer());
+        let client = dict.get(b"v").and_then(|node| node.as_bytes()).map(|bytes| {
+            let end = bytes.len().min(MAX_CLIENT);
+            String::from_utf8_lossy(&bytes[..end]).into_owned()
+        });
+        Ok(ExtendedHandshake {
+            port: number(b"p").and_then(|port| port.try_into().ok()).filter(|port| *port != 0),
+            request_queue: number(b"reqq").and_then(|open| open.try_into().ok()).filter(|open| *open != 0),
+            client,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_these_bytes_and_reads_back() {
+        let said = ExtendedHandshake { port: Some(6881), request_queue: Some(512), client: Some("mini 1".into()) };
+        assert_eq!(said.to_bytes(), b"d1:mde1:pi6881e4:reqqi512e1:v6:mini 1e");
+        assert_eq!(ExtendedHandshake::from_bytes(&said.to_bytes()), Ok(said));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_left_out() {
+        let odd = ExtendedHandshake::from_bytes(b"d1:p3:abc4:reqqi-1e1:vi1ee").unwrap();
+        assert_eq!(odd, ExtendedHandshake::default());
+        assert_eq!(ExtendedHandshake::from_bytes(b"d1:pi65536ee").unwrap().port, None);
+        assert_eq!(ExtendedHandshake::from_bytes(b"i1e").unwrap(), ExtendedHandshake::default());
+        assert!(ExtendedHandshake::from_bytes(b"d").is_err());
+        let long = format!("d1:v100:{}e", "x".repeat(100));
+        assert_eq!(ExtendedHandshake::from_bytes(long.as_bytes()).unwrap().client.unwrap().len(), MAX_CLIENT);
+    }
+
+    #[test]
+    fn ten_thousand_levels_are_an_error_and_no_crash() {
+        let deep = [b"d1:m".as_slice(), &vec![b'l'; 10_000], &vec![b'e'; 10_001]].concat();
+        assert!(ExtendedHandshake::from_bytes(&deep).is_err());
+    }
+}

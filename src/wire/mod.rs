@@ -1,0 +1,14 @@
+//! HOW peers talk: the peer wire protocol of BEP 3 and the extension protocol of BEP 10, as bytes and nothing else.
+//!
+//! Everything here is a pure function of bytes: no socket, no clock, no state between calls. A reader shows
+//! [`decode`] what it has and is told what that begins with; what exceeds a limit is an error before any memory is
+//! taken for it. Whether a message makes sense (was this block asked for? is that bit within the torrent?) is for
+//! `peer` to judge.
+
+mod extension;
+mod handshake;
+mod message;
+
+pub use extension::{EXTENDED_HANDSHAKE, ExtendedHandshake};
+pub use handshake::{HANDSHAKE_LENGTH, Handshake, HandshakeError, PROTOCOL_LENGTH, Reserved};
+pub use message::{Error, Limits, Message, RawBlock, Step, decode, encode, piece_head};
