@@ -218,6 +218,12 @@ impl RawBlock {
     }
 }
 
+impl fmt::Display for RawBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes at {} of piece {}", self.length, self.begin, self.index)
+    }
+}
+
 impl From<Block> for RawBlock {
     fn from(block: Block) -> RawBlock {
         RawBlock { index: block.piece.get(), begin: block.begin, length: block.length }

@@ -1,0 +1,521 @@
+//! The coordinator's decisions: who fetches which piece, who is helped, who is dropped. Pure.
+//!
+//! Events go in, [`Action`]s come out; `now` and the seed of chance are arguments. The thread around it
+//! ([`super::fetch`]) owns the sessions' handles and does what the actions say.
+//!
+//! Invariants: a piece in flight has one owner, or is being hashed; everything that is neither verified nor in flight can
+//! be picked, and is picked as soon as an unchoked peer that has it is hungry; memory promised to pieces in flight stays
+//! within the budget, and what exceeds it goes by way of the disk.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::roster::{Roster, Verdict};
+use crate::{
+    bitfield::Bitfield,
+    metainfo::{Block, Geometry, PeerId, PieceIndex},
+    peer::{End, Event, Home, Order, Payload, PieceInFlight, Remote, SessionId},
+    picker::Picker,
+    seeder::{Change, Slots},
+};
+
+/// Pieces longer than this go to the disk block by block and are read back for hashing, so that memory does not
+/// depend on the piece length.
+const MAX_PIECE_IN_MEMORY: u32 = 1 << 20;
+
+/// Addresses dialled at once: a room comes together at once, a list of dead addresses takes a few seconds each.
+const MAX_DIALLING: usize = 24;
+
+/// How long a block that was asked for may be awaited before its piece goes to others.
+const STALL: Duration = Duration::from_secs(8);
+
+/// How long a peer that stalled gets work only where nobody else has it.
+const SNUB: Duration = Duration::from_secs(30);
+
+/// In the endgame a piece is helped along when its owner would need longer than this for what it has to do.
+const HELP_AFTER: Duration = Duration::from_millis(600);
+
+/// What is to be done, in order.
+#[derive(Debug)]
+pub enum Action {
+    /// Send this on that session.
+    Order(SessionId, Order),
+    /// Give this piece to that session to fetch.
+    Assign(SessionId, PieceInFlight),
+    /// Have `helper` ask for the last missing blocks of a piece that `owner` is filling.
+    Help {
+        /// Who has nothing else to do.
+        helper: SessionId,
+        /// Whose piece it is.
+        owner: SessionId,
+        /// Which.
+        piece: PieceIndex,
+    },
+    /// Put a block that a helper brought into its owner's piece.
+    Deliver(SessionId, Block, Payload, Arc<Remote>),
+    /// Take this piece, or the errands for it, off that session's desk; the piece is to be given back.
+    Recall(SessionId, PieceIndex),
+    /// End that session.
+    End(SessionId),
+    /// Connect to that address.
+    Dial(SocketAddr),
+}
+
+/// How a session is doing, as its desk tells at a tick.
+#[derive(Debug, Clone, Copy)]
+pub struct Pulse {
+    /// How long a block that was asked for has been awaited.
+    pub waited: Duration,
+    /// How long it will take over what it has to do.
+    pub time_left: Option<Duration>,
+    /// Bytes of work it still wants.
+    pub appetite: u64,
+    /// Whether it has nothing to do.
+    pub idle: bool,
+    /// Bytes of blocks it has given us in all.
+    pub given: u64,
+}
+
+/// What the process was told about how to fetch.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Sessions at most.
+    pub max_peers: usize,
+    /// Peers served at once.
+    pub slots: usize,
+    /// Bytes that pieces in flight may hold in memory.
+    pub memory: u64,
+}
+
+/// Everything that is decided about one torrent that is being fetched.
+#[derive(Debug)]
+pub struct Coordinator {
+    geometry: Geometry,
+    ours: PeerId,
+    settings: Settings,
+    picker: Picker,
+    roster: Roster,
+    slots: Slots,
+    peers: BTreeMap<SessionId, Peer>,
+    flights: BTreeMap<PieceIndex, Flight>,
+    /// Pieces that came back with blocks in them, or with a record of lies.
+    shelf: BTreeMap<PieceIndex, PieceInFlight>,
+    memory: u64,
+    chance: u64,
+}
+
+#[derive(Debug)]
+struct Peer {
+    remote: Arc<Remote>,
+    theirs: Bitfield,
+    client: Option<String>,
+    choked: bool,
+    interesting: bool,
+    appetite: u64,
+    time_left: Option<Duration>,
+    snubbed_until: Option<Instant>,
+    given: u64,
+}
+
+#[derive(Debug)]
+struct Flight {
+    /// `None` once it is complete and being hashed; not known before its hash comes out.
+    owner: SessionId,
+    helpers: BTreeSet<SessionId>,
+    memory: u64,
+}
+
+impl Coordinator {
+    /// Begins with the pieces that are verified already.
+    pub fn new(geometry: &Geometry, have: &Bitfield, ours: PeerId, settings: Settings, seed: u64, now: Instant) -> Self {
+        Coordinator {
+            geometry: *geometry,
+            ours,
+            settings,
+            picker: Picker::new(geometry, have),
+            roster: Roster::default(),
+            slots: Slots::new(settings.slots, now),
+            peers: BTreeMap::new(),
+            flights: BTreeMap::new(),
+            shelf: BTreeMap::new(),
+            memory: 0,
+            chance: seed | 1,
+        }
+    }
+
+    /// The pieces and their state.
+    pub fn picker(&self) -> &Picker {
+        &self.picker
+    }
+
+    /// The peers that are known.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// Whether every piece is verified.
+    pub fn is_complete(&self) -> bool {
+        self.picker.is_complete()
+    }
+
+    /// How many of the peers have everything.
+    pub fn seeds(&self) -> usize {
+        self.peers.values().filter(|peer| peer.theirs.is_full()).count()
+    }
+
+    /// Whether some peer is still fetching.
+    pub fn is_needed(&self) -> bool {
+        self.peers.values().any(|peer| !peer.theirs.is_full())
+    }
+
+    /// Trackers or peers have named addresses.
+    pub fn found(&mut self, addresses: impl IntoIterator<Item = SocketAddr>, now: Instant, out: &mut Vec<Action>) {
+        addresses.into_iter().for_each(|address| self.roster.add(address, now));
+        self.dial(now, out);
+    }
+
+    /// Dialling an address came to nothing.
+    pub fn dial_failed(&mut self, address: SocketAddr, end: &End, now: Instant) {
+        self.roster.failed(address, end.is_violation(), now);
+    }
+
+    /// An address could not be dialled for lack of a worker; its turn comes again.
+    pub fn not_dialled(&mut self, address: SocketAddr, now: Instant) {
+        self.roster.failed(address, false, now);
+    }
+
+    /// A session has opened.
+    pub fn opened(&mut self, remote: &Arc<Remote>, now: Instant, out: &mut Vec<Action>) {
+        let id = remote.session;
+        match self.roster.opened(remote, self.ours) {
+            Verdict::Refuse(reason) => {
+                log::debug!("{remote}: {reason}");
+                self.roster.refused(remote, now);
+                out.push(Action::End(id));
+                return;
+            }
+            Verdict::Replace(older) => out.push(Action::End(older)),
+            Verdict::Keep => {}
+        }
+        self.slots.opened(id, now);
+        let theirs = Bitfield::empty(self.geometry.piece_count());
+        self.peers.insert(id, Peer::new(remote.clone(), theirs));
+        let have = self.picker.have();
+        out.push(Action::Order(id, Order::Start((!have.is_empty()).then(|| have.clone()))));
+    }
+
+    /// Something happened on a session.
+    pub fn event(&mut self, event: Event, now: Instant, out: &mut Vec<Action>) {
+        match event {
+            // The thread keeps the handles and calls these itself.
+            Event::Opened(handle) => self.opened(&handle.remote.clone(), now, out),
+            Event::StorageFailed(_) => {}
+            Event::Introduced { session, port, client } => {
+                if let Some(port) = port {
+                    self.roster.listens(session, port, now);
+                }
+                if let Some(peer) = self.peers.get_mut(&session) {
+                    peer.client = client;
+                }
+            }
+            Event::Has(id, bits) => self.has(id, bits, now, out),
+            Event::Gained(id, piece) => self.gained(id, piece, now, out),
+            Event::Unchoked(id, appetite) => {
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    (peer.choked, peer.appetite) = (false, appetite);
+                }
+                self.feed(id, now, out);
+            }
+            Event::Choked(id, pieces) => {
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    (peer.choked, peer.appetite) = (true, 0);
+                }
+                self.take_back(pieces, now, out);
+            }
+            Event::Interested(id, interested) => {
+                let changes = self.slots.interested(id, interested, now);
+                self.tell_slots(changes, out);
+            }
+            Event::Hungry(id, appetite) => {
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    peer.appetite = appetite;
+                }
+                self.feed(id, now, out);
+            }
+            Event::Errand(giver, block, payload) => {
+                if let Some(flight) = self.flights.get(&block.piece) {
+                    out.push(Action::Deliver(flight.owner, block, payload, giver));
+                }
+            }
+            Event::Closed { session, end, pieces } => self.closed(session, &end, pieces, now, out),
+        }
+    }
+
+    /// A piece has proved right and is on disk; `liars` gave other bytes to earlier attempts.
+    pub fn verified(&mut self, piece: PieceIndex, liars: &[Arc<Remote>], now: Instant, out: &mut Vec<Action>) {
+        self.land(piece, None, out);
+        self.picker.verified(piece);
+        liars.iter().for_each(|liar| self.ban(liar, "it gave wrong bytes", out));
+        for (id, peer) in &self.peers {
+            if !peer.theirs.get(piece.get()) {
+                out.push(Action::Order(*id, Order::Have(piece)));
+            }
+        }
+        if self.is_complete() {
+            self.finish(out);
+        } else {
+            self.feed_all(now, out);
+        }
+    }
+
+    /// A piece has proved wrong and starts again; `liar` gave all of it.
+    pub fn failed(&mut self, piece: PieceInFlight, liar: Option<Arc<Remote>>, now: Instant, out: &mut Vec<Action>) {
+        if let Some(liar) = liar {
+            self.ban(&liar, "it gave a piece whose hash is wrong", out);
+        }
+        log::info!("piece {} came wrong and is fetched again", piece.piece());
+        self.take_back([piece], now, out);
+    }
+
+    /// A session could not take a piece: it was choked, or ended, and will say so in a moment.
+    pub fn unassigned(&mut self, id: SessionId, piece: PieceInFlight, now: Instant, out: &mut Vec<Action>) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            (peer.choked, peer.appetite) = (true, 0);
+        }
+        self.take_back([piece], now, out);
+    }
+
+    /// A piece that was recalled comes back.
+    pub fn returned(&mut self, piece: PieceInFlight, now: Instant, out: &mut Vec<Action>) {
+        self.take_back([piece], now, out);
+    }
+
+    /// Time passes.
+    pub fn tick(&mut self, pulses: &[(SessionId, Pulse)], now: Instant, out: &mut Vec<Action>) {
+        for (id, pulse) in pulses {
+            let Some(peer) = self.peers.get_mut(id) else { continue };
+            (peer.time_left, peer.appetite, peer.given) = (pulse.time_left, pulse.appetite, pulse.given);
+            if pulse.idle {
+                // Its errands are done; it may be sent on others for the same piece.
+                self.flights.values_mut().for_each(|flight| _ = flight.helpers.remove(id));
+            }
+            if pulse.waited > STALL && peer.snubbed_until.is_none_or(|until| until <= now) {
+                log::debug!("{}: stalled", peer.remote);
+                peer.snubbed_until = Some(now + SNUB);
+                let stuck = self.flights.iter().filter(|(_, flight)| flight.owner == *id);
+                out.extend(stuck.map(|(piece, _)| Action::Recall(*id, *piece)));
+            }
+        }
+        let changes = self.slots.rotate(now, |id| self.peers.get(&id).map_or(0, |peer| peer.given));
+        self.tell_slots(changes, out);
+        self.review_interest(out);
+        self.feed_all(now, out);
+        self.dial(now, out);
+    }
+
+    fn has(&mut self, id: SessionId, bits: Bitfield, now: Instant, out: &mut Vec<Action>) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        self.picker.peer_has(&bits);
+        peer.theirs = bits;
+        self.judge(id, now, out);
+    }
+
+    fn gained(&mut self, id: SessionId, piece: PieceIndex, now: Instant, out: &mut Vec<Action>) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if peer.theirs.set(piece.get()) {
+            self.picker.peer_gains(piece);
+            self.judge(id, now, out);
+        }
+    }
+
+    /// A peer has more than before: is it of use, is it hungry, is it done?
+    fn judge(&mut self, id: SessionId, now: Instant, out: &mut Vec<Action>) {
+        let complete = self.is_complete();
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if complete && peer.theirs.is_full() {
+            out.push(Action::End(id));
+        } else if !peer.interesting && self.picker.interesting(&peer.theirs) {
+            peer.interesting = true;
+            out.push(Action::Order(id, Order::Interested));
+        } else {
+            self.feed(id, now, out);
+        }
+    }
+
+    fn closed(&mut self, id: SessionId, end: &End, pieces: Vec<PieceInFlight>, now: Instant, out: &mut Vec<Action>) {
+        if let Some(peer) = self.peers.remove(&id) {
+            log::debug!("{}: {end}", peer.remote);
+            self.picker.peer_leaves(&peer.theirs);
+        }
+        self.roster.closed(id, end.is_violation(), now);
+        let changes = self.slots.closed(id, now);
+        self.tell_slots(changes, out);
+        self.take_back(pieces, now, out);
+        self.dial(now, out);
+    }
+
+    /// Everything is here: nothing is wanted any more, and other seeders have no use for us.
+    fn finish(&mut self, out: &mut Vec<Action>) {
+        for (id, peer) in &mut self.peers {
+            if peer.theirs.is_full() {
+                out.push(Action::End(*id));
+            } else if peer.interesting {
+                peer.interesting = false;
+                out.push(Action::Order(*id, Order::NotInterested));
+            }
+        }
+    }
+
+    fn review_interest(&mut self, out: &mut Vec<Action>) {
+        for (id, peer) in &mut self.peers {
+            if peer.interesting && !self.picker.interesting(&peer.theirs) {
+                peer.interesting = false;
+                out.push(Action::Order(*id, Order::NotInterested));
+            }
+        }
+    }
+
+    fn ban(&mut self, liar: &Remote, why: &str, out: &mut Vec<Action>) {
+        log::warn!("banned {liar}: {why}");
+        self.roster.ban(liar);
+        let again = self.peers.values().filter(|peer| peer.remote.peer_id == liar.peer_id && peer.remote.ip() == liar.ip());
+        out.extend(again.map(|peer| Action::End(peer.remote.session)));
+    }
+
+    /// Pieces come back from a session; whoever is hungry may have them.
+    fn take_back(&mut self, pieces: impl IntoIterator<Item = PieceInFlight>, now: Instant, out: &mut Vec<Action>) {
+        let mut any = false;
+        for piece in pieces {
+            any = true;
+            let index = piece.piece();
+            self.land(index, Some(&piece), out);
+            self.picker.give_back(index, !piece.is_blank());
+            if !piece.is_blank() {
+                self.shelf.insert(index, piece);
+            }
+        }
+        if any {
+            self.feed_all(now, out);
+        }
+    }
+
+    /// A piece is in flight no more: helpers forget it, and its memory is free unless it goes to the shelf.
+    fn land(&mut self, piece: PieceIndex, kept: Option<&PieceInFlight>, out: &mut Vec<Action>) {
+        let Some(flight) = self.flights.remove(&piece) else { return };
+        out.extend(flight.helpers.into_iter().map(|helper| Action::Recall(helper, piece)));
+        if kept.is_none_or(PieceInFlight::is_blank) {
+            self.memory -= flight.memory;
+        }
+    }
+
+    fn feed_all(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let hungry = self.peers.iter().filter(|(_, peer)| !peer.choked && peer.appetite > 0);
+        let hungry: Vec<_> = hungry.map(|(id, _)| *id).collect();
+        hungry.into_iter().for_each(|id| self.feed(id, now, out));
+    }
+
+    /// Gives a hungry peer pieces, or, when every piece is in flight, somebody else's last blocks.
+    fn feed(&mut self, id: SessionId, now: Instant, out: &mut Vec<Action>) {
+        if self.is_complete() || self.is_left_out(id, now) {
+            return;
+        }
+        while let Some(peer) = self.peers.get(&id).filter(|peer| !peer.choked && peer.appetite > 0) {
+            let Some(piece) = self.pick_for(id) else {
+                return self.help(id, out);
+            };
+            let wanted: u64 = piece.missing_blocks().map(|block| u64::from(block.length)).sum();
+            let appetite = peer.appetite.saturating_sub(wanted);
+            self.peers.get_mut(&id).expect("it was just seen").appetite = appetite;
+            let flight = Flight { owner: id, helpers: BTreeSet::new(), memory: piece.memory() };
+            self.flights.insert(piece.piece(), flight);
+            out.push(Action::Assign(id, piece));
+        }
+    }
+
+    /// A peer that stalled waits while others can do the work.
+    fn is_left_out(&self, id: SessionId, now: Instant) -> bool {
+        let snubbed = |peer: &Peer| peer.snubbed_until.is_some_and(|until| until > now);
+        let others = || self.peers.values().any(|peer| !peer.choked && !snubbed(peer));
+        self.peers.get(&id).is_some_and(snubbed) && others()
+    }
+
+    fn pick_for(&mut self, id: SessionId) -> Option<PieceInFlight> {
+        let chance = self.next_chance();
+        let peer = self.peers.get(&id)?;
+        let (shelf, peers) = (&self.shelf, &self.peers);
+        let avoid = |piece: PieceIndex| {
+            let suspect = shelf.get(&piece).and_then(PieceInFlight::suspect);
+            // Whoever may have spoilt a piece gets it again only where nobody else has it.
+            suspect.is_some_and(|suspect| suspect.is_same_peer(&peer.remote))
+                && peers.values().any(|other| other.theirs.get(piece.get()) && !other.remote.is_same_peer(&peer.remote))
+        };
+        let index = self.picker.pick(&peer.theirs, chance, avoid)?;
+        Some(self.shelf.remove(&index).unwrap_or_else(|| {
+            let length = self.geometry.length_of(index);
+            let fits = self.memory + u64::from(length) <= self.settings.memory;
+            let home = if fits && length <= MAX_PIECE_IN_MEMORY { Home::Memory } else { Home::Disk };
+            let piece = PieceInFlight::new(&self.geometry, index, home);
+            self.memory += piece.memory();
+            piece
+        }))
+    }
+
+    /// Endgame: `id` has nothing to fetch but what others are fetching. The one that would take longest is helped.
+    fn help(&mut self, id: SessionId, out: &mut Vec<Action>) {
+        let Some(helper) = self.peers.get(&id) else { return };
+        let slow = self.flights.iter().filter(|(piece, flight)| {
+            flight.owner != id && helper.theirs.get(piece.get()) && !flight.helpers.contains(&id)
+        });
+        let slow = slow.filter_map(|(piece, flight)| {
+            let left = self.peers.get(&flight.owner)?.time_left.unwrap_or(Duration::MAX);
+            (left > HELP_AFTER).then_some((left, *piece, flight.owner))
+        });
+        let Some((_, piece, owner)) = slow.max() else { return };
+        self.flights.get_mut(&piece).expect("it was just found").helpers.insert(id);
+        out.push(Action::Help { helper: id, owner, piece });
+    }
+
+    fn tell_slots(&self, changes: Vec<Change>, out: &mut Vec<Action>) {
+        out.extend(changes.into_iter().map(|change| match change {
+            Change::Unchoke(id) => Action::Order(id, Order::Unchoke),
+            Change::Choke(id) => Action::Order(id, Order::Choke),
+        }));
+    }
+
+    fn dial(&mut self, now: Instant, out: &mut Vec<Action>) {
+        while self.roster.dialling() < MAX_DIALLING
+            && self.roster.dialling() + self.roster.connected() < self.settings.max_peers
+        {
+            let Some(address) = self.roster.next_to_dial(now) else { return };
+            out.push(Action::Dial(address));
+        }
+    }
+
+    /// The next number of a fixed sequence (xorshift64): chance enough to break ties.
+    fn next_chance(&mut self) -> u64 {
+        self.chance ^= self.chance << 13;
+        self.chance ^= self.chance >> 7;
+        self.chance ^= self.chance << 17;
+        self.chance
+    }
+}
+
+impl Peer {
+    fn new(remote: Arc<Remote>, theirs: Bitfield) -> Peer {
+        Peer {
+            remote,
+            theirs,
+            client: None,
+            choked: true,
+            interesting: false,
+            appetite: 0,
+            time_left: None,
+            snubbed_until: None,
+            given: 0,
+        }
+    }
+}

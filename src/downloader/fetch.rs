@@ -1,0 +1,338 @@
+//! The coordinator's thread: it owns the sessions' handles, feeds what happens to the [`Coordinator`] and does what that
+//! says. It waits nowhere but in its `select!`; whatever it sends, it only tries to send.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select, tick};
+
+use super::{
+    Report,
+    coordinator::{Action, Coordinator, Pulse, Settings},
+    dialler::{Dialler, Failure},
+    hash::{self, Bench, Hashed},
+    report::Meter,
+};
+use crate::{
+    bitfield::Bitfield,
+    peer::{Event, Handle, HaveSet, Host, PieceInFlight, SessionId, Share, Traffic},
+    seeder::TrackerNews,
+    storage::{self, Ledger},
+};
+
+/// How often the clock is looked at: stalls, rotation of slots, dialling again, the report.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Events that may wait for the coordinator; a session that finds the queue full waits, and its peer with it.
+const MAX_EVENTS: usize = 1024;
+
+/// Complete pieces that may wait for a hash worker; a reader that finds the queue full waits.
+const MAX_UNHASHED: usize = 4;
+
+/// Dialling failures and tracker answers that may wait.
+const MAX_NEWS: usize = 64;
+
+/// Blocks of another's piece that an idle session asks for at once in the endgame.
+const ERRAND_BLOCKS: usize = 8;
+
+/// What a fetch is made of.
+pub struct Plan {
+    /// Who we are.
+    pub host: Arc<Host>,
+    /// Where pieces go; its store is open for writing.
+    pub ledger: Arc<Ledger>,
+    /// The pieces that are there already.
+    pub have: Bitfield,
+    /// Limits.
+    pub settings: Settings,
+    /// Hash workers; one a core.
+    pub hash_workers: usize,
+    /// Where chance begins.
+    pub seed: u64,
+}
+
+/// How a fetch came out.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Every piece is verified and written.
+    Complete,
+    /// Our own files failed; what was verified stays.
+    StorageFailed(Arc<storage::Error>),
+}
+
+/// A torrent that is being fetched. Dropping it ends its sessions.
+pub struct Fetch {
+    share: Arc<Share>,
+    news: Sender<TrackerNews>,
+    outcome: Receiver<Outcome>,
+    report: Arc<Mutex<Report>>,
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Fetch {
+    /// Starts the coordinator and the hash workers.
+    pub fn start(plan: Plan) -> io::Result<Fetch> {
+        let (events, event_queue) = bounded(MAX_EVENTS);
+        let (finished, pieces) = bounded(MAX_UNHASHED);
+        let (results, hashed) = bounded(MAX_UNHASHED);
+        let (failures, failed) = bounded(MAX_NEWS);
+        let (news, tracker_news) = bounded(MAX_NEWS);
+        let (done, outcome) = bounded(1);
+        let (stop, stopped) = bounded::<()>(0);
+        let store = plan.ledger.store().clone();
+        let share = Arc::new(Share {
+            metainfo: store.metainfo().clone(),
+            store,
+            have: Arc::new(HaveSet::new(&plan.have)),
+            events,
+            finished: Some(finished.clone()),
+            traffic: Traffic::default(),
+        });
+        let bench = Bench { ledger: plan.ledger, have: share.have.clone(), pieces, results };
+        hash::start(plan.hash_workers, &bench)?;
+        let now = Instant::now();
+        let ours = plan.host.peer_id();
+        let coordinator = Coordinator::new(share.geometry(), &plan.have, ours, plan.settings, plan.seed, now);
+        let report = Arc::new(Mutex::new(Report::new(share.geometry(), &plan.have)));
+        let mut desk = Shell {
+            dialler: Dialler::new(plan.host, share.clone(), plan.settings.max_peers, failures),
+            share: share.clone(),
+            coordinator,
+            handles: HashMap::new(),
+            finished,
+            unsent: VecDeque::new(),
+            outcome: Some(done),
+            meter: Meter::new(now),
+            report: report.clone(),
+        };
+        let inputs = Inputs { events: event_queue, hashed, failed, tracker_news, stopped };
+        let thread = thread::Builder::new().name("coordinator".into()).spawn(move || desk.run(&inputs))?;
+        Ok(Fetch { share, news, outcome, report, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// The torrent, for listeners and announcers.
+    pub fn share(&self) -> &Arc<Share> {
+        &self.share
+    }
+
+    /// Where announcers tell what trackers said.
+    pub fn news(&self) -> Sender<TrackerNews> {
+        self.news.clone()
+    }
+
+    /// Comes once, when the fetch is complete or has failed.
+    pub fn outcome(&self) -> &Receiver<Outcome> {
+        &self.outcome
+    }
+
+    /// How it is going, as of the last tick.
+    pub fn report(&self) -> Report {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        self.stop.take();
+        // If it panicked it has told on its own.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+struct Inputs {
+    events: Receiver<Event>,
+    hashed: Receiver<Hashed>,
+    failed: Receiver<Failure>,
+    tracker_news: Receiver<TrackerNews>,
+    stopped: Receiver<()>,
+}
+
+struct Shell {
+    share: Arc<Share>,
+    coordinator: Coordinator,
+    handles: HashMap<SessionId, Handle>,
+    dialler: Dialler,
+    finished: Sender<PieceInFlight>,
+    /// Pieces that an errand completed and that found the hash queue full.
+    unsent: VecDeque<PieceInFlight>,
+    outcome: Option<Sender<Outcome>>,
+    meter: Meter,
+    report: Arc<Mutex<Report>>,
+}
+
+impl Shell {
+    fn run(&mut self, inputs: &Inputs) {
+        let ticks = tick(TICK);
+        let mut actions = Vec::new();
+        self.complete_if_so();
+        loop {
+            select! {
+                recv(inputs.events) -> event => match event {
+                    Ok(event) => self.event(event, &mut actions),
+                    Err(_) => return,
+                },
+                recv(inputs.hashed) -> hashed => match hashed {
+                    Ok(hashed) => self.hashed(hashed, &mut actions),
+                    Err(_) => return,
+                },
+                recv(inputs.failed) -> failure => if let Ok((address, end)) = failure {
+                    self.coordinator.dial_failed(address, &end, Instant::now());
+                },
+                recv(inputs.tracker_news) -> news => if let Ok(news) = news {
+                    self.tracker_news(news, &mut actions);
+                },
+                recv(ticks) -> _ => self.tick(&mut actions),
+                recv(inputs.stopped) -> _ => break,
+            }
+            self.perform(&mut actions);
+        }
+        self.handles.values().for_each(Handle::end);
+    }
+
+    fn event(&mut self, event: Event, actions: &mut Vec<Action>) {
+        match &event {
+            Event::Opened(handle) => _ = self.handles.insert(handle.id(), handle.clone()),
+            Event::Closed { session, .. } => _ = self.handles.remove(session),
+            Event::StorageFailed(error) => self.conclude(Outcome::StorageFailed(error.clone())),
+            _ => {}
+        }
+        self.coordinator.event(event, Instant::now(), actions);
+    }
+
+    fn hashed(&mut self, hashed: Hashed, actions: &mut Vec<Action>) {
+        let now = Instant::now();
+        self.send_unsent();
+        match hashed {
+            Hashed::Right(piece, liars) => {
+                self.coordinator.verified(piece, &liars, now, actions);
+                self.complete_if_so();
+            }
+            Hashed::Wrong(piece, liar) => self.coordinator.failed(piece, liar, now, actions),
+            Hashed::Failed(error) => self.conclude(Outcome::StorageFailed(Arc::new(error))),
+        }
+    }
+
+    fn tracker_news(&mut self, news: TrackerNews, actions: &mut Vec<Action>) {
+        match news {
+            TrackerNews::Peers(addresses) => {
+                self.meter.tracker_trouble = None;
+                self.coordinator.found(addresses, Instant::now(), actions);
+            }
+            TrackerNews::Trouble(reason) => self.meter.tracker_trouble = Some(reason),
+        }
+    }
+
+    fn tick(&mut self, actions: &mut Vec<Action>) {
+        let now = Instant::now();
+        let pulses: Vec<_> = self.handles.iter().map(|(id, handle)| (*id, pulse(handle, now))).collect();
+        self.coordinator.tick(&pulses, now, actions);
+        self.send_unsent();
+        let report = self.meter.report(&self.coordinator, &self.share, now);
+        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
+    }
+
+    /// Does what is to be done; what cannot be done goes back to the coordinator, which may want more done.
+    fn perform(&mut self, actions: &mut Vec<Action>) {
+        while !actions.is_empty() {
+            for action in std::mem::take(actions) {
+                self.act(action, actions);
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action, more: &mut Vec<Action>) {
+        let now = Instant::now();
+        match action {
+            Action::Order(id, order) => {
+                if let Some(handle) = self.handles.get(&id) {
+                    handle.order(order);
+                }
+            }
+            Action::Assign(id, piece) => {
+                let unassigned = match self.handles.get(&id) {
+                    Some(handle) => handle.assign(piece, now).err(),
+                    None => Some(piece),
+                };
+                if let Some(piece) = unassigned {
+                    self.coordinator.unassigned(id, piece, now, more);
+                }
+            }
+            Action::Help { helper, owner, piece } => {
+                let missing = self.handles.get(&owner).and_then(|owner| owner.desk().last_missing(piece, ERRAND_BLOCKS));
+                if let (Some((home, blocks)), Some(helper)) = (missing, self.handles.get(&helper)) {
+                    blocks.into_iter().for_each(|block| helper.send_on_errand(block, home, now));
+                }
+            }
+            Action::Deliver(owner, block, payload, giver) => {
+                let Some(owner) = self.handles.get(&owner) else { return };
+                let (finished, asked) = owner.desk().receive(block, payload, giver);
+                if asked {
+                    owner.cancel(vec![block]);
+                }
+                self.unsent.extend(finished);
+                self.send_unsent();
+            }
+            Action::Recall(id, piece) => {
+                let Some(handle) = self.handles.get(&id) else { return };
+                let (recalled, asked) = handle.desk().recall(piece);
+                handle.cancel(asked);
+                if let Some(piece) = recalled {
+                    self.coordinator.returned(piece, now, more);
+                }
+            }
+            Action::End(id) => {
+                if let Some(handle) = self.handles.get(&id) {
+                    handle.end();
+                }
+            }
+            Action::Dial(address) => {
+                if let Err(address) = self.dialler.dial(address) {
+                    self.coordinator.not_dialled(address, now);
+                }
+            }
+        }
+    }
+
+    fn send_unsent(&mut self) {
+        while let Some(piece) = self.unsent.pop_front() {
+            if let Err(TrySendError::Full(piece)) = self.finished.try_send(piece) {
+                self.unsent.push_front(piece);
+                return;
+            }
+        }
+    }
+
+    fn complete_if_so(&mut self) {
+        if self.coordinator.is_complete() {
+            self.conclude(Outcome::Complete);
+        }
+    }
+
+    /// Tells how it came out; the first word counts.
+    fn conclude(&mut self, outcome: Outcome) {
+        if let Some(teller) = self.outcome.take() {
+            let report = self.meter.report(&self.coordinator, &self.share, Instant::now());
+            *self.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
+            // Room for one was made when the fetch began, and this is the one.
+            let _ = teller.try_send(outcome);
+        }
+    }
+}
+
+fn pulse(handle: &Handle, now: Instant) -> Pulse {
+    let desk = handle.desk();
+    Pulse {
+        waited: desk.waited(now),
+        time_left: desk.time_left(),
+        appetite: desk.appetite(),
+        idle: desk.is_idle(),
+        given: handle.traffic.downloaded.load(Ordering::Relaxed),
+    }
+}

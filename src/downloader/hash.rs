@@ -1,0 +1,104 @@
+//! The hash workers: a complete piece comes in, verified and written or not it goes out. One a core, all on one queue.
+//!
+//! A worker owns nothing. It asks who gave what only when a hash is wrong, or was wrong before.
+
+use std::{io, io::IoSlice, sync::Arc, thread};
+
+use crossbeam_channel::{Receiver, Sender};
+use sha1::{Digest, Sha1};
+
+use crate::{
+    metainfo::{BLOCK_LENGTH, PieceIndex},
+    peer::{HaveSet, Home, PieceInFlight, Remote},
+    storage::{self, Ledger},
+};
+
+/// What a worker works with.
+#[derive(Clone)]
+pub struct Bench {
+    /// Where the pieces go.
+    pub ledger: Arc<Ledger>,
+    /// Which pieces may be given from now on.
+    pub have: Arc<HaveSet>,
+    /// Complete pieces.
+    pub pieces: Receiver<PieceInFlight>,
+    /// What came of them.
+    pub results: Sender<Hashed>,
+}
+
+/// What came of a piece.
+#[derive(Debug)]
+pub enum Hashed {
+    /// It is right, on disk, and may be given; these peers gave other bytes to earlier attempts.
+    Right(PieceIndex, Vec<Arc<Remote>>),
+    /// It is wrong and empty again; the peer that gave all of it, if a single one did.
+    Wrong(PieceInFlight, Option<Arc<Remote>>),
+    /// Our own files failed.
+    Failed(storage::Error),
+}
+
+/// Starts `count` workers; they end when nobody can send them pieces any more.
+pub fn start(count: usize, bench: &Bench) -> io::Result<()> {
+    for number in 0..count {
+        let bench = bench.clone();
+        thread::Builder::new().name(format!("hash worker {number}")).spawn(move || {
+            for piece in &bench.pieces {
+                let result = bench.judge(piece).unwrap_or_else(Hashed::Failed);
+                if bench.results.send(result).is_err() {
+                    return;
+                }
+            }
+        })?;
+    }
+    Ok(())
+}
+
+impl Bench {
+    fn judge(&self, mut piece: PieceInFlight) -> Result<Hashed, storage::Error> {
+        let index = piece.piece();
+        let metainfo = self.ledger.store().metainfo();
+        let mut whole = Sha1::new();
+        self.each_block(&piece, |bytes| whole.update(bytes))?;
+        if whole.finalize().as_slice() != metainfo.piece_hash(index) {
+            let digests = self.block_digests(&piece)?;
+            let liar = piece.reject(&digests);
+            return Ok(Hashed::Wrong(piece, liar));
+        }
+        let liars = match piece.suspect() {
+            Some(_) => piece.liars(&self.block_digests(&piece)?),
+            None => Vec::new(),
+        };
+        match piece.parts() {
+            Some(parts) => self.ledger.commit(index, &parts)?,
+            None => self.ledger.confirm(index)?,
+        }
+        self.have.insert(index);
+        Ok(Hashed::Right(index, liars))
+    }
+
+    fn block_digests(&self, piece: &PieceInFlight) -> Result<Vec<[u8; 20]>, storage::Error> {
+        let mut digests = Vec::new();
+        self.each_block(piece, |bytes| digests.push(Sha1::digest(bytes).into()))?;
+        Ok(digests)
+    }
+
+    /// Shows the piece's blocks in order, from memory or read back.
+    fn each_block(&self, piece: &PieceInFlight, mut show: impl FnMut(&[u8])) -> Result<(), storage::Error> {
+        if piece.home() == Home::Memory {
+            let parts: Vec<IoSlice<'_>> = piece.parts().expect("a complete piece in memory has every block there");
+            parts.iter().for_each(|part| show(part));
+            return Ok(());
+        }
+        let store = self.ledger.store();
+        let range = store.metainfo().geometry().range_of(piece.piece());
+        let mut buffer = vec![0; BLOCK_LENGTH as usize];
+        let mut at = range.start;
+        while at < range.end {
+            let part = &mut buffer[..(range.end - at).min(u64::from(BLOCK_LENGTH)) as usize];
+            store.read(at, part)?;
+            show(part);
+            at += part.len() as u64;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! How a fetch is going, in plain values: what the terminal and the page show.
+
+use std::{
+    collections::VecDeque,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+use super::coordinator::Coordinator;
+use crate::{bitfield::Bitfield, metainfo::Geometry, peer::Share};
+
+/// Rates are the mean over this time.
+const RATE_SPAN: Duration = Duration::from_secs(3);
+
+/// A fetch at one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Report {
+    /// Bytes of the torrent.
+    pub length: u64,
+    /// Bytes of it that are verified.
+    pub verified: u64,
+    /// Bytes of blocks taken from peers by this run, those in vain among them.
+    pub downloaded: u64,
+    /// Bytes of those that were in vain.
+    pub wasted: u64,
+    /// Bytes of blocks given to peers by this run.
+    pub uploaded: u64,
+    /// Bytes a second taken, over the last seconds.
+    pub down_rate: f64,
+    /// Bytes a second given.
+    pub up_rate: f64,
+    /// Peers connected.
+    pub peers: usize,
+    /// Of those, how many have everything.
+    pub seeds: usize,
+    /// Whether some connected peer is still fetching.
+    pub needed: bool,
+    /// Pieces that are missing here and that no connected peer has.
+    pub unavailable: u32,
+    /// Why the tracker has no answer, while it has none.
+    pub tracker_trouble: Option<String>,
+}
+
+impl Report {
+    /// Before anything has happened.
+    pub fn new(geometry: &Geometry, have: &Bitfield) -> Report {
+        let verified = have.iter().filter_map(|index| geometry.piece(index));
+        let verified = verified.map(|piece| u64::from(geometry.length_of(piece))).sum();
+        Report { length: geometry.length(), verified, ..Report::default() }
+    }
+
+    /// Time until all is here at the rate of now; `None` while nothing comes.
+    pub fn time_left(&self) -> Option<Duration> {
+        let left = (self.length - self.verified) as f64;
+        (self.down_rate >= 1.0).then(|| Duration::from_secs_f64(left / self.down_rate))
+    }
+}
+
+/// Makes reports, and remembers what rates are made of.
+#[derive(Debug)]
+pub struct Meter {
+    samples: VecDeque<(Instant, u64, u64)>,
+    /// Why the tracker has no answer.
+    pub tracker_trouble: Option<String>,
+}
+
+impl Meter {
+    /// Nothing has passed yet.
+    pub fn new(now: Instant) -> Meter {
+        Meter { samples: VecDeque::from([(now, 0, 0)]), tracker_trouble: None }
+    }
+
+    /// The report of now.
+    pub fn report(&mut self, coordinator: &Coordinator, share: &Share, now: Instant) -> Report {
+        let down = share.traffic.downloaded.load(Ordering::Relaxed);
+        let up = share.traffic.uploaded.load(Ordering::Relaxed);
+        let (down_rate, up_rate) = self.rates(now, down, up);
+        let picker = coordinator.picker();
+        Report {
+            length: share.geometry().length(),
+            verified: share.geometry().length() - picker.bytes_left(),
+            downloaded: down,
+            wasted: share.traffic.wasted.load(Ordering::Relaxed),
+            uploaded: up,
+            down_rate,
+            up_rate,
+            peers: coordinator.roster().connected(),
+            seeds: coordinator.seeds(),
+            needed: coordinator.is_needed(),
+            unavailable: picker.unavailable(),
+            tracker_trouble: self.tracker_trouble.clone(),
+        }
+    }
+
+    fn rates(&mut self, now: Instant, down: u64, up: u64) -> (f64, f64) {
+        self.samples.push_back((now, down, up));
+        while self.samples.len() > 2 && now.saturating_duration_since(self.samples[0].0) > RATE_SPAN {
+            self.samples.pop_front();
+        }
+        let (since, down_then, up_then) = self.samples[0];
+        let seconds = now.saturating_duration_since(since).as_secs_f64().max(0.001);
+        ((down - down_then) as f64 / seconds, (up - up_then) as f64 / seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_the_mean_of_the_last_seconds() {
+        let start = Instant::now();
+        let mut meter = Meter::new(start);
+        for second in 1..=10u64 {
+            let down = if second <= 5 { second * 1000 } else { 5000 + (second - 5) * 100 };
+            meter.rates(start + Duration::from_secs(second), down, 0);
+        }
+        let (down, up) = meter.rates(start + Duration::from_secs(11), 5600, 0);
+        assert_eq!((down.round(), up), (100.0, 0.0));
+    }
+
+    #[test]
+    fn the_time_left_follows_from_what_is_left_and_the_rate() {
+        let report = Report { length: 1000, verified: 400, down_rate: 100.0, ..Report::default() };
+        assert_eq!(report.time_left(), Some(Duration::from_secs(6)));
+        assert_eq!(Report { down_rate: 0.0, ..report }.time_left(), None);
+    }
+}

@@ -1,0 +1,323 @@
+//! The roster: which peers are known, which to dial next, which never again. Pure.
+//!
+//! Invariant: an address is in exactly one state, and only [`State::Idle`] ones whose time has come are dialled. What
+//! the tracker and other peers say is bounded by [`MAX_KNOWN`]; what a peer did wrong is remembered by its address and
+//! by its peer id, so that it is known again when it comes back from another port.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    metainfo::PeerId,
+    peer::{Direction, Remote, SessionId},
+};
+
+/// Addresses remembered at most; a hostile tracker cannot fill memory with more.
+const MAX_KNOWN: usize = 4096;
+
+/// Banned peers remembered at most.
+const MAX_BANNED: usize = 4096;
+
+/// The wait before a peer that could not be reached is dialled again; doubles each time. A room starts within seconds.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+/// The longest such wait.
+const MAX_WAIT: Duration = Duration::from_secs(120);
+
+/// Banned peers of one host after which the host itself is: it keeps coming back under new names.
+const BANS_OF_ONE_HOST: usize = 8;
+
+/// The peers that are known.
+#[derive(Debug, Default)]
+pub struct Roster {
+    known: HashMap<SocketAddr, Known>,
+    sessions: HashMap<SessionId, Connected>,
+    banned_ids: HashSet<(IpAddr, PeerId)>,
+    bans_by_host: HashMap<IpAddr, usize>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    state: State,
+    failures: u32,
+}
+
+/// What is going on with an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It may be dialled from then on.
+    Idle(Instant),
+    /// It is being dialled.
+    Dialling,
+    /// There is a session with the peer that listens there.
+    Connected,
+    /// It is of no use, and never will be: ourselves, or a peer that lied or broke the protocol.
+    Banned,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Connected {
+    remote: Remote,
+    /// Where it listens, once that is known.
+    listens: Option<SocketAddr>,
+}
+
+/// What to do about a session that has just opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is welcome.
+    Keep,
+    /// It is not; the reason is for the log.
+    Refuse(&'static str),
+    /// It is, and takes the place of this older session with the same peer.
+    Replace(SessionId),
+}
+
+impl Roster {
+    /// A peer is said to listen there.
+    pub fn add(&mut self, address: SocketAddr, now: Instant) {
+        let dialable = address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast();
+        if dialable && (self.known.len() < MAX_KNOWN || self.forget_one()) {
+            self.known.entry(address).or_insert(Known { state: State::Idle(now), failures: 0 });
+        }
+    }
+
+    /// The next address to dial, if one's time has come; it counts as being dialled from now on.
+    pub fn next_to_dial(&mut self, now: Instant) -> Option<SocketAddr> {
+        let due = self.known.iter().filter(|(address, _)| !self.is_host_banned(address.ip()));
+        let due = due.filter_map(|(address, known)| match known.state {
+            State::Idle(from) if from <= now => Some((known.failures, from, *address)),
+            _ => None,
+        });
+        // Those that failed least first, then those that have waited longest.
+        let (_, _, address) = due.min()?;
+        self.known.get_mut(&address).expect("it was just found").state = State::Dialling;
+        Some(address)
+    }
+
+    /// How many addresses are being dialled.
+    pub fn dialling(&self) -> usize {
+        self.known.values().filter(|known| known.state == State::Dialling).count()
+    }
+
+    /// How many sessions there are.
+    pub fn connected(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// How many addresses are known that are not banned.
+    pub fn len(&self) -> usize {
+        self.known.values().filter(|known| known.state != State::Banned).count()
+    }
+
+    /// Dialling came to nothing.
+    pub fn failed(&mut self, address: SocketAddr, for_good: bool, now: Instant) {
+        if let Some(known) = self.known.get_mut(&address) {
+            known.failures += 1;
+            let wait = FIRST_WAIT * 2u32.saturating_pow(known.failures - 1).min(1 << 10);
+            known.state = if for_good { State::Banned } else { State::Idle(now + wait.min(MAX_WAIT)) };
+        }
+    }
+
+    /// A session has opened. Of two sessions with one peer, both sides keep the one that the peer with the greater id
+    /// dialled, so that each closes the same one.
+    pub fn opened(&mut self, remote: &Remote, ours: PeerId) -> Verdict {
+        if self.banned_ids.contains(&(remote.ip(), remote.peer_id)) || self.is_host_banned(remote.ip()) {
+            return Verdict::Refuse("it is banned");
+        }
+        let twin = self.sessions.values().find(|other| other.remote.peer_id == remote.peer_id).map(|other| other.remote);
+        let verdict = match twin {
+            None => Verdict::Keep,
+            Some(twin) if twin.direction == remote.direction => Verdict::Refuse("there is a session with it already"),
+            Some(twin) => {
+                let ours_stays = ours > remote.peer_id;
+                if ours_stays == (remote.direction == Direction::Dialled) {
+                    Verdict::Replace(twin.session)
+                } else {
+                    Verdict::Refuse("there is a session with it already")
+                }
+            }
+        };
+        let listens = (remote.direction == Direction::Dialled).then_some(remote.address);
+        if let Some(known) = listens.and_then(|address| self.known.get_mut(&address)) {
+            *known = Known { state: State::Connected, failures: 0 };
+        }
+        if !matches!(verdict, Verdict::Refuse(_)) {
+            self.sessions.insert(remote.session, Connected { remote: *remote, listens });
+        }
+        verdict
+    }
+
+    /// A peer that dialled us says on which port it listens: it need not be dialled while it is here.
+    pub fn listens(&mut self, session: SessionId, port: u16, now: Instant) {
+        let Some(connected) = self.sessions.get_mut(&session) else { return };
+        if connected.listens.is_none() {
+            let address = SocketAddr::new(connected.remote.ip(), port);
+            connected.listens = Some(address);
+            self.add(address, now);
+            if let Some(known) = self.known.get_mut(&address).filter(|known| matches!(known.state, State::Idle(_))) {
+                known.state = State::Connected;
+            }
+        }
+    }
+
+    /// A session is over. Its peer may be dialled again after a while, unless `for_good`.
+    pub fn closed(&mut self, session: SessionId, for_good: bool, now: Instant) {
+        let Some(over) = self.sessions.remove(&session) else { return };
+        let Some(address) = over.listens else { return };
+        let elsewhere = self.sessions.values().any(|other| other.listens == Some(address));
+        if let Some(known) = self.known.get_mut(&address).filter(|known| known.state == State::Connected && !elsewhere) {
+            known.state = if for_good { State::Banned } else { State::Idle(now + FIRST_WAIT) };
+        }
+    }
+
+    /// A dialled session was refused for the one there is: nothing to dial while that lasts.
+    pub fn refused(&mut self, remote: &Remote, now: Instant) {
+        let twin = self.sessions.values_mut().find(|other| other.remote.peer_id == remote.peer_id);
+        match twin {
+            Some(twin) if remote.direction == Direction::Dialled => twin.listens = Some(remote.address),
+            None if remote.direction == Direction::Dialled => self.failed(remote.address, true, now),
+            _ => {}
+        }
+    }
+
+    /// A peer has lied. It is not welcome again, from whatever port.
+    pub fn ban(&mut self, remote: &Remote) {
+        if self.banned_ids.len() >= MAX_BANNED || !self.banned_ids.insert((remote.ip(), remote.peer_id)) {
+            return;
+        }
+        *self.bans_by_host.entry(remote.ip()).or_default() += 1;
+        let listens = self.sessions.get(&remote.session).and_then(|connected| connected.listens);
+        let dialled = (remote.direction == Direction::Dialled).then_some(remote.address);
+        if let Some(address) = listens.or(dialled) {
+            self.known.insert(address, Known { state: State::Banned, failures: 0 });
+        }
+    }
+
+    fn is_host_banned(&self, ip: IpAddr) -> bool {
+        self.bans_by_host.get(&ip).is_some_and(|bans| *bans >= BANS_OF_ONE_HOST)
+    }
+
+    /// Makes room by forgetting the idle address that failed most; false when none is idle.
+    fn forget_one(&mut self) -> bool {
+        let idle = self.known.iter().filter(|(_, known)| matches!(known.state, State::Idle(_)));
+        let worst = idle.max_by_key(|(_, known)| known.failures).map(|(address, _)| *address);
+        worst.is_some_and(|address| self.known.remove(&address).is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const US: PeerId = PeerId([5; 20]);
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, 1], port))
+    }
+
+    fn remote(session: u64, id: u8, port: u16, direction: Direction) -> Remote {
+        Remote { session: SessionId(session), address: address(port), peer_id: PeerId([id; 20]), direction }
+    }
+
+    #[test]
+    fn an_address_is_dialled_once_and_again_only_after_its_wait() {
+        let (mut roster, now) = (Roster::default(), Instant::now());
+        roster.add(address(1), now);
+        roster.add(address(1), now);
+        assert_eq!(roster.next_to_dial(now), Some(address(1)));
+        assert_eq!(roster.next_to_dial(now), None);
+        roster.failed(address(1), false, now);
+        assert_eq!(roster.next_to_dial(now), None);
+        assert_eq!(roster.next_to_dial(now + FIRST_WAIT), Some(address(1)));
+        roster.failed(address(1), false, now);
+        assert_eq!(roster.next_to_dial(now + FIRST_WAIT), None);
+        assert_eq!(roster.next_to_dial(now + FIRST_WAIT * 2), Some(address(1)));
+        roster.failed(address(1), true, now);
+        assert_eq!(roster.next_to_dial(now + Duration::from_secs(100_000)), None);
+    }
+
+    #[test]
+    fn addresses_that_nobody_can_listen_on_are_not_kept() {
+        let (mut roster, now) = (Roster::default(), Instant::now());
+        for odd in ["0.0.0.0:1", "10.0.0.1:0", "224.0.0.1:5", "[::]:5", "[ff02::1]:5"] {
+            roster.add(odd.parse().unwrap(), now);
+        }
+        assert_eq!(roster.len(), 0);
+    }
+
+    #[test]
+    fn of_two_sessions_with_one_peer_both_sides_keep_the_same() {
+        // Each side dials the other at once. We are 5, they are 9; seen from both sides, in both orders.
+        for (us, them) in [(5, 9), (9, 5)] {
+            for dialled_first in [true, false] {
+                let mut roster = Roster::default();
+                let dialled = remote(1, them, 1, Direction::Dialled);
+                let accepted = remote(2, them, 40_000, Direction::Accepted);
+                let order = if dialled_first { [dialled, accepted] } else { [accepted, dialled] };
+                assert_eq!(roster.opened(&order[0], PeerId([us; 20])), Verdict::Keep);
+                let kept = match roster.opened(&order[1], PeerId([us; 20])) {
+                    Verdict::Replace(old) => {
+                        assert_eq!(old, order[0].session);
+                        order[1].direction
+                    }
+                    Verdict::Refuse(_) => order[0].direction,
+                    Verdict::Keep => panic!("both kept"),
+                };
+                assert_eq!(kept == Direction::Dialled, us > them, "the greater id's dialling stays");
+            }
+        }
+    }
+
+    #[test]
+    fn a_peer_that_dialled_us_is_not_dialled_while_it_is_here() {
+        let (mut roster, now) = (Roster::default(), Instant::now());
+        roster.add(address(1), now);
+        let guest = remote(1, 9, 40_000, Direction::Accepted);
+        assert_eq!(roster.opened(&guest, US), Verdict::Keep);
+        roster.listens(guest.session, 1, now);
+        assert_eq!(roster.next_to_dial(now), None);
+        roster.closed(guest.session, false, now);
+        assert_eq!(roster.next_to_dial(now + FIRST_WAIT), Some(address(1)));
+    }
+
+    #[test]
+    fn a_liar_is_refused_from_every_port_and_its_neighbours_are_not() {
+        let (mut roster, now) = (Roster::default(), Instant::now());
+        roster.add(address(1), now);
+        roster.next_to_dial(now);
+        let liar = remote(1, 9, 1, Direction::Dialled);
+        roster.opened(&liar, US);
+        roster.ban(&liar);
+        roster.closed(liar.session, true, now);
+        assert_eq!(roster.next_to_dial(now + MAX_WAIT), None);
+        assert!(matches!(roster.opened(&remote(2, 9, 50_000, Direction::Accepted), US), Verdict::Refuse(_)));
+        assert_eq!(roster.opened(&remote(3, 8, 50_001, Direction::Accepted), US), Verdict::Keep);
+    }
+
+    #[test]
+    fn a_host_that_keeps_lying_under_new_names_is_banned_whole() {
+        let mut roster = Roster::default();
+        for number in 0..BANS_OF_ONE_HOST as u8 {
+            let liar = remote(u64::from(number), 100 + number, 50_000, Direction::Accepted);
+            assert_eq!(roster.opened(&liar, US), Verdict::Keep);
+            roster.ban(&liar);
+            roster.closed(liar.session, true, Instant::now());
+        }
+        assert!(matches!(roster.opened(&remote(99, 1, 50_000, Direction::Accepted), US), Verdict::Refuse(_)));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_worst_go_first() {
+        let (mut roster, now) = (Roster::default(), Instant::now());
+        (1..=MAX_KNOWN as u16).for_each(|port| roster.add(address(port), now));
+        roster.next_to_dial(now);
+        roster.failed(address(1), false, now);
+        roster.add(address(60_000), now);
+        assert_eq!(roster.known.len(), MAX_KNOWN);
+        assert!(roster.known.contains_key(&address(60_000)));
+    }
+}

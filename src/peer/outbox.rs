@@ -1,0 +1,239 @@
+//! What a session is to send: control messages at once, blocks when nothing else waits.
+//!
+//! Invariant: nothing is sent before the session has started, because a bitfield may only be the first message; while
+//! we choke the other side no block waits. Pure; the writer thread empties it, the reader and the coordinator fill it.
+
+use std::{collections::VecDeque, mem};
+
+use crate::{
+    bitfield::Bitfield,
+    metainfo::{Block, PieceIndex},
+    wire::{self, Message},
+};
+
+/// Requests that one peer may have open with us. It is told so (BEP 10, `reqq`); who exceeds it is dropped.
+pub const MAX_OPEN_REQUESTS: usize = 512;
+
+/// Control messages that may wait for a peer that does not read, in bytes: seconds of `have`s at the highest rates.
+const MAX_CONTROL: usize = 256 * 1024;
+
+/// What a session can be told to send.
+#[derive(Debug)]
+pub enum Order {
+    /// First of all: what we have, where there is anything to say.
+    Start(Option<Bitfield>),
+    /// An extended message, encoded (BEP 10).
+    Extended(u8, Vec<u8>),
+    /// We answer requests from now on.
+    Unchoke,
+    /// We answer none; those that wait are forgotten.
+    Choke,
+    /// The other side has something we want.
+    Interested,
+    /// It has not.
+    NotInterested,
+    /// We have a piece.
+    Have(PieceIndex),
+    /// We ask for blocks.
+    Request(Vec<Block>),
+    /// We no longer want them.
+    Cancel(Vec<Block>),
+    /// The other side asked for a block.
+    Give(Block),
+    /// It no longer wants it.
+    Forget(Block),
+}
+
+/// Why an order cannot be taken; the session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overflow {
+    /// More than [`MAX_OPEN_REQUESTS`].
+    Requests,
+    /// The peer has not read for so long that control messages pile up.
+    Control,
+}
+
+/// What goes out next.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Encoded messages.
+    pub control: Vec<u8>,
+    /// Blocks that follow one another in the torrent, to be read at once.
+    pub run: Vec<Block>,
+}
+
+/// Everything that waits to be sent on one session.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    started: bool,
+    control: Vec<u8>,
+    /// Whether requests are answered; a session begins without (BEP 3).
+    unchoked: bool,
+    gives: VecDeque<Block>,
+}
+
+impl Outbox {
+    /// Takes an order.
+    pub fn take(&mut self, order: Order) -> Result<(), Overflow> {
+        match order {
+            Order::Start(bits) => return self.start(bits),
+            Order::Extended(id, payload) => self.say(Message::Extended(id, &payload)),
+            Order::Unchoke => {
+                self.unchoked = true;
+                self.say(Message::Unchoke);
+            }
+            Order::Choke => {
+                self.unchoked = false;
+                self.gives.clear();
+                self.say(Message::Choke);
+            }
+            Order::Interested => self.say(Message::Interested),
+            Order::NotInterested => self.say(Message::NotInterested),
+            Order::Have(piece) => self.say(Message::Have(piece.get())),
+            Order::Request(blocks) => blocks.iter().for_each(|block| self.say(Message::Request((*block).into()))),
+            Order::Cancel(blocks) => blocks.iter().for_each(|block| self.say(Message::Cancel((*block).into()))),
+            Order::Give(block) => return self.give(block),
+            Order::Forget(block) => self.gives.retain(|waiting| *waiting != block),
+        }
+        if self.control.len() > MAX_CONTROL { Err(Overflow::Control) } else { Ok(()) }
+    }
+
+    /// What to send now; empty when there is nothing. A run holds at most `max_run` bytes, but at least a block;
+    /// with a `max_run` of 0 there is none.
+    pub fn next(&mut self, max_run: u64) -> Batch {
+        if !self.started {
+            return Batch::default();
+        }
+        let control = mem::take(&mut self.control);
+        Batch { run: self.next_run(max_run), control }
+    }
+
+    /// Whether [`Outbox::next`] would have something.
+    pub fn has_work(&self, max_run: u64) -> bool {
+        self.started && !(self.control.is_empty() && (self.gives.is_empty() || max_run == 0))
+    }
+
+    /// The bitfield goes before what has gathered meanwhile, whatever its size: it is sent once.
+    fn start(&mut self, bits: Option<Bitfield>) -> Result<(), Overflow> {
+        let gathered = mem::take(&mut self.control);
+        if let Some(bits) = bits {
+            self.say(Message::from(&bits));
+        }
+        self.control.extend(gathered);
+        self.started = true;
+        Ok(())
+    }
+
+    fn say(&mut self, message: Message<'_>) {
+        wire::encode(message, &mut self.control);
+    }
+
+    /// A request that crosses our choke on the way is forgotten, as BEP 3 has it.
+    fn give(&mut self, block: Block) -> Result<(), Overflow> {
+        if !self.unchoked {
+            return Ok(());
+        }
+        if self.gives.len() >= MAX_OPEN_REQUESTS {
+            return Err(Overflow::Requests);
+        }
+        self.gives.push_back(block);
+        Ok(())
+    }
+
+    fn next_run(&mut self, max_run: u64) -> Vec<Block> {
+        let mut run: Vec<Block> = Vec::new();
+        let mut bytes = 0;
+        if max_run == 0 {
+            return run;
+        }
+        while let Some(block) = self.gives.front() {
+            let follows = run.last().is_none_or(|last| last.piece == block.piece && last.begin + last.length == block.begin);
+            if !follows || (!run.is_empty() && bytes + u64::from(block.length) > max_run) {
+                break;
+            }
+            bytes += u64::from(block.length);
+            run.extend(self.gives.pop_front());
+        }
+        run
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metainfo::Geometry;
+
+    fn block(index: u32, number: u32) -> Block {
+        let geometry = Geometry::new(1 << 30, 1 << 18).unwrap();
+        geometry.nth_block(geometry.piece(index).unwrap(), number)
+    }
+
+    fn started() -> Outbox {
+        let mut outbox = Outbox::default();
+        outbox.take(Order::Start(None)).unwrap();
+        outbox.take(Order::Unchoke).unwrap();
+        outbox.next(0);
+        outbox
+    }
+
+    #[test]
+    fn the_bitfield_goes_first_whatever_was_ordered_before() {
+        let mut outbox = Outbox::default();
+        outbox.take(Order::Interested).unwrap();
+        assert!(!outbox.has_work(1) && outbox.next(1) == Batch::default());
+        outbox.take(Order::Start(Some(Bitfield::full(3)))).unwrap();
+        assert_eq!(outbox.next(1).control, b"\0\0\0\x02\x05\xe0\0\0\0\x01\x02");
+        assert!(!outbox.has_work(1));
+    }
+
+    #[test]
+    fn blocks_that_follow_one_another_go_out_as_one_run() {
+        let mut outbox = started();
+        for (index, number) in [(0, 0), (0, 1), (0, 2), (0, 4), (1, 0)] {
+            outbox.take(Order::Give(block(index, number))).unwrap();
+        }
+        assert_eq!(outbox.next(32 << 10).run, [block(0, 0), block(0, 1)]);
+        assert_eq!(outbox.next(1 << 20).run, [block(0, 2)]);
+        assert_eq!(outbox.next(1).run, [block(0, 4)]);
+        assert_eq!(outbox.next(1 << 20).run, [block(1, 0)]);
+        assert!(!outbox.has_work(1));
+    }
+
+    #[test]
+    fn a_choke_and_a_cancel_forget_requests() {
+        let mut outbox = started();
+        outbox.take(Order::Give(block(0, 0))).unwrap();
+        outbox.take(Order::Give(block(0, 1))).unwrap();
+        outbox.take(Order::Forget(block(0, 0))).unwrap();
+        assert_eq!(outbox.next(1 << 20).run, [block(0, 1)]);
+        outbox.take(Order::Give(block(0, 2))).unwrap();
+        outbox.take(Order::Choke).unwrap();
+        outbox.take(Order::Give(block(0, 3))).unwrap();
+        let batch = outbox.next(1 << 20);
+        assert!(batch.run.is_empty() && batch.control == b"\0\0\0\x01\0");
+        assert!(!outbox.has_work(1));
+    }
+
+    #[test]
+    fn a_rate_limit_holds_up_blocks_and_no_control() {
+        let mut outbox = started();
+        outbox.take(Order::Give(block(0, 0))).unwrap();
+        assert!(!outbox.has_work(0));
+        outbox.take(Order::Interested).unwrap();
+        assert!(outbox.has_work(0));
+        assert_eq!(outbox.next(0), Batch { control: b"\0\0\0\x01\x02".to_vec(), run: Vec::new() });
+        assert_eq!(outbox.next(1).run, [block(0, 0)]);
+    }
+
+    #[test]
+    fn limits_hold_at_the_limit_and_not_before() {
+        let mut outbox = started();
+        for _ in 0..MAX_OPEN_REQUESTS {
+            assert_eq!(outbox.take(Order::Give(block(0, 0))), Ok(()));
+        }
+        assert_eq!(outbox.take(Order::Give(block(0, 0))), Err(Overflow::Requests));
+        let haves = MAX_CONTROL / 9;
+        assert!((0..haves).all(|_| outbox.take(Order::Have(block(0, 0).piece)).is_ok()));
+        assert_eq!(outbox.take(Order::Have(block(0, 0).piece)), Err(Overflow::Control));
+    }
+}

@@ -1,0 +1,256 @@
+//! The beginning and the end of a session: dial or accept, shake hands, run both threads, tell the coordinator.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use socket2::{SockRef, TcpKeepalive};
+
+use super::{
+    Direction, End, Event, Host, Order, Remote, SessionId, Share, Traffic,
+    desk::Desk,
+    mailbox::Mailbox,
+    outbox::MAX_OPEN_REQUESTS,
+    piece::{Home, PieceInFlight},
+    reader, writer,
+};
+use crate::{
+    metainfo::{Block, InfoHash},
+    wire::{self, ExtendedHandshake, HANDSHAKE_LENGTH, Handshake},
+};
+
+/// How long a connection may take to come about. On a LAN it takes a millisecond; a lost first packet costs one second.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the other side may take over its handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long one write may make no progress before the peer counts as gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Bytes that the kernel may hold unsent: enough to keep the link busy while the writer reads the next run, and little
+/// enough that a control message is not kept waiting behind blocks.
+const UNSENT: u32 = 128 * 1024;
+
+/// A session's stack, in bytes. Nothing in it recurses but bencode, which has a limit of its own.
+const STACK: usize = 256 * 1024;
+
+/// What our client calls itself (BEP 10, `v`).
+const CLIENT: &str = concat!("minitorrent ", env!("CARGO_PKG_VERSION"));
+
+/// A session, as its coordinator and its own threads hold it.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    /// The other side.
+    pub remote: Arc<Remote>,
+    /// The torrent it is about.
+    pub share: Arc<Share>,
+    /// Bytes of blocks that passed on this session.
+    pub traffic: Arc<Traffic>,
+    pub(super) mailbox: Arc<Mailbox>,
+    desk: Arc<Mutex<Desk>>,
+    socket: Arc<TcpStream>,
+}
+
+/// Connects to a peer and runs the session until it ends, which its coordinator is told. An error says why it never began.
+pub fn dial(host: &Arc<Host>, share: &Arc<Share>, address: SocketAddr) -> Result<(), End> {
+    let mut stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)?;
+    prepare(&stream)?;
+    let info_hash = share.metainfo.info_hash();
+    stream.write_all(&Handshake::ours(info_hash, host.peer_id()).to_bytes())?;
+    let theirs = read_handshake(&mut stream)?;
+    if theirs.info_hash != info_hash {
+        return Err(End::OtherTorrent(theirs.info_hash));
+    }
+    run(host, share.clone(), stream, theirs, Direction::Dialled)
+}
+
+/// Answers a peer that has connected and runs the session until it ends; `route` finds the torrent it asks about.
+/// An error says why it never began.
+pub fn accept(
+    host: &Arc<Host>,
+    mut stream: TcpStream,
+    route: impl FnOnce(InfoHash) -> Option<Arc<Share>>,
+) -> Result<(), End> {
+    prepare(&stream)?;
+    let theirs = read_handshake(&mut stream)?;
+    let share = route(theirs.info_hash).ok_or(End::UnknownTorrent(theirs.info_hash))?;
+    stream.write_all(&Handshake::ours(theirs.info_hash, host.peer_id()).to_bytes())?;
+    run(host, share, stream, theirs, Direction::Accepted)
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
+    let socket = SockRef::from(stream);
+    // A machine that was switched off is noticed within a minute, even when we have nothing to send it.
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10)))?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_notsent_lowat(UNSENT)?;
+    Ok(())
+}
+
+/// Reads a handshake by its deadline; a first byte of another protocol ends it there.
+fn read_handshake(stream: &mut TcpStream) -> Result<Handshake, End> {
+    let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
+    let mut bytes = [0; HANDSHAKE_LENGTH];
+    let mut have = 0;
+    while have < bytes.len() {
+        let rest = deadline.saturating_duration_since(Instant::now());
+        if rest.is_zero() {
+            return Err(End::Silent);
+        }
+        stream.set_read_timeout(Some(rest))?;
+        match stream.read(&mut bytes[have..]) {
+            Ok(0) => return Err(End::ClosedByPeer),
+            Ok(got) => have += got,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Err(End::Silent),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+        if bytes[0] != wire::PROTOCOL_LENGTH {
+            return Err(End::Handshake(wire::HandshakeError::Protocol));
+        }
+    }
+    Handshake::from_bytes(&bytes).map_err(End::Handshake)
+}
+
+fn run(
+    host: &Arc<Host>,
+    share: Arc<Share>,
+    stream: TcpStream,
+    theirs: Handshake,
+    direction: Direction,
+) -> Result<(), End> {
+    if theirs.peer_id == host.peer_id() {
+        return Err(End::Myself);
+    }
+    let handle = Handle::new(host, share, stream, theirs, direction)?;
+    if theirs.reserved.extension_protocol() {
+        let ours = ExtendedHandshake {
+            port: host.port(),
+            request_queue: Some(MAX_OPEN_REQUESTS as u32),
+            client: Some(CLIENT.to_owned()),
+        };
+        handle.order(Order::Extended(wire::EXTENDED_HANDSHAKE, ours.to_bytes()));
+    }
+    let events = &handle.share.events;
+    events.send(Event::Opened(handle.clone())).map_err(|_| End::ClosedByUs)?;
+    let end = run_threads(host, &handle);
+    // Choked for good: what is assigned from now on comes back at once.
+    let pieces = handle.desk().choke();
+    // A coordinator that is gone needs no telling.
+    let _ = events.send(Event::Closed { session: handle.id(), end, pieces });
+    Ok(())
+}
+
+/// Reads on this thread, writes on another; both have ended when this returns.
+fn run_threads(host: &Arc<Host>, handle: &Handle) -> End {
+    thread::scope(|scope| {
+        let writer = thread::Builder::new()
+            .name("session writer".into())
+            .stack_size(STACK)
+            .spawn_scoped(scope, || {
+                let end = writer::run(host, handle);
+                handle.end();
+                end
+            });
+        let writer = match writer {
+            Ok(writer) => writer,
+            Err(error) => return error.into(),
+        };
+        let read = reader::run(host, handle);
+        let ended_here = handle.mailbox.is_closed();
+        handle.end();
+        match writer.join() {
+            // Whoever found a reason told the other by closing; the reason counts, not the closing.
+            Ok(Err(end)) if ended_here => end,
+            _ if ended_here && matches!(read, End::ClosedByPeer | End::Io(_)) => End::ClosedByUs,
+            _ => read,
+        }
+    })
+}
+
+impl Handle {
+    fn new(
+        host: &Host,
+        share: Arc<Share>,
+        stream: TcpStream,
+        theirs: Handshake,
+        direction: Direction,
+    ) -> io::Result<Handle> {
+        let session = host.next_session();
+        let address = stream.peer_addr()?;
+        // A listener for both families shows IPv4 peers as IPv6 addresses that stand for them.
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let remote = Arc::new(Remote { session, address, peer_id: theirs.peer_id, direction });
+        Ok(Handle {
+            desk: Arc::new(Mutex::new(Desk::new(share.geometry(), remote.clone(), Instant::now()))),
+            remote,
+            share,
+            traffic: Arc::default(),
+            mailbox: Arc::default(),
+            socket: Arc::new(stream),
+        })
+    }
+
+    /// Its name.
+    pub fn id(&self) -> SessionId {
+        self.remote.session
+    }
+
+    /// What we take on it, for one call.
+    pub fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells it to send something; a session that cannot take it ends.
+    pub fn order(&self, order: Order) {
+        if let Err(overflow) = self.mailbox.post(order) {
+            log::debug!("{}: {}", self.remote, End::from(overflow));
+            self.end();
+        }
+    }
+
+    /// Gives it a piece to fetch, or hands the piece back.
+    pub fn assign(&self, piece: PieceInFlight, now: Instant) -> Result<(), PieceInFlight> {
+        let requests = self.desk().assign(piece, now)?;
+        self.request(requests);
+        Ok(())
+    }
+
+    /// Has it fetch a single block of a piece that another session owns.
+    pub fn send_on_errand(&self, block: Block, home: Home, now: Instant) {
+        let requests = self.desk().run_errand(block, home, now);
+        self.request(requests);
+    }
+
+    /// Asks for these blocks.
+    pub(super) fn request(&self, blocks: Vec<Block>) {
+        if !blocks.is_empty() {
+            self.order(Order::Request(blocks));
+        }
+    }
+
+    /// Withdraws requests for these blocks.
+    pub fn cancel(&self, blocks: Vec<Block>) {
+        if !blocks.is_empty() {
+            self.order(Order::Cancel(blocks));
+        }
+    }
+
+    /// Ends it: both of its threads see the socket closed.
+    pub fn end(&self) {
+        self.mailbox.close();
+        // Fails where the other side was first; it is closed then as well.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
+    pub(super) fn socket(&self) -> &Arc<TcpStream> {
+        &self.socket
+    }
+}

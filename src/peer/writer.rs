@@ -1,0 +1,108 @@
+//! The writing half of a session: what the outbox holds, control before blocks, runs of blocks in one read and one write.
+
+use std::{
+    io::{self, ErrorKind, IoSlice, Write},
+    net::TcpStream,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+use super::{End, Event, Handle, Host, mailbox::Mail, outbox::Batch};
+use crate::{
+    metainfo::Block,
+    wire::{self, Message},
+};
+
+/// How long we may be silent before a keep-alive is due (BEP 3: peers close after 2 minutes).
+const KEEP_ALIVE: Duration = Duration::from_secs(100);
+
+/// Bytes of blocks sent before the outbox is looked at again: large enough that a fast link does not notice the look,
+/// small enough that on 100 Mbit/s control waits 5 ms at most.
+const MAX_RUN: u64 = 64 * 1024;
+
+/// Writes until the session ends.
+pub fn run(host: &Host, handle: &Handle) -> Result<(), End> {
+    let mut pen = Pen { host, handle, run: Vec::new() };
+    let mut held_up_until = None::<Instant>;
+    loop {
+        let held_up = held_up_until.map(|until| until.saturating_duration_since(Instant::now()));
+        let mail = match held_up.filter(|wait| !wait.is_zero()) {
+            Some(wait) => handle.mailbox.wait(0, wait),
+            None => handle.mailbox.wait(MAX_RUN, KEEP_ALIVE),
+        };
+        match mail {
+            Mail::Closed => return Ok(()),
+            Mail::Batch(batch) => {
+                let wait = pen.send(batch)?;
+                if !wait.is_zero() {
+                    held_up_until = Some(Instant::now() + wait);
+                }
+            }
+            Mail::Nothing if held_up_until.take().is_some() => {}
+            Mail::Nothing => {
+                let mut keep_alive = Vec::new();
+                wire::encode(Message::KeepAlive, &mut keep_alive);
+                pen.write(&mut [IoSlice::new(&keep_alive)])?;
+            }
+        }
+    }
+}
+
+struct Pen<'a> {
+    host: &'a Host,
+    handle: &'a Handle,
+    /// The bytes of one run; taken when there is a run to send, given back when nothing is left to send.
+    run: Vec<u8>,
+}
+
+impl Pen<'_> {
+    /// Sends a batch, and says how long the rate limit holds up the next run.
+    fn send(&mut self, batch: Batch) -> Result<Duration, End> {
+        let bytes: u64 = batch.run.iter().map(|block| u64::from(block.length)).sum();
+        let heads: Vec<_> = batch.run.iter().map(|block| wire::piece_head(*block)).collect();
+        self.read(&batch.run, bytes as usize)?;
+        let mut parts = Vec::with_capacity(1 + 2 * heads.len());
+        if !batch.control.is_empty() {
+            parts.push(IoSlice::new(&batch.control));
+        }
+        let mut rest = &self.run[..];
+        for (head, block) in heads.iter().zip(&batch.run) {
+            let (bytes, after) = rest.split_at(block.length as usize);
+            parts.extend([IoSlice::new(head), IoSlice::new(bytes)]);
+            rest = after;
+        }
+        self.write(&mut parts)?;
+        for traffic in [&self.handle.traffic, &self.handle.share.traffic] {
+            traffic.uploaded.fetch_add(bytes, Ordering::Relaxed);
+        }
+        Ok(self.host.upload.spend(bytes))
+    }
+
+    /// Fills `self.run` with the bytes of blocks that follow one another.
+    fn read(&mut self, run: &[Block], bytes: usize) -> Result<(), End> {
+        self.run.resize(bytes, 0);
+        let Some(first) = run.first() else { return Ok(()) };
+        let offset = self.handle.share.geometry().block_offset(*first);
+        self.handle.share.store.read(offset, &mut self.run).map_err(End::Storage)
+    }
+
+    fn write(&self, parts: &mut [IoSlice<'_>]) -> Result<(), End> {
+        write_all(self.handle.socket(), parts).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => End::Slow,
+            _ => End::Io(error),
+        })
+    }
+}
+
+fn write_all(mut socket: &TcpStream, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+    IoSlice::advance_slices(&mut parts, 0);
+    while !parts.is_empty() {
+        match socket.write_vectored(parts) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut parts, written),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! The listener: a thread that accepts, a thread for each connection, and a count of both that has a limit.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::Registry;
+use crate::peer::{self, Host};
+
+/// Connections waiting to be accepted: a room of peers that all dial at once.
+const BACKLOG: i32 = 256;
+
+/// How long to wait after accepting failed, which it does when descriptors have run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The stack of a connection's reading thread, in bytes.
+const STACK: usize = 256 * 1024;
+
+/// How a port is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortChoice {
+    /// That one; taken is an error.
+    Asked(u16),
+    /// That one, or the next free one.
+    From(u16),
+}
+
+/// Where peers connect to us. Dropping it closes the port; sessions go on.
+#[derive(Debug)]
+pub struct Listener {
+    port: u16,
+    gate: Arc<Gate>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+/// What accepting and connection threads share.
+#[derive(Debug)]
+struct Gate {
+    host: Arc<Host>,
+    registry: Arc<Registry>,
+    max_peers: usize,
+    ending: AtomicBool,
+    connected: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl Listener {
+    /// Opens a port on every address of this machine, IPv6 too where there is any.
+    pub fn open(choice: PortChoice, host: Arc<Host>, registry: Arc<Registry>, max_peers: usize) -> io::Result<Listener> {
+        let socket = bind(choice)?;
+        let port = socket.local_addr()?.port();
+        let gate = Gate { host, registry, max_peers, ending: AtomicBool::new(false), connected: Mutex::default() };
+        let gate = Arc::new(gate);
+        let accepting = thread::Builder::new().name("accept".into()).stack_size(STACK).spawn({
+            let gate = gate.clone();
+            move || accept(&socket, &gate)
+        })?;
+        Ok(Listener { port, gate, accepting: Some(accepting) })
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.gate.ending.store(true, Ordering::Release);
+        // Accepting has no time limit; a connection of our own wakes it.
+        let woken = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)), Duration::from_secs(1));
+        if let (Ok(_), Some(thread)) = (woken, self.accepting.take()) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn bind(choice: PortChoice) -> io::Result<TcpListener> {
+    let (first, last) = match choice {
+        PortChoice::Asked(port) => (port, port),
+        PortChoice::From(port) => (port, port.saturating_add(100)),
+    };
+    let mut taken = None;
+    for port in first..=last {
+        match bind_port(port) {
+            Ok(socket) => return Ok(socket),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => taken = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(taken.expect("the range has at least one port"))
+}
+
+/// One socket for both address families; IPv4 alone where the machine has no IPv6.
+fn bind_port(port: u16) -> io::Result<TcpListener> {
+    let both = || -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_only_v6(false)?;
+        listen(socket, SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
+    };
+    match both() {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+            listen(socket, SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
+        }
+        done => done,
+    }
+}
+
+fn listen(socket: Socket, address: SocketAddr) -> io::Result<TcpListener> {
+    // A port whose last connections are still winding down is free.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn accept(socket: &TcpListener, gate: &Arc<Gate>) {
+    while !gate.ending.load(Ordering::Acquire) {
+        match socket.accept() {
+            Ok(_) if gate.ending.load(Ordering::Acquire) => return,
+            Ok((stream, address)) => gate.admit(stream, address.ip().to_canonical()),
+            Err(error) => {
+                log::warn!("accepting a connection failed: {error}");
+                thread::sleep(ACCEPT_PAUSE);
+            }
+        }
+    }
+}
+
+impl Gate {
+    /// Starts a session, unless there are too many; the connection is closed then.
+    fn admit(self: &Arc<Self>, stream: TcpStream, ip: IpAddr) {
+        let Some(place) = self.take_place(ip) else {
+            log::debug!("{ip}: too many connections");
+            return;
+        };
+        let spawned = thread::Builder::new().name("session reader".into()).stack_size(STACK).spawn(move || {
+            let gate = &place.gate;
+            if let Err(end) = peer::accept(&gate.host, stream, |hash| gate.registry.find(hash)) {
+                log::debug!("no session with {}: {end}", place.ip);
+            }
+        });
+        if let Err(error) = spawned {
+            log::warn!("no thread for a connection: {error}");
+        }
+    }
+
+    fn take_place(self: &Arc<Self>, ip: IpAddr) -> Option<Place> {
+        let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        let total: usize = connected.values().sum();
+        let from_there = connected.entry(ip).or_default();
+        // A room behind one router shares an address, but no single address may take all the places.
+        let free = total < self.max_peers && *from_there < self.max_peers.div_ceil(2);
+        if free {
+            *from_there += 1;
+        } else if *from_there == 0 {
+            connected.remove(&ip);
+        }
+        free.then(|| Place { gate: self.clone(), ip })
+    }
+}
+
+/// One connection's place in the count; given back when its thread is done, however it ends.
+struct Place {
+    gate: Arc<Gate>,
+    ip: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut connected = self.gate.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = connected.get_mut(&self.ip) {
+            *count -= 1;
+            if *count == 0 {
+                connected.remove(&self.ip);
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Threads that GIVE: the listener and a thread for each connection, routing by info hash, announcing, upload slots.
+//!
+//! [`service`] coordinates every torrent that is only seeded; [`offer`] and [`slots`] are its pure decisions. A fetch stands
+//! on the same parts: it listens, announces and gives slots through them.
+
+mod announcer;
+mod listener;
+mod offer;
+mod registry;
+mod service;
+mod slots;
+
+pub use announcer::{Announcer, OwnTracker, TrackerNews};
+pub use listener::{Listener, PortChoice};
+pub use registry::Registry;
+pub use service::Service;
+pub use slots::{Change, DEFAULT_SLOTS, Slots};

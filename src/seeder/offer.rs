@@ -1,0 +1,295 @@
+//! The order in which a source gives its pieces: each once before any twice, and never an idle uplink. Pure.
+//!
+//! While a swarm has only this source, every second copy of a piece that it sends is time lost to all. Left to
+//! themselves, fetchers that choose among pieces which nobody else has choose the same ones. So the source shows each
+//! peer pieces that it shows no other: a few at a time, more to those that take them faster. It does so with plain
+//! `have` messages, which every client understands (BEP 3). BEP 16 goes the same way, but waits until a piece has been
+//! seen elsewhere before it shows the next, and its uplink idles meanwhile.
+//!
+//! Invariant: a piece is shown a second time only when every piece has been seen with some peer, or when whoever it
+//! was shown to has left or has not moved for [`PATIENCE`].
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    bitfield::Bitfield,
+    metainfo::{Geometry, PieceIndex},
+    peer::SessionId,
+};
+
+/// Bytes of pieces that a peer is shown ahead of what it has, to begin with. At 100 Mbit/s they last for 80 ms.
+const FIRST_LEAD: u64 = 1 << 20;
+
+/// Pieces shown ahead at the least, so that the next one can be asked for while one is under way.
+const MIN_LEAD: u32 = 2;
+
+/// How long a peer may sit on what it was shown before others are shown it too.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Candidates looked at for the rarest, once everything has been shown.
+const SAMPLE: usize = 24;
+
+/// What one source shows to the peers of one torrent.
+#[derive(Debug)]
+pub struct Offer {
+    geometry: Geometry,
+    /// Pieces to be shown for the first time, next one last; some may have become known elsewhere meanwhile.
+    fresh: Vec<u32>,
+    /// How many of the peers have each piece.
+    copies: Vec<u16>,
+    /// How many pieces no peer has.
+    unseen: u32,
+    peers: BTreeMap<SessionId, Shown>,
+    chance: u64,
+}
+
+#[derive(Debug)]
+struct Shown {
+    shown: Bitfield,
+    theirs: Bitfield,
+    /// Pieces shown that it has not got.
+    pending: u32,
+    /// Pieces to keep pending.
+    lead: u32,
+    moved: Instant,
+}
+
+impl Offer {
+    /// Nobody has been shown anything. `seed` decides the order.
+    pub fn new(geometry: &Geometry, seed: u64) -> Offer {
+        let count = geometry.piece_count();
+        let mut offer = Offer {
+            geometry: *geometry,
+            fresh: (0..count).collect(),
+            copies: vec![0; count as usize],
+            unseen: count,
+            peers: BTreeMap::new(),
+            chance: seed | 1,
+        };
+        for left in (1..offer.fresh.len()).rev() {
+            let other = (offer.next_chance() % (left as u64 + 1)) as usize;
+            offer.fresh.swap(left, other);
+        }
+        offer
+    }
+
+    /// A peer comes, and is shown its first pieces.
+    pub fn opened(&mut self, session: SessionId, now: Instant) -> Vec<PieceIndex> {
+        let none = Bitfield::empty(self.geometry.piece_count());
+        let lead = (FIRST_LEAD / u64::from(self.geometry.piece_length())).max(u64::from(MIN_LEAD)) as u32;
+        self.peers.insert(session, Shown { shown: none.clone(), theirs: none, pending: 0, lead, moved: now });
+        self.show(session)
+    }
+
+    /// A peer says what it has; what to show it now.
+    pub fn has(&mut self, session: SessionId, bits: &Bitfield, now: Instant) -> Vec<PieceIndex> {
+        let gained: Vec<_> = bits.iter().filter_map(|index| self.geometry.piece(index)).collect();
+        gained.into_iter().for_each(|piece| self.note(session, piece, now));
+        self.show(session)
+    }
+
+    /// A peer has one more piece; what to show it now.
+    pub fn gained(&mut self, session: SessionId, piece: PieceIndex, now: Instant) -> Vec<PieceIndex> {
+        self.note(session, piece, now);
+        self.show(session)
+    }
+
+    /// A peer leaves. What only it was shown is to be shown to others.
+    pub fn closed(&mut self, session: SessionId) {
+        let Some(gone) = self.peers.remove(&session) else { return };
+        for index in gone.theirs.iter() {
+            let copies = &mut self.copies[index as usize];
+            *copies -= 1;
+            self.unseen += u32::from(*copies == 0);
+        }
+        let lost = gone.shown.iter().chain(gone.theirs.iter());
+        let lost = lost.filter(|index| self.copies[*index as usize] == 0 && !self.is_pending(*index));
+        self.fresh.extend(lost.collect::<Vec<_>>());
+    }
+
+    /// Time passes: what peers sit on is shown to others. Returns what to show to whom.
+    pub fn tick(&mut self, now: Instant) -> Vec<(SessionId, PieceIndex)> {
+        let stuck = |shown: &&mut Shown| shown.pending > 0 && now.saturating_duration_since(shown.moved) > PATIENCE;
+        let mut freed = Vec::new();
+        for shown in self.peers.values_mut().filter(stuck) {
+            shown.moved = now;
+            freed.extend(shown.shown.iter().filter(|index| !shown.theirs.get(*index)));
+        }
+        self.fresh.extend(freed.into_iter().filter(|index| self.copies[*index as usize] == 0));
+        let sessions: Vec<_> = self.peers.keys().copied().collect();
+        sessions.into_iter().flat_map(|id| self.show(id).into_iter().map(move |piece| (id, piece))).collect()
+    }
+
+    /// Whether this peer has everything.
+    pub fn is_done(&self, session: SessionId) -> bool {
+        self.peers.get(&session).is_some_and(|shown| shown.theirs.is_full())
+    }
+
+    /// Whether anybody is here.
+    pub fn is_idle(&self) -> bool {
+        self.peers.is_empty()
+    }
+
+    fn note(&mut self, session: SessionId, piece: PieceIndex, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&session) else { return };
+        if !peer.theirs.set(piece.get()) {
+            return;
+        }
+        if peer.shown.get(piece.get()) {
+            peer.pending -= 1;
+            peer.moved = now;
+            // It has nearly run dry, so it takes pieces faster than it was shown them.
+            if peer.pending <= peer.lead / 4 {
+                peer.lead = peer.lead.saturating_mul(2).min(self.geometry.piece_count());
+            }
+        }
+        let copies = &mut self.copies[piece.as_usize()];
+        *copies += 1;
+        self.unseen -= u32::from(*copies == 1);
+    }
+
+    /// Tops up what a peer has to choose from.
+    fn show(&mut self, session: SessionId) -> Vec<PieceIndex> {
+        let mut now_shown = Vec::new();
+        while let Some(index) = self.next_for(session) {
+            let peer = self.peers.get_mut(&session).expect("a piece was found for it");
+            peer.shown.set(index);
+            peer.pending += 1;
+            now_shown.extend(self.geometry.piece(index));
+        }
+        now_shown
+    }
+
+    fn next_for(&mut self, session: SessionId) -> Option<u32> {
+        let peer = self.peers.get(&session).filter(|peer| peer.pending < peer.lead && !peer.theirs.is_full())?;
+        let wanted = |index: u32| !peer.shown.get(index) && !peer.theirs.get(index);
+        while self.fresh.last().is_some_and(|index| self.copies[*index as usize] > 0) {
+            self.fresh.pop();
+        }
+        if let Some(at) = self.fresh.iter().rposition(|index| wanted(*index)) {
+            return Some(self.fresh.remove(at));
+        }
+        if self.unseen > 0 {
+            return None;
+        }
+        let start = self.chance;
+        self.next_chance();
+        self.rarest(session, start)
+    }
+
+    /// Of some pieces that the peer lacks and was not shown, the one that fewest peers have.
+    fn rarest(&self, session: SessionId, start: u64) -> Option<u32> {
+        let peer = self.peers.get(&session)?;
+        let count = self.geometry.piece_count();
+        let start = (start % u64::from(count)) as u32;
+        let round = (start..count).chain(0..start);
+        let candidates = round.filter(|index| !peer.shown.get(*index) && !peer.theirs.get(*index)).take(SAMPLE);
+        candidates.min_by_key(|index| self.copies[*index as usize])
+    }
+
+    fn is_pending(&self, index: u32) -> bool {
+        self.peers.values().any(|peer| peer.shown.get(index) && !peer.theirs.get(index))
+    }
+
+    fn next_chance(&mut self) -> u64 {
+        self.chance ^= self.chance << 13;
+        self.chance ^= self.chance >> 7;
+        self.chance ^= self.chance << 17;
+        self.chance
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    const PIECE: u64 = 256 << 10;
+
+    fn offer(pieces: u64) -> Offer {
+        Offer::new(&Geometry::new(pieces * PIECE, PIECE).unwrap(), 7)
+    }
+
+    #[test]
+    fn no_two_peers_are_shown_the_same_piece_while_there_are_others() {
+        let (mut offer, now) = (offer(64), Instant::now());
+        let mut seen = BTreeSet::new();
+        for peer in 0..8 {
+            for piece in offer.opened(SessionId(peer), now) {
+                assert!(seen.insert(piece.get()), "piece {piece} was shown twice");
+            }
+        }
+        assert_eq!(seen.len(), 8 * 4);
+    }
+
+    #[test]
+    fn a_peer_that_takes_what_it_is_shown_is_shown_more_and_everything_in_the_end() {
+        let (mut offer, now) = (offer(1000), Instant::now());
+        let peer = SessionId(1);
+        let mut waiting: Vec<_> = offer.opened(peer, now);
+        let (mut taken, mut most) = (0, 0);
+        while let Some(piece) = waiting.pop() {
+            taken += 1;
+            waiting.extend(offer.gained(peer, piece, now));
+            most = most.max(waiting.len());
+        }
+        assert_eq!(taken, 1000);
+        assert!(offer.is_done(peer));
+        assert!(most <= 8, "{most} pieces ahead of a peer that never ran dry");
+    }
+
+    #[test]
+    fn nothing_is_shown_twice_before_everything_was_seen_and_then_it_is() {
+        let (mut offer, now) = (offer(8), Instant::now());
+        let (one, two) = (SessionId(1), SessionId(2));
+        let first = offer.opened(one, now);
+        let second = offer.opened(two, now);
+        assert_eq!((first.len(), second.len()), (4, 4));
+        for piece in &first[..3] {
+            assert!(offer.gained(one, *piece, now).is_empty());
+        }
+        second.iter().for_each(|piece| assert!(offer.gained(two, *piece, now).is_empty()));
+        let more = offer.gained(one, first[3], now);
+        assert!(!more.is_empty() && more.iter().all(|piece| second.contains(piece)));
+    }
+
+    #[test]
+    fn what_a_peer_that_leaves_was_shown_is_shown_to_others() {
+        let (mut offer, now) = (offer(4), Instant::now());
+        let first = offer.opened(SessionId(1), now);
+        assert!(offer.opened(SessionId(2), now).is_empty());
+        offer.closed(SessionId(1));
+        let shown: BTreeSet<_> = offer.tick(now).into_iter().map(|(_, piece)| piece).collect();
+        assert_eq!(shown, first.into_iter().collect());
+        offer.closed(SessionId(2));
+        assert!(offer.is_idle());
+    }
+
+    #[test]
+    fn what_a_peer_sits_on_is_shown_to_others_after_a_while() {
+        let (mut offer, now) = (offer(4), Instant::now());
+        offer.opened(SessionId(1), now);
+        offer.opened(SessionId(2), now);
+        assert!(offer.tick(now + PATIENCE).is_empty());
+        assert_eq!(offer.tick(now + PATIENCE * 2).len(), 4);
+    }
+
+    #[test]
+    fn what_peers_bring_along_is_not_shown_to_them() {
+        let (mut offer, now) = (offer(4), Instant::now());
+        let peer = SessionId(1);
+        let mut bits = Bitfield::empty(4);
+        bits.set(0);
+        bits.set(1);
+        offer.opened(SessionId(9), now);
+        offer.closed(SessionId(9));
+        offer.opened(peer, now);
+        offer.has(peer, &bits, now);
+        assert_eq!(offer.peers[&peer].pending, 2);
+        assert!(offer.has(peer, &Bitfield::full(4), now).is_empty());
+        assert!(offer.is_done(peer));
+    }
+}

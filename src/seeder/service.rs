@@ -1,0 +1,189 @@
+//! The coordinator of all torrents that are only seeded: one thread, however many there are. A torrent that nobody asks
+//! for costs it nothing but an entry in the registry.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select, tick};
+
+use super::{Change, Registry, Slots, offer::Offer};
+use crate::{
+    bitfield::Bitfield,
+    metainfo::{InfoHash, Metainfo, PieceIndex},
+    peer::{Event, Handle, HaveSet, Order, SessionId, Share, Traffic},
+    storage::Store,
+};
+
+/// How often the clock is looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Events that may wait; a session that finds the queue full waits, and its peer with it.
+const MAX_EVENTS: usize = 1024;
+
+/// The thread, and how torrents come to it. Dropping it ends its sessions.
+pub struct Service {
+    registry: Arc<Registry>,
+    events: Sender<Event>,
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Service {
+    /// Starts the thread. `slots` peers are served at once; `seed` is where chance begins.
+    pub fn start(registry: Arc<Registry>, slots: usize, seed: u64) -> io::Result<Service> {
+        let (events, event_queue) = bounded(MAX_EVENTS);
+        let (stop, stopped) = bounded::<()>(0);
+        let mut desk = Desk { sessions: HashMap::new(), offers: HashMap::new(), slots: Slots::new(slots, Instant::now()), seed };
+        let thread = thread::Builder::new()
+            .name("seed coordinator".into())
+            .spawn(move || desk.run(&event_queue, &stopped))?;
+        Ok(Service { registry, events, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Seeds this torrent from now on: every piece is in the store, verified. False when it is seeded already.
+    pub fn seed(&self, metainfo: Arc<Metainfo>, store: Arc<Store>) -> (Arc<Share>, bool) {
+        let have = Bitfield::full(metainfo.geometry().piece_count());
+        let share = Arc::new(Share {
+            metainfo,
+            store,
+            have: Arc::new(HaveSet::new(&have)),
+            events: self.events.clone(),
+            finished: None,
+            traffic: Traffic::default(),
+        });
+        let new = self.registry.add(share.clone());
+        (share, new)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.stop.take();
+        // If it panicked it has told on its own.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+struct Desk {
+    sessions: HashMap<SessionId, Handle>,
+    /// Of the torrents that somebody is connected for.
+    offers: HashMap<InfoHash, Offer>,
+    slots: Slots,
+    seed: u64,
+}
+
+impl Desk {
+    fn run(&mut self, events: &Receiver<Event>, stopped: &Receiver<()>) {
+        let ticks = tick(TICK);
+        loop {
+            select! {
+                recv(events) -> event => match event {
+                    Ok(event) => self.event(event, Instant::now()),
+                    Err(_) => break,
+                },
+                recv(ticks) -> _ => self.tick(Instant::now()),
+                recv(stopped) -> _ => break,
+            }
+        }
+        self.sessions.values().for_each(Handle::end);
+    }
+
+    fn event(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Opened(handle) => self.opened(handle, now),
+            Event::Has(id, bits) => {
+                if let Some(handle) = self.sessions.get(&id) {
+                    let offer = self.offers.get_mut(&handle.share.metainfo.info_hash());
+                    let shown = offer.map(|offer| offer.has(id, &bits, now)).unwrap_or_default();
+                    self.show(id, shown);
+                }
+            }
+            Event::Gained(id, piece) => {
+                if let Some(handle) = self.sessions.get(&id) {
+                    let offer = self.offers.get_mut(&handle.share.metainfo.info_hash());
+                    let shown = offer.map(|offer| offer.gained(id, piece, now)).unwrap_or_default();
+                    self.show(id, shown);
+                }
+            }
+            Event::Interested(id, interested) => {
+                let changes = self.slots.interested(id, interested, now);
+                self.tell(changes);
+            }
+            Event::Closed { session, end, .. } => {
+                if let Some(handle) = self.sessions.remove(&session) {
+                    log::debug!("{}: {end}", handle.remote);
+                    self.forget(&handle);
+                }
+                let changes = self.slots.closed(session, now);
+                self.tell(changes);
+            }
+            // We take nothing, so nothing of this matters here.
+            Event::Introduced { .. } | Event::Unchoked(..) | Event::Choked(..) | Event::Hungry(..) => {}
+            Event::Errand(..) | Event::StorageFailed(_) => {}
+        }
+    }
+
+    fn opened(&mut self, handle: Handle, now: Instant) {
+        let id = handle.id();
+        let hash = handle.share.metainfo.info_hash();
+        // A peer that comes again from the same address has lost its first connection, whether we have noticed or not.
+        let before = self.sessions.values().find(|other| {
+            other.remote.is_same_peer(&handle.remote) && other.share.metainfo.info_hash() == hash
+        });
+        before.into_iter().for_each(Handle::end);
+        let offer = self.offers.entry(hash).or_insert_with(|| {
+            self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            Offer::new(handle.share.geometry(), self.seed)
+        });
+        let shown = offer.opened(id, now);
+        self.slots.opened(id, now);
+        handle.order(Order::Start(None));
+        self.sessions.insert(id, handle);
+        self.show(id, shown);
+    }
+
+    fn forget(&mut self, handle: &Handle) {
+        let hash = handle.share.metainfo.info_hash();
+        if let Some(offer) = self.offers.get_mut(&hash) {
+            offer.closed(handle.id());
+            if offer.is_idle() {
+                self.offers.remove(&hash);
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        let shown: Vec<_> = self.offers.values_mut().flat_map(|offer| offer.tick(now)).collect();
+        shown.into_iter().for_each(|(id, piece)| self.show(id, vec![piece]));
+        let changes = self.slots.rotate(now, |_| 0);
+        self.tell(changes);
+    }
+
+    /// Shows a peer pieces; one that has everything is of no use to us, nor we to it.
+    fn show(&self, id: SessionId, pieces: Vec<PieceIndex>) {
+        let Some(handle) = self.sessions.get(&id) else { return };
+        let done = self.offers.get(&handle.share.metainfo.info_hash()).is_some_and(|offer| offer.is_done(id));
+        if done {
+            handle.end();
+        } else {
+            pieces.into_iter().for_each(|piece| handle.order(Order::Have(piece)));
+        }
+    }
+
+    fn tell(&self, changes: Vec<Change>) {
+        for change in changes {
+            let (id, order) = match change {
+                Change::Unchoke(id) => (id, Order::Unchoke),
+                Change::Choke(id) => (id, Order::Choke),
+            };
+            if let Some(handle) = self.sessions.get(&id) {
+                handle.order(order);
+            }
+        }
+    }
+}

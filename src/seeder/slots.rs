@@ -1,0 +1,206 @@
+//! Upload slots: whom we let ask (BEP 3, "choking"). Pure.
+//!
+//! Invariant: at most `limit` peers are unchoked, and while one waits that wants to be, exactly `limit` are. In a room
+//! that means everybody: a slot is only withheld where there are more peers than slots. Then, every
+//! [`ROTATION`], those that gave us most keep theirs and the rest of the slots go round, so that each is served.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use crate::peer::SessionId;
+
+/// How many peers are served at once. Each costs a run of blocks in memory while it is served.
+pub const DEFAULT_SLOTS: usize = 64;
+
+/// How long a slot is kept at the least while others wait (BEP 3 suggests ten seconds).
+const ROTATION: Duration = Duration::from_secs(10);
+
+/// Of the slots, the part that those who give to us keep: three of four; the rest go round.
+const KEPT: (usize, usize) = (3, 4);
+
+/// Who is unchoked, and who waits.
+#[derive(Debug)]
+pub struct Slots {
+    limit: usize,
+    peers: BTreeMap<SessionId, Peer>,
+    rotated: Instant,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Peer {
+    interested: bool,
+    unchoked: bool,
+    /// When its slot was given or taken last.
+    since: Instant,
+    /// Bytes it had given us at the last rotation.
+    given: u64,
+}
+
+/// A peer whose slot is given, or taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It may ask from now on.
+    Unchoke(SessionId),
+    /// It may not.
+    Choke(SessionId),
+}
+
+impl Slots {
+    /// No peer yet.
+    pub fn new(limit: usize, now: Instant) -> Slots {
+        Slots { limit, peers: BTreeMap::new(), rotated: now }
+    }
+
+    /// A session begins, choked and not interested (BEP 3).
+    pub fn opened(&mut self, session: SessionId, now: Instant) {
+        self.peers.insert(session, Peer { interested: false, unchoked: false, since: now, given: 0 });
+    }
+
+    /// A session is over; its slot goes to the next.
+    pub fn closed(&mut self, session: SessionId, now: Instant) -> Vec<Change> {
+        self.peers.remove(&session);
+        self.fill(now)
+    }
+
+    /// A peer wants something from us, or no longer does.
+    pub fn interested(&mut self, session: SessionId, interested: bool, now: Instant) -> Vec<Change> {
+        if let Some(peer) = self.peers.get_mut(&session) {
+            peer.interested = interested;
+        }
+        self.fill(now)
+    }
+
+    /// How many are unchoked.
+    pub fn in_use(&self) -> usize {
+        self.peers.values().filter(|peer| peer.unchoked).count()
+    }
+
+    /// How many want to be and are not.
+    pub fn waiting(&self) -> usize {
+        self.peers.values().filter(|peer| peer.interested && !peer.unchoked).count()
+    }
+
+    /// Whether this peer is unchoked.
+    pub fn is_unchoked(&self, session: SessionId) -> bool {
+        self.peers.get(&session).is_some_and(|peer| peer.unchoked)
+    }
+
+    /// Lets waiting peers have their turn, once a rotation. `given` tells how many bytes a peer has given us in all.
+    pub fn rotate(&mut self, now: Instant, given: impl Fn(SessionId) -> u64) -> Vec<Change> {
+        if now.saturating_duration_since(self.rotated) < ROTATION {
+            return Vec::new();
+        }
+        self.rotated = now;
+        let mut turn: Vec<(SessionId, u64, Instant)> = Vec::new();
+        for (id, peer) in &mut self.peers {
+            let total = given(*id);
+            if peer.unchoked {
+                turn.push((*id, total - peer.given.min(total), peer.since));
+            }
+            peer.given = total;
+        }
+        // Those that gave least go first, and of those the ones that had their slot for longest.
+        turn.sort_by_key(|(_, gave, since)| (*gave, *since));
+        let keep = self.limit * KEPT.0 / KEPT.1;
+        let useless = turn.iter().filter(|(_, gave, _)| *gave == 0).count();
+        let free = turn.len().saturating_sub(keep).max(useless).min(self.waiting());
+        let mut changes: Vec<_> = turn[..free].iter().map(|(id, ..)| self.choke(*id, now)).collect();
+        changes.extend(self.fill(now));
+        changes
+    }
+
+    fn choke(&mut self, session: SessionId, now: Instant) -> Change {
+        let peer = self.peers.get_mut(&session).expect("only peers that are there are choked");
+        (peer.unchoked, peer.since) = (false, now);
+        Change::Choke(session)
+    }
+
+    /// Gives slots to the peers that have waited longest, while there are both.
+    fn fill(&mut self, now: Instant) -> Vec<Change> {
+        let mut changes = Vec::new();
+        while let Some(next) = self.longest_waiting() {
+            if self.in_use() >= self.limit {
+                // A slot whose holder wants nothing is as good as free.
+                let idle = self.peers.iter().find(|(_, peer)| peer.unchoked && !peer.interested).map(|(id, _)| *id);
+                let Some(idle) = idle else { break };
+                changes.push(self.choke(idle, now));
+            }
+            let peer = self.peers.get_mut(&next).expect("it waits, so it is there");
+            (peer.unchoked, peer.since) = (true, now);
+            changes.push(Change::Unchoke(next));
+        }
+        changes
+    }
+
+    fn longest_waiting(&self) -> Option<SessionId> {
+        let waiting = self.peers.iter().filter(|(_, peer)| peer.interested && !peer.unchoked);
+        waiting.min_by_key(|(_, peer)| peer.since).map(|(id, _)| *id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u64) -> SessionId {
+        SessionId(number)
+    }
+
+    fn room(limit: usize, peers: u64, start: Instant) -> Slots {
+        let mut slots = Slots::new(limit, start);
+        for number in 0..peers {
+            slots.opened(id(number), start);
+            slots.interested(id(number), true, start);
+        }
+        slots
+    }
+
+    #[test]
+    fn in_a_room_everybody_who_is_interested_is_unchoked_at_once() {
+        let start = Instant::now();
+        let mut slots = Slots::new(8, start);
+        slots.opened(id(1), start);
+        assert_eq!(slots.in_use(), 0);
+        assert_eq!(slots.interested(id(1), true, start), [Change::Unchoke(id(1))]);
+        assert_eq!(slots.interested(id(1), true, start), []);
+        assert_eq!((slots.in_use(), slots.waiting()), (1, 0));
+    }
+
+    #[test]
+    fn the_slot_of_one_that_leaves_goes_to_the_next() {
+        let start = Instant::now();
+        let mut slots = room(2, 3, start);
+        assert_eq!((slots.in_use(), slots.waiting()), (2, 1));
+        assert_eq!(slots.closed(id(0), start), [Change::Unchoke(id(2))]);
+        slots.opened(id(3), start);
+        assert_eq!(slots.interested(id(3), true, start), []);
+        assert_eq!(slots.interested(id(1), false, start), [Change::Choke(id(1)), Change::Unchoke(id(3))]);
+    }
+
+    #[test]
+    fn in_a_crowd_everybody_has_a_turn() {
+        let start = Instant::now();
+        let mut slots = room(4, 20, start);
+        let mut served = std::collections::BTreeSet::from([id(0), id(1), id(2), id(3)]);
+        for turn in 1..=5 {
+            for change in slots.rotate(start + ROTATION * turn, |_| 0) {
+                if let Change::Unchoke(id) = change {
+                    served.insert(id);
+                }
+            }
+            assert_eq!(slots.in_use(), 4);
+        }
+        assert_eq!(served.len(), 20);
+        assert!(slots.rotate(start + ROTATION * 5, |_| 0).is_empty());
+    }
+
+    #[test]
+    fn who_gives_to_us_keeps_its_slot() {
+        let start = Instant::now();
+        let mut slots = room(4, 8, start);
+        let changes = slots.rotate(start + ROTATION, |session| if session.0 < 3 { 1000 + session.0 } else { 0 });
+        assert_eq!(changes, [Change::Choke(id(3)), Change::Unchoke(id(4))]);
+    }
+}
