@@ -148,6 +148,8 @@ impl Metainfo {
     /// The same torrent with other trackers.
     pub fn with_trackers(mut self, tiers: Vec<Vec<String>>) -> Metainfo {
         self.outer.trackers = outer::Trackers::new(None, tiers);
+        let extra = std::mem::take(&mut self.outer.extra);
+        self.outer = self.outer.with_extra(extra);
         self
     }
 

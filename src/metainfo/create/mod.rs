@@ -7,7 +7,6 @@ mod hash;
 mod walk;
 
 use std::{
-    collections::BTreeMap,
     fmt, io,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
@@ -17,7 +16,7 @@ use self::walk::Found;
 use super::{
     Error as MetainfoError, Geometry, Hashes, Metainfo,
     info::{Content, Info, Outline},
-    outer::{Outer, Trackers},
+    outer::{Extra, Outer, Trackers},
     path,
 };
 use crate::bencode;
@@ -136,7 +135,7 @@ fn assemble(name: &[u8], content: Content<'_>, pieces: &[u8], options: &Options)
         comment: options.comment.clone(),
         created_by: Some(concat!("minitorrent ", env!("CARGO_PKG_VERSION")).to_owned()),
         creation_date: options.creation_date,
-        extra: BTreeMap::new(),
+        extra: Extra::new(),
     };
     Ok(Metainfo { info: Info::read(&bencode::decode(&raw)?)?, outer })
 }

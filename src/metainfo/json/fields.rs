@@ -1,6 +1,6 @@
 //! The fields of the JSON form as they are read: typed, counted, named in every error, not yet checked against each other.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 use serde::{
@@ -16,7 +16,7 @@ use crate::{
         create::DEFAULT_PIECE_LENGTH,
         error::Problem,
         info::{Content, Entry, Outline},
-        outer::{MAX_TRACKERS, Outer, Trackers, cleaned},
+        outer::{Extra, MAX_TRACKERS, Outer, Trackers, cleaned},
         path::{self, MAX_DEPTH},
     },
 };
@@ -85,14 +85,15 @@ impl Fields {
     pub fn into_outer(self) -> Result<Outer, Error> {
         let list = |urls: Capped<String, MAX_TRACKERS>| urls.0.iter().filter_map(|url| cleaned(url)).collect();
         let tiers = self.trackers.map_or(Vec::new(), |tiers| tiers.0.into_iter().map(|tier| tier.0).collect());
-        Ok(Outer {
+        let outer = Outer {
             trackers: Trackers::new(self.tracker_url, tiers),
             web_seeds: self.web_seeds.map(list).unwrap_or_default(),
             comment: self.comment,
             created_by: self.created_by,
             creation_date: self.creation_date,
-            extra: self.extra.as_deref().map(read_extra).transpose()?.unwrap_or_default(),
-        })
+            extra: Extra::new(),
+        };
+        Ok(outer.with_extra(self.extra.as_deref().map(read_extra).transpose()?.unwrap_or_default()))
     }
 
     fn read_field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
@@ -135,7 +136,7 @@ fn in_range(field: &str, number: u64) -> Result<u64, Error> {
     is_bencodable.then_some(number).ok_or_else(|| Error::field(field, Problem::OutOfRange(number.into())))
 }
 
-fn read_extra(text: &str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Error> {
+fn read_extra(text: &str) -> Result<Extra, Error> {
     let bytes = from_base64("extra", text)?;
     let node = bencode::decode(&bytes).ok();
     let entries = node.as_ref().and_then(bencode::Node::as_dict);
