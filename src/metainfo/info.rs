@@ -200,29 +200,26 @@ impl Info {
 
 /// The files with safe paths, one behind the other, and the paths that had to be altered.
 fn lay_out(outline: &Outline<'_>, name: &str) -> Result<(Vec<File>, Vec<(usize, PathBuf)>), Error> {
-    let contents: Vec<(String, u64, FileKind)> = match &outline.content {
+    let mut found: Vec<(String, u64, FileKind)> = match &outline.content {
         Content::File(length) => vec![(name.to_owned(), *length, FileKind::Normal)],
         Content::Folder(entries) => {
-            let below =
-                |(index, entry): (usize, &Entry<'_>)| (path::join(name, &entry.path, index), entry.length, entry.kind);
-            entries.iter().enumerate().map(below).collect()
+            let path = |index, entry: &Entry<'_>| path::join(name, &entry.path, index);
+            let entries = entries.iter().enumerate();
+            entries.map(|(index, entry)| (path(index, entry), entry.length, entry.kind)).collect()
         }
     };
-    let (mut paths, sizes): (Vec<String>, Vec<(u64, FileKind)>) =
-        contents.into_iter().map(|(path, length, kind)| (path, (length, kind))).unzip();
-    let altered = |(index, path): (usize, &String)| {
-        spelled_path(outline, index)
-            .filter(|spelled| spelled.as_os_str() != path.as_str())
-            .map(|spelled| (index, spelled))
-    };
-    let spelled = paths.iter().enumerate().filter_map(altered).collect();
+    let spelled = found.iter().enumerate().filter_map(|(index, (path, ..))| {
+        let spelled = spelled_path(outline, index)?;
+        (spelled.as_os_str() != path.as_str()).then_some((index, spelled))
+    });
+    let spelled = spelled.collect();
     // Pad files are never written, and many share one name.
-    let written = paths.iter_mut().zip(&sizes).filter(|(_, (_, kind))| *kind != FileKind::Pad);
-    path::disambiguate(&mut written.map(|(path, _)| path).collect::<Vec<_>>(), path::FOLD_CASE);
+    let written = found.iter_mut().filter(|(.., kind)| *kind != FileKind::Pad).map(|(path, ..)| path);
+    path::disambiguate(&mut written.collect::<Vec<_>>(), path::FOLD_CASE);
 
     let mut offset: u64 = 0;
-    let mut files = Vec::with_capacity(paths.len());
-    for (path, (length, kind)) in paths.into_iter().zip(sizes) {
+    let mut files = Vec::with_capacity(found.len());
+    for (path, length, kind) in found {
         files.push(File { path: path.into(), length, offset, kind });
         offset = offset.checked_add(length).ok_or(Error::LengthOverflow)?;
     }
