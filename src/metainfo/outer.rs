@@ -32,6 +32,13 @@ impl Outer {
         self
     }
 
+    /// The same with other trackers, and with none left among the further keys.
+    pub fn with_trackers(mut self, trackers: Trackers) -> Outer {
+        self.trackers = trackers;
+        let extra = std::mem::take(&mut self.extra);
+        self.with_extra(extra)
+    }
+
     /// The fields as the keys of a `.torrent` with their bencoded values.
     pub fn entries(&self) -> BTreeMap<&'static [u8], Vec<u8>> {
         let text = |text: &str| encoded(|out| out.bytes(text));

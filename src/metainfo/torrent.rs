@@ -1,7 +1,7 @@
 //! The `.torrent` form (BEP 3, "metainfo files"), with BEP 12's tiers and BEP 19's web seeds.
 //!
-//! Read as leniently as libtorrent reads: keys in any order, the first of equal ones, trailing bytes ignored, a key of the
-//! wrong type as if it were not there. Written in order. What has no accessor travels along as it came.
+//! Read as leniently as libtorrent reads: keys in any order, the first of equal ones, trailing bytes ignored, a key of
+//! the wrong type as if it were not there. Written in order. What has no accessor travels along as it came.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! From a file or a folder to its metainfo; the info dictionary is, byte for byte, the one that mktorrent 1.1 makes.
 //!
-//! As there, files come in the order of their paths' bytes, hidden ones included; links are followed, and what is neither
-//! file nor folder is left out. Unlike there, a file that cannot be read or that changes meanwhile is an error.
+//! As there, files come in the order of their paths' bytes, hidden ones included; links are followed, and what is
+//! neither file nor folder is left out. Unlike there, a file that cannot be read or that changes meanwhile is an error.
 
 mod hash;
 mod walk;
@@ -15,8 +15,9 @@ use std::{
 use self::walk::Found;
 use super::{
     Error as MetainfoError, Geometry, Hashes, Metainfo,
-    info::{Content, Info, Outline},
+    info::Info,
     outer::{Extra, Outer, Trackers},
+    outline::{Content, Outline},
     path,
 };
 use crate::bencode;
@@ -95,8 +96,8 @@ impl From<MetainfoError> for Error {
     }
 }
 
-/// Hashes the file, or all files in the folder, on every core. `progress` is told on the calling thread how many bytes are
-/// hashed so far; the last time, all of them.
+/// Hashes the file, or all files in the folder, on every core. `progress` is told on the calling thread how many bytes
+/// are hashed so far; the last time, all of them.
 pub fn create(path: &Path, options: &Options, progress: &dyn Fn(u64)) -> Result<Metainfo, Error> {
     let name = match &options.name {
         Some(name) => name.as_bytes().to_vec(),
@@ -117,8 +118,8 @@ pub fn create(path: &Path, options: &Options, progress: &dyn Fn(u64)) -> Result<
 }
 
 impl Metainfo {
-    /// The metainfo of one file whose bytes were hashed elsewhere; `name` counts where `options` has none, and the piece
-    /// length is that of the hashes.
+    /// The metainfo of one file whose bytes were hashed elsewhere; `name` counts where `options` has none, and the
+    /// piece length is that of the hashes.
     pub fn from_hashes(name: &str, hashes: &Hashes, options: &Options) -> Result<Metainfo, MetainfoError> {
         let name = options.name.as_deref().unwrap_or(name);
         let options = Options { piece_length: hashes.piece_length, ..options.clone() };

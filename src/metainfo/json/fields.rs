@@ -1,4 +1,5 @@
-//! The fields of the JSON form as they are read: typed, counted, named in every error, not yet checked against each other.
+//! The fields of the JSON form as they are read: typed, counted, named in every error, not yet checked against each
+//! other.
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
@@ -15,8 +16,8 @@ use crate::{
         Error, FileKind, MAX_FILES,
         create::DEFAULT_PIECE_LENGTH,
         error::Problem,
-        info::{Content, Entry, Outline},
         outer::{Extra, MAX_TRACKERS, Outer, Trackers, cleaned},
+        outline::{Content, Entry, Outline},
         path::{self, MAX_DEPTH},
     },
 };
@@ -51,9 +52,7 @@ impl Fields {
     pub fn outline(&self) -> Result<Outline<'_>, Error> {
         let missing = |field, kind| Error::field(field, Problem::Missing(kind));
         let content = match (&self.files, self.length) {
-            (Some(files), _) => Content::Folder(
-                files.0.iter().enumerate().map(|(index, file)| file.entry(index)).collect::<Result<_, _>>()?,
-            ),
+            (Some(files), total) => Content::Folder(entries(&files.0, total)?),
             (None, Some(length)) => Content::File(in_range("length", length)?),
             (None, None) => return Err(missing("length", "a number, and there are no `files`")),
         };
@@ -144,12 +143,18 @@ fn read_extra(text: &str) -> Result<Extra, Error> {
     Ok(entries.iter().rev().map(|(key, value)| (key.to_vec(), value.raw().to_vec())).collect())
 }
 
-impl FileField {
-    fn entry(&self, index: usize) -> Result<Entry<'_>, Error> {
-        let length = in_range(&format!("files[{index}].length"), self.length)?;
-        let path = self.path.0.iter().map(String::as_bytes).collect();
-        Ok(Entry { path, length, kind: FileKind::Normal })
+/// The files, whose lengths must add up to the total if that is stated too.
+fn entries(files: &[FileField], total: Option<u64>) -> Result<Vec<Entry<'_>>, Error> {
+    let sum = files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.length)).ok_or(Error::LengthOverflow)?;
+    if total.is_some_and(|total| total != sum) {
+        return Err(Error::field("length", Problem::NotTheSum(sum)));
     }
+    let entries = files.iter().enumerate().map(|(index, file)| {
+        let length = in_range(&format!("files[{index}].length"), file.length)?;
+        let path = file.path.0.iter().map(String::as_bytes).collect();
+        Ok(Entry { path, length, kind: FileKind::Normal })
+    });
+    entries.collect()
 }
 
 impl<'de> Deserialize<'de> for Fields {

@@ -1,9 +1,10 @@
 //! The JSON form, which people can read and write by hand.
 //!
-//! `name`, `length` or `files`, `piece_length`, `pieces` are the info dictionary. Where a dictionary says more than they can
-//! (a key that JSON does not name, a name that is no UTF-8), all of it stands in `info` in base64, and they must agree with
-//! it. `extra` does the same, as one bencoded dictionary, for keys beside `info`. Without `info` the dictionary is made
-//! from the fields, and a path that could leave its folder is an error: nobody writes one by hand who means well.
+//! `name`, `length` or `files`, `piece_length`, `pieces` are the info dictionary. Where a dictionary says more than
+//! they can (a key that JSON does not name, a name that is no UTF-8), all of it stands in `info` in base64, and they
+//! must agree with it. `extra` does the same, as one bencoded dictionary, for keys beside `info`. Without `info` the
+//! dictionary is made from the fields, and a path that could leave its folder is an error: nobody writes one by hand
+//! who means well.
 
 mod fields;
 
@@ -16,7 +17,8 @@ use self::fields::Fields;
 use super::{
     Error, Metainfo,
     error::Problem,
-    info::{Content, Entry, Info, Outline},
+    info::Info,
+    outline::{Content, Entry, Outline},
     path,
 };
 use crate::bencode::{self, Encoder};
@@ -338,6 +340,10 @@ mod tests {
             (r#""name": "..", "length": 5"#, "`name` is \"..\""),
             (r#""name": "C:", "length": 5"#, "`name` is \"C:\""),
             (r#""name": "", "length": 5"#, "`name` is \"\""),
+            (
+                r#""name": "a", "length": 4, "files": [{"path": "x", "length": 5}]"#,
+                "`length` is not the sum of the `files`, 5",
+            ),
             (r#""name": "a", "files": []"#, "`files` is empty"),
             (r#""name": "a", "files": [{"path": "../x", "length": 5}]"#, "`files[0].path` is \"../x\""),
             (r#""name": "a", "files": [{"path": "/x", "length": 5}]"#, "`files[0].path` is \"/x\""),
@@ -387,39 +393,57 @@ mod tests {
         ]
     }
 
+    type AnyFile = (Vec<Vec<u8>>, u64, Option<String>);
+
+    fn any_file() -> impl Strategy<Value = AnyFile> {
+        (prop::collection::vec(name(), 0..3), 1..1000_u64, prop::option::of("[pxlh]{1,2}"))
+    }
+
+    fn write_file(out: &mut Encoder, (path, length, attributes): &AnyFile) {
+        out.dict(|file| {
+            attributes.iter().for_each(|attributes| file.key("attr").bytes(attributes));
+            file.key("length").integer(*length);
+            file.key("path").list(|list| path.iter().for_each(|part| list.bytes(part)));
+        });
+    }
+
+    prop_compose! {
+        fn any_info()(
+            name in name(), files in prop::option::of(prop::collection::vec(any_file(), 1..6)),
+            private: bool, source in prop::option::of(name()),
+        ) -> Vec<u8> {
+            let mut out = Encoder::new();
+            out.dict(|info| {
+                match &files {
+                    None => info.key("length").integer(5),
+                    Some(files) => info.key("files").list(|list| files.iter().for_each(|file| write_file(list, file))),
+                }
+                info.key("name").bytes(&name);
+                info.key("piece length").integer(16_384);
+                info.key("pieces").bytes([7; 20]);
+                if private {
+                    info.key("private").integer(1);
+                }
+                source.iter().for_each(|source| info.key("source").bytes(source));
+            });
+            out.finish()
+        }
+    }
+
     prop_compose! {
         fn any_torrent()(
-            name in name(),
-            files in prop::option::of(prop::collection::vec((prop::collection::vec(name(), 0..3), 1..1000_u64, prop::option::of("[pxlh]{1,2}")), 1..6)),
-            private: bool, source: bool, comment in prop::option::of(name()), tiers in prop::collection::vec(prop::collection::vec("[a-c ]{0,2}", 0..3), 0..3),
-            announce in prop::option::of("[a-c ]{0,2}"), web_seed in prop::option::of("[a-c]{0,2}"),
+            info in any_info(), announce in prop::option::of("[a-c ]{0,2}"), comment in prop::option::of(name()),
+            tiers in prop::collection::vec(prop::collection::vec("[a-c ]{0,2}", 0..3), 0..3),
+            web_seed in prop::option::of("[a-c]{0,2}"),
         ) -> Vec<u8> {
             let mut out = Encoder::new();
             out.dict(|torrent| {
                 announce.iter().for_each(|url| torrent.key("announce").bytes(url));
-                torrent.key("announce-list").list(|list| tiers.iter().for_each(|tier| {
-                    list.list(|list| tier.iter().for_each(|url| list.bytes(url)));
-                }));
-                comment.iter().for_each(|text| torrent.key("comment").bytes(text));
-                torrent.key("info").dict(|info| {
-                    match &files {
-                        None => info.key("length").integer(5),
-                        Some(files) => info.key("files").list(|list| files.iter().for_each(|(path, length, attr)| list.dict(|file| {
-                            attr.iter().for_each(|attr| file.key("attr").bytes(attr));
-                            file.key("length").integer(*length);
-                            file.key("path").list(|list| path.iter().for_each(|part| list.bytes(part)));
-                        }))),
-                    }
-                    info.key("name").bytes(&name);
-                    info.key("piece length").integer(16_384);
-                    info.key("pieces").bytes([7; 20]);
-                    if private {
-                        info.key("private").integer(1);
-                    }
-                    if source {
-                        info.key("source").bytes("x");
-                    }
+                torrent.key("announce-list").list(|list| {
+                    tiers.iter().for_each(|tier| list.list(|list| tier.iter().for_each(|url| list.bytes(url))));
                 });
+                comment.iter().for_each(|text| torrent.key("comment").bytes(text));
+                torrent.key("info").raw(&info);
                 web_seed.iter().for_each(|url| torrent.key("url-list").bytes(url));
             });
             out.finish()
