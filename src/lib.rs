@@ -4,3 +4,4 @@ pub mod bencode;
 pub mod bitfield;
 pub mod metainfo;
 pub mod wire;
+pub mod storage;

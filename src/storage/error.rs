@@ -1,0 +1,95 @@
+//! What can go wrong with files, as sentences that name the file.
+
+use std::{fmt, io, path::Path, path::PathBuf};
+
+/// Why the bytes could not be read or put to rest.
+#[derive(Debug)]
+pub enum Error {
+    /// The disk, or the user's quota on it, is full.
+    NoRoom {
+        /// The file that was to grow.
+        path: PathBuf,
+    },
+    /// The file is not there.
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The file ends before the bytes that were asked for: not fetched yet, or cut by somebody else.
+    Short {
+        /// The file that ends early.
+        path: PathBuf,
+    },
+    /// A file that is to be fetched is there and longer than the metainfo says. It is somebody's data: it is never cut.
+    TooLong {
+        /// The file that is in the way.
+        path: PathBuf,
+        /// Its length, in bytes.
+        length: u64,
+        /// The length that the metainfo gives, in bytes.
+        expected: u64,
+    },
+    /// A folder, a symbolic link or a device stands where the torrent has a file, or anything but a folder where it has
+    /// a folder.
+    InTheWay {
+        /// The place that is taken.
+        path: PathBuf,
+    },
+    /// Another process is fetching the same torrent into the same folder.
+    InUse {
+        /// The resume log that it holds.
+        path: PathBuf,
+    },
+    /// Anything else that the operating system said.
+    Io {
+        /// What was tried, as a verb.
+        doing: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// What came of it.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// The error of `doing` something to `path`, in our terms.
+    pub(super) fn new(doing: &'static str, path: &Path, source: impl Into<io::Error>) -> Error {
+        let (path, source) = (path.to_owned(), source.into());
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::NoRoom { path },
+            io::ErrorKind::NotFound => Error::Missing { path },
+            io::ErrorKind::UnexpectedEof => Error::Short { path },
+            io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => Error::InTheWay { path },
+            _ => Error::Io { doing, path, source },
+        }
+    }
+
+    /// Whether this only says that the bytes are not there.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Error::Missing { .. } | Error::Short { .. })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::NoRoom { path } => write!(f, "no room is left on the disk for {}", path.display()),
+            Error::Missing { path } => write!(f, "{} is not there", path.display()),
+            Error::Short { path } => write!(f, "{} is shorter than the metainfo says", path.display()),
+            Error::TooLong { path, length, expected } => write!(
+                f,
+                "{} has {length} bytes where the metainfo says {expected}; it is left as it is: move it away or fetch elsewhere",
+                path.display()
+            ),
+            Error::InTheWay { path } => {
+                write!(f, "{} is in the way: the torrent needs a plain file or folder there", path.display())
+            }
+            Error::InUse { path } => {
+                write!(f, "this torrent is being fetched into this folder already ({} is locked)", path.display())
+            }
+            Error::Io { doing, path, source } => write!(f, "cannot {doing} {}: {source}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,79 @@
+//! Opening a torrent's files below one folder.
+//!
+//! What is written never leaves the folder: the path is walked one component at a time and a symbolic link below the
+//! folder, wherever it stands, is refused. The folder itself is the user's word and may be reached over links.
+//! What is only read may be a link, because people seed links to their files: whatever is served was checked against
+//! its hash.
+
+use std::{fs, os::fd::OwnedFd, path::Component, path::Path, path::PathBuf};
+
+use rustix::{
+    fs::{CWD, Mode, OFlags, mkdirat, openat},
+    io::Errno,
+};
+
+use super::Error;
+
+/// What a file is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To read; it may be a symbolic link.
+    Serve,
+    /// To read what was fetched, and write more; it must be there.
+    Reread,
+    /// To write; the file and the folders on its way are made if they are not there.
+    Fetch,
+}
+
+/// Opens the plain file at `path` below `root`. The path is relative and has only normal components.
+pub(super) fn open(root: &Path, path: &Path, purpose: Purpose) -> Result<fs::File, Error> {
+    let full = root.join(path);
+    let file = match purpose {
+        Purpose::Serve => openat(CWD, &full, OFlags::RDONLY | ALWAYS, Mode::empty()),
+        Purpose::Reread => beneath(root, path, false),
+        Purpose::Fetch => beneath(root, path, true),
+    };
+    let file = fs::File::from(file.map_err(|error| refusal(&full, error))?);
+    match file.metadata() {
+        Ok(metadata) if metadata.is_file() => Ok(file),
+        Ok(_) => Err(Error::InTheWay { path: full }),
+        Err(error) => Err(Error::new("look at", &full, error)),
+    }
+}
+
+/// The folders on the way from the file at `path` up to `root`, both ends included.
+pub(super) fn parents(root: &Path, path: &Path) -> impl Iterator<Item = PathBuf> {
+    path.ancestors().skip(1).map(|parent| root.join(parent))
+}
+
+/// A name must not make us wait (a FIFO) or leak into child processes.
+const ALWAYS: OFlags = OFlags::CLOEXEC.union(OFlags::NONBLOCK);
+
+fn beneath(root: &Path, path: &Path, create: bool) -> Result<OwnedFd, Errno> {
+    let folder = OFlags::RDONLY | OFlags::DIRECTORY | ALWAYS;
+    let mut at = openat(CWD, root, folder, Mode::empty())?;
+    let mut components = path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name),
+        _ => None,
+    });
+    let name = components.next_back().ok_or(Errno::ISDIR)?;
+    for parent in components {
+        if create {
+            match mkdirat(&at, parent, Mode::from_raw_mode(0o777)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        at = openat(&at, parent, folder | OFlags::NOFOLLOW, Mode::empty())?;
+    }
+    let create = if create { OFlags::CREATE } else { OFlags::empty() };
+    openat(&at, name, OFlags::RDWR | OFlags::NOFOLLOW | create | ALWAYS, Mode::from_raw_mode(0o666))
+}
+
+/// A symbolic link that must not be followed shows as `ELOOP`, and as `ENOTDIR` where a folder was due.
+fn refusal(path: &Path, error: Errno) -> Error {
+    match error {
+        Errno::LOOP => Error::InTheWay { path: path.to_owned() },
+        error => Error::new("open", path, error),
+    }
+}

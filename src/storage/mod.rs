@@ -1,0 +1,29 @@
+//! WHERE the bytes rest: a torrent's offsets to positions in its files, and what is known of the pieces in them.
+//!
+//! [`layout`] is pure: which stretch of which file holds a range of the torrent. A [`Store`] reads and writes such
+//! ranges from many threads at once; it owns the open files and never waits for another thread. [`verify()`] hashes what
+//! is there. [`resume`] keeps a log beside the files, so that a fetch that was killed goes on from where it was, and
+//! [`journal`] is the one thread of the process that syncs data and marks it as safe.
+//!
+//! The rule that holds it together: **a piece is believed only if its hash was right, and only as far as the disk is
+//! known to hold it.** Nothing here knows of peers, the wire or which piece comes next.
+
+mod error;
+mod folder;
+mod handles;
+pub mod journal;
+pub mod layout;
+mod record;
+pub mod resume;
+pub mod stamp;
+mod store;
+#[cfg(test)]
+mod testing;
+mod verify;
+
+pub use error::Error;
+pub use journal::{Journal, Ledger};
+pub use resume::ResumeLog;
+pub use stamp::Stamps;
+pub use store::{Access, Store};
+pub use verify::verify;
