@@ -12,12 +12,15 @@ pub mod address;
 pub mod announce;
 pub mod answer;
 mod census;
+pub mod client;
 mod peers;
 mod query;
 pub mod reply;
 pub mod scrape;
 mod swarm;
 pub mod table;
+pub mod tiers;
+mod udp;
 
 pub use census::{Full, Limits};
 pub use query::Refusal;
