@@ -2,6 +2,11 @@
 
 pub mod bencode;
 pub mod bitfield;
+pub mod downloader;
 pub mod metainfo;
-pub mod wire;
+pub mod peer;
+pub mod picker;
+pub mod seeder;
 pub mod storage;
+pub mod tracker;
+pub mod wire;

@@ -92,7 +92,6 @@ pub struct Settings {
 }
 
 /// Everything that is decided about one torrent that is being fetched.
-#[derive(Debug)]
 pub struct Coordinator {
     geometry: Geometry,
     ours: PeerId,
@@ -424,11 +423,12 @@ impl Coordinator {
             return;
         }
         while let Some(peer) = self.peers.get(&id).filter(|peer| !peer.choked && peer.appetite > 0) {
+            let appetite = peer.appetite;
             let Some(piece) = self.pick_for(id) else {
                 return self.help(id, out);
             };
             let wanted: u64 = piece.missing_blocks().map(|block| u64::from(block.length)).sum();
-            let appetite = peer.appetite.saturating_sub(wanted);
+            let appetite = appetite.saturating_sub(wanted);
             self.peers.get_mut(&id).expect("it was just seen").appetite = appetite;
             let flight = Flight { owner: id, helpers: BTreeSet::new(), memory: piece.memory() };
             self.flights.insert(piece.piece(), flight);

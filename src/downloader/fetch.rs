@@ -4,7 +4,6 @@
 use std::{
     collections::{HashMap, VecDeque},
     io,
-    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     thread::{self, JoinHandle},
     time::{Duration, Instant},

@@ -78,7 +78,7 @@ impl Meter {
         let picker = coordinator.picker();
         Report {
             length: share.geometry().length(),
-            verified: share.geometry().length() - picker.bytes_left(),
+            verified: share.geometry().length() - picker.remaining(),
             downloaded: down,
             wasted: share.traffic.wasted.load(Ordering::Relaxed),
             uploaded: up,

@@ -1,8 +1,7 @@
 //! What all sessions of one torrent have in common, and what all sessions of the process have.
 
 use std::{
-    io,
-    net::IpAddr,
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering},
@@ -34,7 +33,6 @@ pub struct Host {
 }
 
 /// One torrent, as its sessions see it.
-#[derive(Debug)]
 pub struct Share {
     /// What is shared.
     pub metainfo: Arc<Metainfo>,
@@ -100,6 +98,12 @@ impl Host {
     /// A name for a new session.
     pub(super) fn next_session(&self) -> SessionId {
         SessionId(self.next_session.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl fmt::Debug for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Share({})", self.metainfo.info_hash())
     }
 }
 

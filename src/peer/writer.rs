@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{End, Event, Handle, Host, mailbox::Mail, outbox::Batch};
+use super::{End, Handle, Host, mailbox::Mail, outbox::Batch};
 use crate::{
     metainfo::Block,
     wire::{self, Message},

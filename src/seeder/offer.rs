@@ -36,8 +36,11 @@ const SAMPLE: usize = 24;
 #[derive(Debug)]
 pub struct Offer {
     geometry: Geometry,
-    /// Pieces to be shown for the first time, next one last; some may have become known elsewhere meanwhile.
+    /// Pieces to be shown for the first time, or again as if it were, next one last; some may have been seen elsewhere
+    /// meanwhile.
     fresh: Vec<u32>,
+    /// The same as a set: none is to be shown twice.
+    is_fresh: Bitfield,
     /// How many of the peers have each piece.
     copies: Vec<u16>,
     /// How many pieces no peer has.
@@ -64,6 +67,7 @@ impl Offer {
         let mut offer = Offer {
             geometry: *geometry,
             fresh: (0..count).collect(),
+            is_fresh: Bitfield::full(count),
             copies: vec![0; count as usize],
             unseen: count,
             peers: BTreeMap::new(),
@@ -106,8 +110,8 @@ impl Offer {
             self.unseen += u32::from(*copies == 0);
         }
         let lost = gone.shown.iter().chain(gone.theirs.iter());
-        let lost = lost.filter(|index| self.copies[*index as usize] == 0 && !self.is_pending(*index));
-        self.fresh.extend(lost.collect::<Vec<_>>());
+        let lost: Vec<_> = lost.filter(|index| !self.is_pending(*index)).collect();
+        lost.into_iter().for_each(|index| self.renew(index));
     }
 
     /// Time passes: what peers sit on is shown to others. Returns what to show to whom.
@@ -118,7 +122,7 @@ impl Offer {
             shown.moved = now;
             freed.extend(shown.shown.iter().filter(|index| !shown.theirs.get(*index)));
         }
-        self.fresh.extend(freed.into_iter().filter(|index| self.copies[*index as usize] == 0));
+        freed.into_iter().for_each(|index| self.renew(index));
         let sessions: Vec<_> = self.peers.keys().copied().collect();
         sessions.into_iter().flat_map(|id| self.show(id).into_iter().map(move |piece| (id, piece))).collect()
     }
@@ -167,10 +171,12 @@ impl Offer {
         let peer = self.peers.get(&session).filter(|peer| peer.pending < peer.lead && !peer.theirs.is_full())?;
         let wanted = |index: u32| !peer.shown.get(index) && !peer.theirs.get(index);
         while self.fresh.last().is_some_and(|index| self.copies[*index as usize] > 0) {
-            self.fresh.pop();
+            self.fresh.pop().map(|index| self.is_fresh.clear(index));
         }
         if let Some(at) = self.fresh.iter().rposition(|index| wanted(*index)) {
-            return Some(self.fresh.remove(at));
+            let index = self.fresh.remove(at);
+            self.is_fresh.clear(index);
+            return Some(index);
         }
         if self.unseen > 0 {
             return None;
@@ -188,6 +194,13 @@ impl Offer {
         let round = (start..count).chain(0..start);
         let candidates = round.filter(|index| !peer.shown.get(*index) && !peer.theirs.get(*index)).take(SAMPLE);
         candidates.min_by_key(|index| self.copies[*index as usize])
+    }
+
+    /// A piece that nobody has is to be shown as if it never was.
+    fn renew(&mut self, index: u32) {
+        if self.copies[index as usize] == 0 && self.is_fresh.set(index) {
+            self.fresh.push(index);
+        }
     }
 
     fn is_pending(&self, index: u32) -> bool {

@@ -1,0 +1,341 @@
+//! Announcing: a few threads that tell trackers about every torrent of the process when it is due, and pass on what they
+//! answer (BEP 3, "trackers"; BEP 12).
+//!
+//! The schedule is owned by one lock that is held to look and to note, never while a tracker is waited for. One announce
+//! at a time is under way to each tracker host; with a tracker of our own process there is nothing to wait for.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::Sender;
+
+use crate::{
+    metainfo::{InfoHash, PeerId},
+    peer::Share,
+    tracker::{
+        announce::{Announce, DEFAULT_WANTED, Event},
+        answer::Answer,
+        client::Client,
+        tiers::Tiers,
+    },
+};
+
+/// Threads that announce, at most. Each waits for one tracker; one that never answers holds up one of them.
+const MAX_THREADS: usize = 4;
+
+/// How long a thread with nothing due stays.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A thread's stack, in bytes; TLS needs the most of it.
+const STACK: usize = 512 * 1024;
+
+/// What trackers say about a torrent that is being fetched.
+#[derive(Debug)]
+pub enum TrackerNews {
+    /// Peers of its swarm.
+    Peers(Vec<SocketAddr>),
+    /// No answer, and why, as a sentence.
+    Trouble(String),
+}
+
+/// A tracker that runs in this process and is called directly.
+#[derive(Clone)]
+pub struct OwnTracker {
+    /// Its announce URL, as it stands in metainfos.
+    pub is_own: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// Announces to it.
+    pub announce: Arc<dyn Fn(&Announce) -> Answer + Send + Sync>,
+}
+
+/// Announces every torrent it is given until it is ended.
+#[derive(Clone)]
+pub struct Announcer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: Client,
+    peer_id: PeerId,
+    own: Option<OwnTracker>,
+    /// What times of the schedule are counted from.
+    epoch: Instant,
+    schedule: Mutex<Schedule>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Schedule {
+    entries: HashMap<InfoHash, Entry>,
+    /// Tracker hosts that an announce is under way to.
+    busy: HashSet<String>,
+    threads: usize,
+    idle: usize,
+    ending: bool,
+}
+
+struct Entry {
+    share: Arc<Share>,
+    tiers: Tiers,
+    port: u16,
+    news: Option<Sender<TrackerNews>>,
+    /// Whether it lacked something when it was announced last.
+    was_incomplete: bool,
+    /// Nothing is lacking since then, and the tracker has not been told.
+    completed: bool,
+    under_way: bool,
+    stopped: bool,
+}
+
+/// An announce that is due.
+struct Errand {
+    info_hash: InfoHash,
+    url: String,
+    host: String,
+    tracker_id: Option<Vec<u8>>,
+    announce: Announce,
+    news: Option<Sender<TrackerNews>>,
+}
+
+/// What there is for a thread to do.
+enum Next {
+    Errand(Box<Errand>),
+    Wait(Duration),
+    Leave,
+}
+
+impl Announcer {
+    /// Nothing to announce yet.
+    pub fn new(client: Client, peer_id: PeerId, own: Option<OwnTracker>) -> Announcer {
+        let (schedule, changed) = (Mutex::default(), Condvar::new());
+        let inner = Inner { client, peer_id, own, epoch: Instant::now(), schedule, changed };
+        Announcer { inner: Arc::new(inner) }
+    }
+
+    /// Announces this torrent, as listening on `port`, from now on. `chance` gives a random number below its argument.
+    pub fn add(
+        &self,
+        share: Arc<Share>,
+        trackers: &[Vec<String>],
+        port: u16,
+        news: Option<Sender<TrackerNews>>,
+        chance: impl FnMut(usize) -> usize,
+    ) {
+        let entry = Entry {
+            tiers: Tiers::new(trackers, chance),
+            was_incomplete: !share.have.is_full(),
+            share,
+            port,
+            news,
+            completed: false,
+            under_way: false,
+            stopped: false,
+        };
+        self.inner.lock().entries.insert(entry.share.metainfo.info_hash(), entry);
+        self.wake();
+    }
+
+    /// Something has changed that trackers should hear soon: the torrent is complete, or peers are needed.
+    pub fn hurry(&self, info_hash: InfoHash) {
+        let now = self.inner.epoch.elapsed();
+        if let Some(entry) = self.inner.lock().entries.get_mut(&info_hash) {
+            entry.tiers.hurry(now);
+        }
+        self.wake();
+    }
+
+    /// Says goodbye to every tracker that knows us; waits for that no longer than `patience`.
+    pub fn end(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        self.inner.client.end();
+        self.inner.lock().ending = true;
+        self.wake();
+        let mut schedule = self.inner.lock();
+        while schedule.entries.values().any(|entry| !entry.stopped && entry.tiers.current().is_some()) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            schedule = self.inner.changed.wait_timeout(schedule, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Has a thread look at the schedule; starts one if all are busy.
+    fn wake(&self) {
+        let mut schedule = self.inner.lock();
+        if schedule.idle == 0 && schedule.threads < MAX_THREADS {
+            schedule.threads += 1;
+            let announcer = self.clone();
+            let started = thread::Builder::new().name("announcer".into()).stack_size(STACK).spawn(move || announcer.run());
+            if let Err(error) = started {
+                schedule.threads -= 1;
+                log::warn!("no thread for announcing: {error}");
+            }
+        }
+        drop(schedule);
+        self.inner.changed.notify_all();
+    }
+
+    fn run(&self) {
+        let mut schedule = self.inner.lock();
+        loop {
+            match schedule.next(&self.inner) {
+                Next::Errand(errand) => {
+                    let more = schedule.idle == 0 && schedule.threads < MAX_THREADS;
+                    drop(schedule);
+                    if more {
+                        self.wake();
+                    }
+                    self.inner.run(*errand);
+                    schedule = self.inner.lock();
+                }
+                Next::Wait(time) => {
+                    schedule.idle += 1;
+                    let waited = self.inner.changed.wait_timeout(schedule, time);
+                    schedule = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    schedule.idle -= 1;
+                }
+                Next::Leave => break,
+            }
+        }
+        schedule.threads -= 1;
+        drop(schedule);
+        self.inner.changed.notify_all();
+    }
+}
+
+impl Schedule {
+    /// The announce that is due, or how long to wait for one. All but one thread leave when there is nothing to do.
+    fn next(&mut self, inner: &Inner) -> Next {
+        let now = inner.epoch.elapsed();
+        let mut soonest = PATIENCE;
+        for (hash, entry) in &mut self.entries {
+            if entry.under_way || entry.stopped {
+                continue;
+            }
+            entry.look();
+            let turn = match self.ending {
+                true => entry.tiers.current(),
+                false => entry.tiers.next(now),
+            };
+            let Some(turn) = turn else {
+                let due = entry.tiers.due_at().map_or(PATIENCE, |due| due.saturating_sub(now));
+                soonest = soonest.min(due.max(Duration::from_millis(10)));
+                continue;
+            };
+            let host = host_of(turn.url).to_owned();
+            if self.busy.contains(&host) {
+                continue;
+            }
+            let event = match () {
+                () if self.ending => Event::Stopped,
+                () if turn.is_first => Event::Started,
+                () if entry.completed => Event::Completed,
+                () => Event::Regular,
+            };
+            let errand = Errand {
+                info_hash: *hash,
+                url: turn.url.to_owned(),
+                tracker_id: turn.tracker_id.map(<[u8]>::to_vec),
+                announce: entry.announce(inner.peer_id, event),
+                news: entry.news.clone(),
+                host,
+            };
+            entry.under_way = true;
+            self.busy.insert(errand.host.clone());
+            return Next::Errand(Box::new(errand));
+        }
+        if self.ending || self.idle > 0 { Next::Leave } else { Next::Wait(soonest) }
+    }
+}
+
+impl Entry {
+    /// Notices that the last piece has come.
+    fn look(&mut self) {
+        if self.was_incomplete && self.share.have.is_full() {
+            (self.was_incomplete, self.completed) = (false, true);
+        }
+    }
+
+    fn announce(&self, peer_id: PeerId, event: Event) -> Announce {
+        Announce {
+            info_hash: self.share.metainfo.info_hash(),
+            peer_id,
+            port: self.port,
+            uploaded: self.share.traffic.uploaded.load(Ordering::Relaxed),
+            downloaded: self.share.traffic.downloaded.load(Ordering::Relaxed),
+            left: self.share.left(),
+            event,
+            // Whoever has everything waits for those that want it to come.
+            wanted: if event == Event::Stopped || self.news.is_none() { 0 } else { DEFAULT_WANTED },
+        }
+    }
+}
+
+impl Inner {
+    /// Announces, notes the answer, passes it on.
+    fn run(&self, errand: Errand) {
+        let own = self.own.as_ref().filter(|own| (own.is_own)(&errand.url));
+        let answer = match own {
+            Some(own) => Ok((own.announce)(&errand.announce)),
+            None => self.client.announce(&errand.url, &errand.announce, errand.tracker_id.as_deref()),
+        };
+        let now = self.epoch.elapsed();
+        let mut schedule = self.lock();
+        schedule.busy.remove(&errand.host);
+        if let Some(entry) = schedule.entries.get_mut(&errand.info_hash) {
+            entry.under_way = false;
+            entry.stopped = errand.announce.event == Event::Stopped;
+            match &answer {
+                Ok(answer) => {
+                    entry.completed &= errand.announce.event != Event::Completed;
+                    entry.tiers.succeeded(&errand.url, now, answer);
+                }
+                Err(_) => entry.tiers.failed(&errand.url, now),
+            }
+        }
+        drop(schedule);
+        self.changed.notify_all();
+        let news = match answer {
+            Ok(answer) => {
+                log::debug!("{} names {} peers", errand.url, answer.peers.len());
+                answer.warning.into_iter().for_each(|warning| log::warn!("{} warns: {warning}", errand.url));
+                TrackerNews::Peers(answer.peers)
+            }
+            Err(error) => {
+                let trouble = format!("tracker {}: {error}", errand.url);
+                log::info!("{trouble}");
+                TrackerNews::Trouble(trouble)
+            }
+        };
+        // Whoever wanted to know may have ended meanwhile.
+        errand.news.map(|to| to.send(news));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Schedule> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Scheme, host and port of a URL.
+fn host_of(url: &str) -> &str {
+    let after_scheme = url.find("://").map_or(0, |at| at + 3);
+    let end = url[after_scheme..].find(['/', '?', '#']).map_or(url.len(), |at| after_scheme + at);
+    &url[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_what_stands_before_the_path() {
+        assert_eq!(host_of("http://10.0.0.1:5000/announce?x=/"), "http://10.0.0.1:5000");
+        assert_eq!(host_of("udp://tracker:80"), "udp://tracker:80");
+        assert_eq!(host_of("odd"), "odd");
+    }
+}
