@@ -3,4 +3,5 @@
 pub mod bencode;
 pub mod bitfield;
 pub mod metainfo;
+pub mod picker;
 pub mod storage;
