@@ -6,6 +6,8 @@
 use std::{
     io::{self, ErrorKind},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket},
+    sync::mpsc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -86,7 +88,7 @@ fn read_announce(packet: &[u8], transaction: u32, is_ipv6: bool) -> Option<Resul
     Some(peers.map_err(Error::Answer).map(|peers| Answer {
         peers,
         interval,
-        min_interval: interval,
+        min_interval: answer::DEFAULT_MIN_INTERVAL.min(interval),
         complete: Some(number(8)),
         incomplete: Some(number(4)),
         tracker_id: None,
@@ -113,10 +115,11 @@ pub fn announce(
     limit: Duration,
     is_cancelled: &dyn Fn() -> bool,
 ) -> Result<Answer, Error> {
-    let found: Vec<SocketAddr> = authority.to_socket_addrs().map_err(Error::Unreachable)?.collect();
+    let start = Instant::now();
+    let found = resolve(authority, limit)?;
     let first_of = |is_ipv6: bool| found.iter().find(move |address| address.is_ipv6() == is_ipv6);
     let addresses: Vec<&SocketAddr> = [first_of(false), first_of(true)].into_iter().flatten().collect();
-    let share = limit / addresses.len().max(1) as u32;
+    let share = limit.saturating_sub(start.elapsed()) / addresses.len().max(1) as u32;
     let mut failure = Error::Unreachable(io::Error::new(ErrorKind::NotFound, "the name has no address"));
     for address in addresses {
         let deadline = Instant::now() + share;
@@ -127,6 +130,18 @@ pub fn announce(
         }
     }
     Err(failure)
+}
+
+fn resolve(authority: &str, limit: Duration) -> Result<Vec<SocketAddr>, Error> {
+    if let Ok(address) = authority.parse() {
+        return Ok(vec![address]);
+    }
+    let (found, result) = mpsc::sync_channel(1);
+    let authority = authority.to_owned();
+    // The system's resolver takes no time limit. A thread that it holds on to ends by itself, heard or not.
+    let resolver = move || drop(found.send(authority.to_socket_addrs().map(Iterator::collect)));
+    thread::Builder::new().spawn(resolver).map_err(Error::Unreachable)?;
+    result.recv_timeout(limit).map_err(|_| Error::Timeout)?.map_err(Error::Unreachable)
 }
 
 /// Questions to one tracker and their answers.
@@ -205,10 +220,7 @@ fn transaction() -> Result<u32, Error> {
 mod tests {
     use super::*;
     use crate::metainfo::{InfoHash, PeerId};
-    use std::{
-        sync::atomic::{AtomicUsize, Ordering},
-        thread,
-    };
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     const LIMIT: Duration = Duration::from_secs(10);
 
@@ -331,6 +343,8 @@ mod tests {
         let start = Instant::now();
         let error = announce(&free.to_string(), &sample(), 1, LIMIT, &|| false).unwrap_err();
         assert!(matches!(error, Error::Unreachable(_)) && start.elapsed() < LIMIT);
+        let named = announce(&format!("localhost:{}", free.port()), &sample(), 1, LIMIT, &|| false);
+        assert!(matches!(named, Err(Error::Unreachable(_))));
         assert!(matches!(announce("127.0.0.1", &sample(), 1, LIMIT, &|| false), Err(Error::Unreachable(_))));
     }
 }
