@@ -2,15 +2,14 @@
 
 pub mod bencode;
 pub mod bitfield;
+pub mod cli;
+pub mod command;
 pub mod downloader;
 pub mod metainfo;
-<<<<<<< .merge_file_DnoZjR
 pub mod peer;
 pub mod picker;
 pub mod seeder;
-=======
-pub mod picker;
->>>>>>> .merge_file_OWRC0Z
 pub mod storage;
+pub mod terminal;
 pub mod tracker;
 pub mod wire;
