@@ -12,4 +12,5 @@ pub mod seeder;
 pub mod storage;
 pub mod terminal;
 pub mod tracker;
+pub mod web;
 pub mod wire;

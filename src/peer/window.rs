@@ -103,7 +103,7 @@ mod tests {
     fn between_the_two_it_lasts_for_the_horizon() {
         let start = Instant::now();
         let mut window = Window::new(start);
-        let blocks = after(&mut window, start, 10, 1_250_000); // 100 Mbit/s
-        assert_eq!(blocks as u64, 1_250_000 * 4 / u64::from(BLOCK_LENGTH));
+        let blocks = after(&mut window, start, 10, 625_000); // 50 Mbit/s
+        assert_eq!(blocks as u64, 625_000 * 4 / u64::from(BLOCK_LENGTH));
     }
 }

@@ -54,8 +54,8 @@ pub enum Error {
     Timeout,
     /// It sends from one place to the next.
     Redirects,
-    /// An answer of more than 1 MiB.
-    TooLarge,
+    /// An answer of more than that many bytes.
+    TooLarge(u64),
     /// Something that is no HTTP, as ureq describes it.
     Http(String),
     /// An HTTP status that is no success, with a body that says nothing.
@@ -75,7 +75,7 @@ impl fmt::Display for Error {
             Error::Unreachable(error) => write!(f, "the tracker cannot be reached: {error}"),
             Error::Timeout => f.write_str("the tracker did not answer in time"),
             Error::Redirects => write!(f, "the tracker redirects more than {MAX_REDIRECTS} times"),
-            Error::TooLarge => write!(f, "the tracker's answer is longer than {MAX_BODY} bytes"),
+            Error::TooLarge(limit) => write!(f, "the answer is longer than {limit} bytes"),
             Error::Http(why) => write!(f, "the tracker speaks no proper HTTP: {why}"),
             Error::Status(status) => write!(f, "the tracker answers with HTTP status {status}"),
             Error::Answer(error) => error.fmt(f),
@@ -85,6 +85,15 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// What a server answered.
+#[derive(Debug)]
+pub struct Body {
+    /// HTTP status.
+    pub status: u16,
+    /// All of it.
+    pub bytes: Vec<u8>,
+}
 
 /// Asks trackers, from any number of threads.
 #[derive(Debug)]
@@ -120,7 +129,15 @@ impl Client {
         let (scheme, rest) = url.split_once("://").ok_or_else(|| Error::Url(format!("{url:?} has no scheme")))?;
         match scheme.to_ascii_lowercase().as_str() {
             "https" if !cfg!(feature = "tls") => Err(Error::NoTls),
-            "http" | "https" => self.get(&announce.url(url, self.key, tracker_id), limit),
+            "http" | "https" => {
+                let body = self.get(&announce.url(url, self.key, tracker_id), limit, MAX_BODY)?;
+                match Answer::parse(&body.bytes) {
+                    Err(error) if !body.is_success() && !matches!(error, answer::Error::Failure(_)) => {
+                        Err(Error::Status(body.status))
+                    }
+                    outcome => outcome.map_err(Error::Answer),
+                }
+            }
             "udp" => {
                 let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
                 udp::announce(authority, announce, self.key, limit, &is_cancelled)
@@ -134,23 +151,44 @@ impl Client {
         self.is_ending.store(true, Ordering::Relaxed);
     }
 
-    fn get(&self, url: &str, limit: Duration) -> Result<Answer, Error> {
-        let request = self.agent.get(url).config().timeout_global(Some(limit)).build();
-        let mut response = request.call().map_err(from_ureq)?;
-        let mut body = Vec::new();
-        let mut reader = response.body_mut().as_reader().take(MAX_BODY + 1);
-        reader.read_to_end(&mut body).map_err(|error| from_ureq(error.into()))?;
-        if body.len() as u64 > MAX_BODY {
-            return Err(Error::TooLarge);
-        }
-        let status = response.status();
-        match Answer::parse(&body) {
-            Err(error) if !status.is_success() && !matches!(error, answer::Error::Failure(_)) => {
-                Err(Error::Status(status.as_u16()))
-            }
-            outcome => outcome.map_err(Error::Answer),
-        }
+    /// What an http(s) URL answers, whatever its status; at most `max_bytes`, within `limit`.
+    pub fn get(&self, url: &str, limit: Duration, max_bytes: u64) -> Result<Body, Error> {
+        let request = self.agent.get(checked(url)?).config().timeout_global(Some(limit)).build();
+        read(request.call().map_err(from_ureq)?, max_bytes)
     }
+
+    /// What an http(s) URL answers to these bytes, within `limit`.
+    pub fn post(&self, url: &str, bytes: &[u8], limit: Duration) -> Result<Body, Error> {
+        let request = self.agent.post(checked(url)?).config().timeout_global(Some(limit)).build();
+        let request = request.header("Content-Type", "application/octet-stream");
+        read(request.send(bytes).map_err(from_ureq)?, MAX_BODY)
+    }
+}
+
+impl Body {
+    fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+/// A URL that is asked over HTTP; no other scheme leads anywhere, whatever a redirect or a metainfo says.
+fn checked(url: &str) -> Result<&str, Error> {
+    let (scheme, _) = url.split_once("://").ok_or_else(|| Error::Url(format!("{url:?} has no scheme")))?;
+    match scheme.to_ascii_lowercase().as_str() {
+        "https" if !cfg!(feature = "tls") => Err(Error::NoTls),
+        "http" | "https" => Ok(url),
+        _ => Err(Error::Scheme(scheme.to_owned())),
+    }
+}
+
+fn read(mut response: ureq::http::Response<ureq::Body>, max_bytes: u64) -> Result<Body, Error> {
+    let mut bytes = Vec::new();
+    let mut reader = response.body_mut().as_reader().take(max_bytes + 1);
+    reader.read_to_end(&mut bytes).map_err(|error| from_ureq(error.into()))?;
+    if bytes.len() as u64 > max_bytes {
+        return Err(Error::TooLarge(max_bytes));
+    }
+    Ok(Body { status: response.status().as_u16(), bytes })
 }
 
 fn from_ureq(error: ureq::Error) -> Error {
@@ -248,7 +286,7 @@ mod tests {
         let (fits, not) = (body(MAX_BODY as usize), body(MAX_BODY as usize + 1));
         assert_eq!((fits.len() as u64, not.len() as u64), (MAX_BODY, MAX_BODY + 1));
         assert!(ask(vec![response("200 OK", "", &fits)]).is_ok());
-        assert!(matches!(ask(vec![response("200 OK", "", &not)]), Err(Error::TooLarge)));
+        assert!(matches!(ask(vec![response("200 OK", "", &not)]), Err(Error::TooLarge(_))));
     }
 
     #[test]

@@ -1,0 +1,260 @@
+//! `fetch`: get what a metainfo describes.
+
+use std::{
+    path::Path,
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, select, tick};
+
+use super::{ENDING, Failure, chance, cores, new_peer_id, signals, source};
+use crate::{
+    cli,
+    downloader::{Fetch, Outcome, Plan, Report, Settings},
+    metainfo::{Metainfo, escape},
+    peer::Host,
+    seeder::{Announcer, DEFAULT_SLOTS, Listener, PortChoice, Registry},
+    storage::{self, Access, Journal, Ledger, Store, journal::Ending as Closing},
+    terminal::{self, Progress, Rate, Size, Time},
+    tracker::client::Client,
+};
+
+/// The exit code after Ctrl-C; what has come stays, and the next run goes on from there.
+const INTERRUPTED: u8 = 130;
+
+/// Where a fetch takes connections unless told otherwise.
+const PORT: u16 = 6882;
+
+/// How often progress is shown.
+const REFRESH: Duration = Duration::from_millis(200);
+
+/// How long a complete fetch serves on at most, unless told otherwise, while somebody needs it.
+const SERVE_AT_MOST: Duration = Duration::from_secs(60);
+
+/// How long nobody may need a complete fetch before it ends, unless told otherwise: a peer that is about to connect
+/// has this long.
+const UNNEEDED: Duration = Duration::from_secs(2);
+
+/// Without a byte for so long a person is told what is being waited for.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// Fetches until everything is here, serves on for a while, ends in order.
+pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
+    let signals = signals::listen()?;
+    let metainfo = Arc::new(source::read(&arguments.meta)?);
+    let begun = Instant::now();
+    let store = Store::open(metainfo.clone(), Path::new(&arguments.out), Access::Write { preallocate: arguments.preallocate })?;
+    let store = Arc::new(store);
+    let journal = Journal::start().map_err(|error| Failure::about("the journal", error))?;
+    let (ledger, have) = resume(&store, &journal, arguments.json)?;
+
+    let host = Arc::new(Host::new(new_peer_id()?, arguments.upload_limit, arguments.download_limit));
+    let registry = Arc::new(Registry::default());
+    let choice = arguments.port.map_or(PortChoice::From(PORT), PortChoice::Asked);
+    let listener = open_listener(choice, &host, &registry, arguments.max_peers)?;
+    let fetch = Fetch::start(Plan {
+        host: host.clone(),
+        ledger: ledger.clone(),
+        have,
+        settings: Settings {
+            max_peers: arguments.max_peers,
+            slots: DEFAULT_SLOTS,
+            memory: arguments.memory << 20,
+        },
+        hash_workers: cores(),
+        seed: chance()?,
+    });
+    let fetch = fetch.map_err(|error| Failure::about("threads", error))?;
+    registry.add(fetch.share().clone());
+    let announcer = Announcer::new(Client::new(chance()? as u32), host.peer_id(), None);
+    let trackers = trackers(&metainfo, &arguments.tracker);
+    let mut seed = chance()?;
+    announcer.add(fetch.share().clone(), &trackers, listener.port(), Some(fetch.news()), |below| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) as usize % below
+    });
+    if trackers.is_empty() && !arguments.json {
+        eprintln!("{} names no tracker: only peers that connect here can help", escape(&arguments.meta));
+    }
+
+    let watch = Watch { fetch: &fetch, signals: &signals, begun, json: arguments.json, name: metainfo.name() };
+    let ending = watch.until_complete();
+    if let Ok(Ending::Complete) = ending {
+        announcer.hurry(metainfo.info_hash());
+        watch.say_complete(Path::new(&arguments.out));
+        watch.serve_on(arguments.seed_for.map(Duration::from_secs));
+    }
+    let report = fetch.report();
+    drop(listener);
+    registry.remove(metainfo.info_hash());
+    drop(fetch);
+    announcer.end(ENDING);
+    close(&journal, ledger);
+    if arguments.json {
+        summary(&metainfo, &report, begun, matches!(ending, Ok(Ending::Complete)));
+    }
+    match ending? {
+        Ending::Complete => Ok(ExitCode::SUCCESS),
+        Ending::Interrupted => Ok(ExitCode::from(INTERRUPTED)),
+    }
+}
+
+/// How watching a fetch ended.
+enum Ending {
+    Complete,
+    Interrupted,
+}
+
+struct Watch<'a> {
+    fetch: &'a Fetch,
+    signals: &'a Receiver<i32>,
+    begun: Instant,
+    json: bool,
+    name: &'a str,
+}
+
+impl Watch<'_> {
+    fn until_complete(&self) -> Result<Ending, Failure> {
+        let ticks = tick(REFRESH);
+        let mut progress = Progress::new(self.json);
+        let mut moved = (Instant::now(), 0);
+        loop {
+            select! {
+                recv(self.fetch.outcome()) -> outcome => {
+                    progress.clear();
+                    return match outcome {
+                        Ok(Outcome::Complete) => Ok(Ending::Complete),
+                        Ok(Outcome::StorageFailed(error)) => Err(Failure::new(format!(
+                            "{error}; what was verified is kept, and the same command goes on from there"
+                        ))),
+                        Err(_) => Err(Failure::new("the coordinator ended before its time")),
+                    };
+                },
+                recv(self.signals) -> _ => {
+                    progress.clear();
+                    self.say_interrupted();
+                    return Ok(Ending::Interrupted);
+                },
+                recv(ticks) -> _ => {
+                    let report = self.fetch.report();
+                    if report.downloaded != moved.1 {
+                        moved = (Instant::now(), report.downloaded);
+                    }
+                    let note = (moved.0.elapsed() > QUIET).then(|| why_quiet(&report));
+                    progress.fetch(&report, note.as_deref());
+                },
+            }
+        }
+    }
+
+    /// Gives to others: for as long as was asked, or while somebody needs it.
+    fn serve_on(&self, asked: Option<Duration>) {
+        let ticks = tick(REFRESH);
+        let until = Instant::now() + asked.unwrap_or(SERVE_AT_MOST);
+        let mut needed = Instant::now();
+        while Instant::now() < until {
+            select! {
+                recv(self.signals) -> _ => return,
+                recv(ticks) -> _ => {
+                    if self.fetch.report().needed {
+                        needed = Instant::now();
+                    } else if asked.is_none() && needed.elapsed() > UNNEEDED {
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    fn say_complete(&self, out: &Path) {
+        if self.json {
+            return;
+        }
+        let (report, time) = (self.fetch.report(), self.begun.elapsed());
+        let rate = Rate(report.downloaded as f64 / time.as_secs_f64().max(0.001));
+        let path = out.join(self.name);
+        terminal::print(&format!(
+            "{} is complete: {} in {}, {rate}\n",
+            escape(&path.to_string_lossy()), Size(report.length), Time(time),
+        ));
+    }
+
+    fn say_interrupted(&self) {
+        let report = self.fetch.report();
+        if !self.json {
+            eprintln!(
+                "stopped with {} of {}; the same command goes on from there",
+                Size(report.verified),
+                Size(report.length)
+            );
+        }
+    }
+}
+
+/// What a fetch without progress is waiting for.
+fn why_quiet(report: &Report) -> String {
+    match (&report.tracker_trouble, report.peers, report.unavailable) {
+        (Some(trouble), 0, _) => format!("no peers; {trouble}"),
+        (None, 0, _) => "no peers yet; the tracker knows of none that can be reached".to_owned(),
+        (_, _, 0) => "waiting for peers to answer".to_owned(),
+        (_, _, pieces) => format!("no peer has {pieces} of the missing pieces; waiting for one that has"),
+    }
+}
+
+/// Finds out what is here already, with progress.
+fn resume(store: &Arc<Store>, journal: &Journal, quiet: bool) -> Result<(Arc<Ledger>, crate::bitfield::Bitfield), Failure> {
+    let progress = Mutex::new(Progress::new(quiet));
+    let opened = storage::resume::open(store, cores(), &|done, total| {
+        let text = "of the pieces that may be here are checked";
+        progress.lock().unwrap_or_else(PoisonError::into_inner).show(u64::from(done), u64::from(total), text);
+    });
+    progress.into_inner().unwrap_or_else(PoisonError::into_inner).clear();
+    let (log, have) = opened?;
+    Ok((journal.attach(log, store.clone()), have))
+}
+
+/// Opens the port for peers; one that is not the first choice is said aloud.
+pub fn open_listener(
+    choice: PortChoice,
+    host: &Arc<Host>,
+    registry: &Arc<Registry>,
+    max_peers: usize,
+) -> Result<Listener, Failure> {
+    let (PortChoice::Asked(wanted) | PortChoice::From(wanted)) = choice;
+    let listener = Listener::open(choice, host.clone(), registry.clone(), max_peers)
+        .map_err(|error| Failure::about(format_args!("port {wanted} for peers"), error))?;
+    if listener.port() != wanted && wanted != 0 {
+        eprintln!("port {wanted} is taken; peers connect to {}", listener.port());
+    }
+    host.set_port(listener.port());
+    Ok(listener)
+}
+
+fn trackers(metainfo: &Metainfo, more: &[String]) -> Vec<Vec<String>> {
+    let asked = more.iter().map(|url| vec![url.clone()]);
+    asked.chain(metainfo.trackers().iter().cloned()).collect()
+}
+
+fn close(journal: &Journal, ledger: Arc<Ledger>) {
+    match journal.close(ledger, ENDING) {
+        Ok(Closing::Clean) => {}
+        Ok(Closing::Late) => log::info!("the disk is slow; the last pieces will be checked at the next start"),
+        Err(error) => log::error!("{error}"),
+    }
+}
+
+fn summary(metainfo: &Metainfo, report: &Report, begun: Instant, complete: bool) {
+    let line = serde_json::json!({
+        "info_hash": metainfo.info_hash().to_string(),
+        "complete": complete,
+        "length": report.length,
+        "verified": report.verified,
+        "downloaded": report.downloaded,
+        "wasted": report.wasted,
+        "uploaded": report.uploaded,
+        "seconds": begun.elapsed().as_secs_f64(),
+    });
+    terminal::print(&format!("{line}\n"));
+}

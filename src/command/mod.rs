@@ -1,0 +1,69 @@
+//! The commands: glue, and the only place that sees every layer.
+
+mod create;
+mod failure;
+mod fetch;
+mod seed;
+mod show;
+mod signals;
+mod source;
+mod tracker;
+mod verify;
+
+use std::process::ExitCode;
+
+pub use failure::Failure;
+
+use crate::{
+    cli::{Arguments, Command},
+    metainfo::PeerId,
+    terminal,
+};
+
+/// How long the end of a process may take: goodbyes to trackers, and the last sync.
+const ENDING: std::time::Duration = std::time::Duration::from_millis(1500);
+
+/// Where the tracker of this machine listens unless told otherwise.
+const TRACKER_PORT: u16 = 5000;
+
+/// Does what the command line says.
+pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    if arguments.version {
+        return Ok(terminal::print(concat!("minitorrent ", env!("CARGO_PKG_VERSION"), "\n")));
+    }
+    let Some(command) = arguments.command else {
+        return Err(Failure::new("say what to do: tracker, seed, fetch, create, show or verify; --help tells more"));
+    };
+    let verbose = match &command {
+        Command::Tracker(tracker) => tracker.verbose,
+        Command::Seed(seed) => seed.verbose,
+        Command::Fetch(fetch) => fetch.verbose,
+        Command::Create(_) | Command::Show(_) | Command::Verify(_) => 0,
+    };
+    terminal::start_log(verbose.max(arguments.verbose));
+    match command {
+        Command::Tracker(arguments) => tracker::run(arguments),
+        Command::Seed(arguments) => seed::run(arguments),
+        Command::Fetch(arguments) => fetch::run(arguments),
+        Command::Create(arguments) => create::run(arguments),
+        Command::Show(arguments) => show::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
+    }
+}
+
+/// A peer id of our own (BEP 20).
+fn new_peer_id() -> Result<PeerId, Failure> {
+    let mut tail = [0; 12];
+    getrandom::fill(&mut tail).map_err(|error| Failure::new(format!("the system has no random numbers: {error}")))?;
+    Ok(PeerId::ours(tail))
+}
+
+/// A random number.
+fn chance() -> Result<u64, Failure> {
+    getrandom::u64().map_err(|error| Failure::new(format!("the system has no random numbers: {error}")))
+}
+
+/// How many threads to hash with.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, Into::into)
+}

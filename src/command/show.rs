@@ -1,0 +1,17 @@
+//! `show`: print a metainfo.
+
+use std::process::ExitCode;
+
+use super::{Failure, source};
+use crate::{cli, terminal};
+
+/// Prints a metainfo for a person, or as a JSON metainfo.
+pub fn run(arguments: &cli::Show) -> Result<ExitCode, Failure> {
+    let metainfo = source::read(&arguments.meta)?;
+    let text = if arguments.json {
+        String::from_utf8(metainfo.to_json()).expect("JSON is UTF-8")
+    } else {
+        metainfo.describe()
+    };
+    Ok(terminal::print(&(text.trim_end().to_owned() + "\n")))
+}

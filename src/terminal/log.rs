@@ -1,0 +1,23 @@
+//! The log: quiet unless asked, on standard error, escaped.
+
+use std::io::Write;
+
+use log::LevelFilter;
+
+/// Starts the log: warnings, more with each `-v`; `RUST_LOG` decides where it is set.
+pub fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => LevelFilter::Error,
+        1 => LevelFilter::Info,
+        _ => LevelFilter::Debug,
+    };
+    env_logger::Builder::new()
+        .filter_module("minitorrent", level)
+        .parse_default_env()
+        .format(|out, record| {
+            // What a peer or a browser sent must not move the cursor or forge a line.
+            let text = crate::metainfo::escape(&record.args().to_string());
+            writeln!(out, "{}: {text}", record.level().as_str().to_ascii_lowercase())
+        })
+        .init();
+}
