@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::bencode::Encoder;
 
-/// The most tracker URLs that are kept; more than anybody could announce to, and few enough to print.
-pub(super) const MAX_TRACKERS: usize = 1000;
+/// The most URLs of trackers that are kept, and of web seeds: more than anybody could ask, and few enough to print.
+pub(super) const MAX_URLS: usize = 1000;
 
 /// The keys beside `info`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub(super) struct Trackers {
 impl Trackers {
     /// `announce` counts when no tier has a URL (BEP 12); it keeps its place even where the tiers leave it out.
     pub fn new(announce: Option<String>, tiers: Vec<Vec<String>>) -> Trackers {
-        let mut room = MAX_TRACKERS;
+        let mut room = MAX_URLS;
         let tiers = tiers.into_iter().map(|tier| {
             let tier: Vec<String> = tier.iter().filter_map(|url| cleaned(url)).take(room).collect();
             room -= tier.len();
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn trackers_beyond_the_limit_are_left_out() {
-        let tiers: Vec<Vec<String>> = (0..MAX_TRACKERS + 1).map(|number| vec![number.to_string()]).collect();
-        assert_eq!(Trackers::new(None, tiers.clone()).tiers(), &tiers[..MAX_TRACKERS]);
+        let tiers: Vec<Vec<String>> = (0..MAX_URLS + 1).map(|number| vec![number.to_string()]).collect();
+        assert_eq!(Trackers::new(None, tiers.clone()).tiers(), &tiers[..MAX_URLS]);
     }
 }

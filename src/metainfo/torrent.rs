@@ -9,7 +9,7 @@ use super::{
     Error, Metainfo,
     error::Problem,
     info::Info,
-    outer::{Extra, Outer, Trackers, cleaned},
+    outer::{Extra, MAX_URLS, Outer, Trackers, cleaned},
 };
 use crate::bencode::{self, Encoder, Node};
 
@@ -60,7 +60,7 @@ fn read_outer(torrent: &Node<'_>) -> Outer {
 /// The URLs in a list, or the one that stands in place of a list.
 fn read_urls(node: &Node<'_>) -> Vec<String> {
     let items = node.as_list().unwrap_or(std::slice::from_ref(node));
-    items.iter().filter_map(|item| item.as_str().and_then(cleaned)).collect()
+    items.iter().filter_map(|item| item.as_str().and_then(cleaned)).take(MAX_URLS).collect()
 }
 
 #[cfg(test)]
@@ -124,6 +124,14 @@ mod tests {
         assert_eq!(moved.info_hash(), metainfo.info_hash());
         let text = String::from_utf8(moved.to_torrent()).unwrap();
         assert!(text.starts_with("d8:announce8:http://z7:comment"), "{text}");
+    }
+
+    #[test]
+    fn web_seeds_beyond_the_limit_are_left_out() {
+        let urls = "8:http://w".repeat(MAX_URLS + 1);
+        let metainfo = read(format!("d4:info{INFO}8:url-listl{urls}ee").as_bytes()).unwrap();
+        assert_eq!(metainfo.web_seeds().len(), MAX_URLS);
+        assert_eq!(Metainfo::read(&metainfo.to_json()), Ok(metainfo));
     }
 
     #[test]

@@ -270,6 +270,20 @@ mod tests {
     }
 
     #[test]
+    fn files_whose_names_had_to_be_altered_are_found_under_their_own() {
+        let folder = nasty_folder();
+        write(&folder, "t/aux.c", b"on Linux a name like any other");
+        write(&folder, "t/end.", b"so is this");
+        let metainfo = create_quietly(&folder.path().join("t"), &Options::default()).unwrap();
+        let spelled = |index| metainfo.spelled_path(index);
+        for (index, file) in metainfo.files().iter().enumerate() {
+            let path = spelled(index).unwrap_or(&file.path);
+            assert_eq!(fs::metadata(folder.path().join(path)).unwrap().len(), file.length, "{path:?}");
+        }
+        assert_eq!((0..metainfo.files().len()).filter_map(spelled).count(), 3);
+    }
+
+    #[test]
     fn what_holds_no_byte_is_refused_with_a_sentence() {
         let folder = TempDir::new().unwrap();
         write(&folder, "t/empty", b"");

@@ -16,7 +16,7 @@ use crate::{
         Error, FileKind, MAX_FILES,
         create::DEFAULT_PIECE_LENGTH,
         error::Problem,
-        outer::{Extra, MAX_TRACKERS, Outer, Trackers, cleaned},
+        outer::{Extra, MAX_URLS, Outer, Trackers, cleaned},
         outline::{Content, Entry, Outline},
         path::{self, MAX_DEPTH},
     },
@@ -31,8 +31,8 @@ pub(super) struct Fields {
     piece_length: Option<u64>,
     private: Option<bool>,
     tracker_url: Option<String>,
-    trackers: Option<Capped<Capped<String, MAX_TRACKERS>, MAX_TRACKERS>>,
-    web_seeds: Option<Capped<String, MAX_TRACKERS>>,
+    trackers: Option<Capped<Capped<String, MAX_URLS>, MAX_URLS>>,
+    web_seeds: Option<Capped<String, MAX_URLS>>,
     comment: Option<String>,
     created_by: Option<String>,
     creation_date: Option<i64>,
@@ -82,7 +82,7 @@ impl Fields {
     }
 
     pub fn into_outer(self) -> Result<Outer, Error> {
-        let list = |urls: Capped<String, MAX_TRACKERS>| urls.0.iter().filter_map(|url| cleaned(url)).collect();
+        let list = |urls: Capped<String, MAX_URLS>| urls.0.iter().filter_map(|url| cleaned(url)).collect();
         let tiers = self.trackers.map_or(Vec::new(), |tiers| tiers.0.into_iter().map(|tier| tier.0).collect());
         let outer = Outer {
             trackers: Trackers::new(self.tracker_url, tiers),

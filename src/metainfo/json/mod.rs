@@ -145,17 +145,27 @@ struct Form<'a> {
     extra: Option<String>,
 }
 
-/// A file of a folder; its path with slashes.
+/// A file of a folder.
 #[derive(Serialize, PartialEq)]
 struct Listed {
-    path: String,
+    path: ListedPath,
     length: u64,
+}
+
+/// A path with slashes, or its parts where slashes could not tell them apart.
+#[derive(Serialize, PartialEq)]
+#[serde(untagged)]
+enum ListedPath {
+    Text(String),
+    Parts(Vec<String>),
 }
 
 impl Listed {
     fn of(entry: &Entry<'_>) -> Listed {
-        let parts: Vec<_> = entry.path.iter().map(|part| String::from_utf8_lossy(part)).collect();
-        Listed { path: parts.join("/"), length: entry.length }
+        let parts: Vec<String> = entry.path.iter().map(|part| String::from_utf8_lossy(part).into_owned()).collect();
+        let is_plain = !parts.is_empty() && !parts.iter().any(|part| part.contains('/'));
+        let path = if is_plain { ListedPath::Text(parts.join("/")) } else { ListedPath::Parts(parts) };
+        Listed { path, length: entry.length }
     }
 }
 
@@ -291,6 +301,9 @@ mod tests {
             assert!(json.contains(r#""info": ""#), "{json}");
             assert_eq!(Metainfo::read(json.as_bytes()), Ok(metainfo));
         }
+        let slashes = "/".repeat(200);
+        let folder = torrent(&format!("4:name1:t5:filesld6:lengthi5e4:pathl0:200:{slashes}eee"));
+        assert_eq!(Metainfo::read(&folder.to_json()), Ok(folder));
         let pads = torrent("4:name1:t5:filesld6:lengthi5e4:pathl1:aeed4:attr1:p6:lengthi3eee");
         let read = Metainfo::read(&pads.to_json()).unwrap();
         assert_eq!(read.files()[1].kind, FileKind::Pad);
