@@ -1,8 +1,8 @@
 //! Names from outside become paths that stay inside: each part is made harmless, then the whole list unambiguous.
 //!
-//! What libtorrent and Transmission do, together: separators and characters that only deceive the eye (BEP 3 says nothing
-//! of either) are dropped, what no name can hold becomes `_`, names that other systems reserve are altered. The raw bytes
-//! stay in the info dictionary, so none of it changes the info hash. Pure: nothing here looks at a disk.
+//! What libtorrent and Transmission do, together: separators and characters that only deceive the eye (BEP 3 says
+//! nothing of either) are dropped, what no name can hold becomes `_`, names that other systems reserve are altered. The
+//! raw bytes stay in the info dictionary, so none of it changes the info hash. Pure: nothing here looks at a disk.
 
 use std::{
     borrow::Cow,
@@ -26,7 +26,7 @@ const MAX_SUFFIX: usize = 1 + 10;
 pub(super) const FOLD_CASE: bool = cfg!(any(target_os = "macos", windows));
 
 /// One part of a path, harmless and at most [`MAX_NAME`] bytes; nothing when nothing is left of it.
-pub(super) fn sanitise(raw: &[u8]) -> Option<String> {
+pub fn sanitise(raw: &[u8]) -> Option<String> {
     let mut name = String::with_capacity(raw.len());
     for chunk in raw.utf8_chunks() {
         let kept = chunk.valid().chars().filter(|c| !matches!(c, '/' | '\\') && !is_deceptive(*c));
