@@ -88,7 +88,7 @@ impl Picker {
     /// and among equals any by `chance`. Pieces to `avoid` are left out.
     ///
     /// The cost does not grow with the torrent as long as the peer has a fair share of what is missing. For others, once
-    /// [`MAX_LOOKS`] of the rarest have failed, the peer's own pieces are gone through: a byte of its bitfield for
+    /// 4,096 of the rarest have failed, the peer's own pieces are gone through: a byte of its bitfield for
     /// eight pieces, and an entry for each that it has.
     pub fn pick(&mut self, peer_has: &Bitfield, chance: u64, avoid: impl Fn(PieceIndex) -> bool) -> Option<PieceIndex> {
         let can = |piece: &PieceIndex| peer_has.get(piece.get()) && !avoid(*piece);

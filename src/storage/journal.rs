@@ -112,7 +112,7 @@ impl Ledger {
 
     /// Writes a piece whose hash is right: notes it in the log, writes its blocks, leaves the rest to the journal.
     ///
-    /// Also tells, once, if the disk failed to take pieces that were committed before.
+    /// Also fails, once, if the disk did not take pieces that were committed before; this one is then written all the same.
     pub fn commit(self: &Arc<Ledger>, piece: PieceIndex, blocks: &[IoSlice<'_>]) -> Result<(), Error> {
         self.log.note_written(piece)?;
         self.store.write(self.store.metainfo().geometry().offset(piece), blocks)?;

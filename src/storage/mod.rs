@@ -10,6 +10,7 @@
 
 mod error;
 mod folder;
+mod gather;
 mod handles;
 pub mod journal;
 pub mod layout;

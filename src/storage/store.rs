@@ -13,7 +13,7 @@ use std::{
     sync::{
         Arc,
         atomic::{
-            AtomicBool, AtomicU64,
+            AtomicU64,
             Ordering::{AcqRel, Acquire, Release},
         },
     },
@@ -21,19 +21,17 @@ use std::{
 
 use rustix::{
     fs::{FallocateFlags, fallocate},
-    io::{Errno, pwritev, retry_on_intr},
+    io::{Errno, retry_on_intr},
 };
 
 use super::{
     Error,
     folder::{self, Purpose},
+    gather::write_all,
     handles::Handles,
     layout::{Extent, Place, extents},
 };
 use crate::metainfo::{File, FileKind, Metainfo};
-
-/// Buffers handed to one `pwritev`: Linux takes no more (`IOV_MAX`).
-const MAX_BUFFERS: usize = 1024;
 
 /// What a store may do with its files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,10 +59,8 @@ pub struct Store {
 struct Changes {
     /// Writes that came to their end.
     made: AtomicU64,
-    /// How many of them a sync was begun after, and done.
+    /// How many of them came before a sync that is done, of the file and of its name.
     synced: AtomicU64,
-    /// Whether the file's name, too, was brought to the disk.
-    named: AtomicBool,
 }
 
 impl Store {
@@ -73,6 +69,8 @@ impl Store {
     /// To read, nothing need be there yet. To write, `dir` and the torrent's empty files are made, and whatever stands
     /// where a file has to be but cannot be that file is an error now rather than in the middle of the fetch.
     pub fn open(metainfo: Arc<Metainfo>, dir: &Path, access: Access) -> Result<Store, Error> {
+        // What is left of `big.iso` when its name is taken off.
+        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         let count = metainfo.files().len();
         let changes = (0..count).map(|_| Changes::default()).collect();
         let store = Store { metainfo, dir: dir.to_owned(), access, handles: Handles::new(count), changes };
@@ -139,20 +137,20 @@ impl Store {
 
     /// Brings every write that came to its end before this call to the disk, the names of new files included.
     pub fn sync(&self) -> Result<(), Error> {
-        let mut unnamed = Vec::new();
-        for (index, changes) in self.changes.iter().enumerate() {
-            let made = changes.made.load(Acquire);
-            if made == changes.synced.load(Acquire) {
-                continue;
-            }
-            let file = self.file(index, Purpose::Reread)?;
-            file.sync_data().map_err(|error| self.error("sync", index, error))?;
-            changes.synced.fetch_max(made, AcqRel);
-            if !changes.named.load(Acquire) {
-                unnamed.push(index);
-            }
+        let state =
+            |(index, changes): (usize, &Changes)| (index, changes.made.load(Acquire), changes.synced.load(Acquire));
+        let unsynced: Vec<_> =
+            self.changes.iter().enumerate().map(state).filter(|(_, made, synced)| made != synced).collect();
+        for (index, ..) in &unsynced {
+            let file = self.file(*index, Purpose::Reread)?;
+            file.sync_data().map_err(|error| self.error("sync", *index, error))?;
         }
-        self.sync_names(&unnamed)
+        let new = unsynced.iter().filter(|(_, _, synced)| *synced == 0);
+        self.sync_names(new.map(|(index, ..)| *index))?;
+        for (index, made, _) in unsynced {
+            self.changes[index].synced.fetch_max(made, AcqRel);
+        }
+        Ok(())
     }
 
     /// Closes the files that nobody read or wrote since the last call; they open again by themselves.
@@ -181,14 +179,13 @@ impl Store {
     }
 
     /// A file is on the disk only if its name is: syncs every folder from those of the files up to the store's own.
-    fn sync_names(&self, files: &[usize]) -> Result<(), Error> {
-        let parents = |index: &usize| folder::parents(&self.dir, self.relative_path(*index));
-        for path in files.iter().flat_map(parents).collect::<BTreeSet<_>>() {
-            let synced = fs::File::open(&path).and_then(|folder| folder.sync_all());
-            synced.map_err(|error| Error::new("sync", &path, error))?;
-        }
-        files.iter().for_each(|index| self.changes[*index].named.store(true, Release));
-        Ok(())
+    fn sync_names(&self, files: impl Iterator<Item = usize>) -> Result<(), Error> {
+        let folders: BTreeSet<_> =
+            files.flat_map(|index| folder::parents(&self.dir, self.relative_path(index))).collect();
+        folders.iter().try_for_each(|path| {
+            let synced = fs::File::open(path).and_then(|folder| folder.sync_all());
+            synced.map_err(|error| Error::new("sync", path, error))
+        })
     }
 
     /// Whether there is something of the file; an error if what is there cannot become it.
@@ -239,37 +236,6 @@ impl Store {
     }
 }
 
-/// Writes `length` bytes of `blocks`, the first `skip` left out, to `at` in the file.
-fn write_all(file: &fs::File, at: u64, blocks: &[IoSlice<'_>], skip: usize, length: usize) -> io::Result<()> {
-    let mut done = 0;
-    while done < length {
-        let window = window(blocks, skip + done, length - done);
-        match retry_on_intr(|| pwritev(file, &window, at + done as u64))? {
-            0 => return Err(io::ErrorKind::WriteZero.into()),
-            written => done += written,
-        }
-    }
-    Ok(())
-}
-
-/// The buffers that hold at most `take` bytes of `blocks` after the first `skip`; no more than one call takes.
-fn window<'a>(blocks: &'a [IoSlice<'_>], mut skip: usize, mut take: usize) -> Vec<IoSlice<'a>> {
-    let mut window = Vec::new();
-    for block in blocks {
-        let start = skip.min(block.len());
-        let end = block.len().min(start + take);
-        skip -= start;
-        take -= end - start;
-        if start < end {
-            window.push(IoSlice::new(&block[start..end]));
-        }
-        if take == 0 || window.len() == MAX_BUFFERS {
-            break;
-        }
-    }
-    window
-}
-
 /// Reserves the blocks of a file without changing its size. Where that is unknown the file stays sparse.
 fn reserve(file: &fs::File, length: u64) -> io::Result<()> {
     match retry_on_intr(|| fallocate(file, FallocateFlags::KEEP_SIZE, 0, length)) {
@@ -280,7 +246,7 @@ fn reserve(file: &fs::File, length: u64) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use proptest::prelude::{Strategy, prop, prop_assert_eq, proptest};
 
@@ -288,7 +254,7 @@ mod tests {
         super::testing::{SmallDisk, Torrent},
         *,
     };
-    use crate::storage::handles::MAX_OPEN_FILES;
+    use crate::storage::{handles::MAX_OPEN_FILES, resume};
 
     const SPARSE: Access = Access::Write { preallocate: false };
 
@@ -311,20 +277,6 @@ mod tests {
                 assert_eq!(read(&store, start as u64, bytes.len()).unwrap(), bytes, "{start}..{end} cut at {cut}");
             }
         }
-    }
-
-    #[test]
-    fn a_window_skips_and_takes_any_number_of_bytes() {
-        let bytes: Vec<u8> = (0..9).collect();
-        let blocks = [&bytes[..4], &bytes[4..4], &bytes[4..5], &bytes[5..]].map(IoSlice::new);
-        for skip in 0..9 {
-            for take in 1..=9 - skip {
-                let found: Vec<u8> = window(&blocks, skip, take).iter().flat_map(|block| block.to_vec()).collect();
-                assert_eq!(found, bytes[skip..skip + take]);
-            }
-        }
-        let many = vec![IoSlice::new(&bytes); MAX_BUFFERS + 1];
-        assert_eq!(window(&many, 1, usize::MAX / 2).len(), MAX_BUFFERS);
     }
 
     #[test]
@@ -403,6 +355,17 @@ mod tests {
     }
 
     #[test]
+    fn own_files_are_served_under_the_very_name_that_we_would_not_give() {
+        let torrent = Torrent::of_files(4, &[("con", 8)]);
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("t")).unwrap();
+        fs::write(dir.path().join("t/con"), &torrent.content).unwrap();
+        assert_eq!(read(&torrent.open(dir.path()), 0, 8).unwrap(), torrent.content);
+        let store = Store::open(torrent.metainfo.clone(), dir.path(), SPARSE).unwrap();
+        assert!(matches!(read(&store, 0, 8), Err(Error::Missing { path }) if !path.ends_with("con")));
+    }
+
+    #[test]
     fn what_cannot_become_the_file_is_refused_before_anything_is_written() {
         let torrent = Torrent::of_files(4, &[("a", 8)]);
         let dir = tempfile::tempdir().unwrap();
@@ -434,20 +397,16 @@ mod tests {
 
     #[test]
     fn a_folder_that_cannot_be_written_is_a_clear_error_and_can_be_read() {
+        let Some(disk) = SmallDisk::of(1 << 20) else { return };
         let torrent = Torrent::of_files(4, &[("a", 8)]);
-        let dir = torrent.on_disk();
-        let locked = |mode| fs::set_permissions(dir.path().join("t"), fs::Permissions::from_mode(mode)).unwrap();
-        locked(0o555);
-        let probe = fs::write(dir.path().join("t/probe"), b"");
-        if probe.is_ok() {
-            eprintln!("skipped: this user may write everywhere");
-            return;
-        }
-        fs::set_permissions(dir.path().join("t/a"), fs::Permissions::from_mode(0o444)).unwrap();
-        assert_eq!(read(&torrent.open(dir.path()), 0, 8).unwrap(), torrent.content);
-        let store = Store::open(torrent.metainfo.clone(), dir.path(), SPARSE).unwrap();
-        assert!(matches!(store.write(0, &[IoSlice::new(b"1")]), Err(Error::Io { doing: "open", .. })));
-        locked(0o755);
+        torrent.write_to(disk.path());
+        disk.make_read_only();
+        assert_eq!(read(&torrent.open(disk.path()), 0, 8).unwrap(), torrent.content);
+        let store = Store::open(torrent.metainfo.clone(), disk.path(), SPARSE).unwrap();
+        let refused = store.write(0, &[IoSlice::new(b"1")]).unwrap_err().to_string();
+        assert_eq!(refused, format!("cannot open {}: Read-only file system (os error 30)", store.path_of(0).display()));
+        let log = resume::open(&store, 1, &|_, _| {}).unwrap_err().to_string();
+        assert!(log.starts_with("cannot open") && log.ends_with("Read-only file system (os error 30)"), "{log}");
     }
 
     fn layouts() -> impl Strategy<Value = Vec<(u64, bool)>> {

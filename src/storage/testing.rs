@@ -50,9 +50,13 @@ impl Torrent {
     /// A folder that has all of it.
     pub(super) fn on_disk(&self) -> TempDir {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(self.metainfo.clone(), dir.path(), Access::Write { preallocate: false }).unwrap();
-        store.write(0, &[std::io::IoSlice::new(&self.content)]).unwrap();
+        self.write_to(dir.path());
         dir
+    }
+
+    pub(super) fn write_to(&self, dir: &Path) {
+        let store = Store::open(self.metainfo.clone(), dir, Access::Write { preallocate: false }).unwrap();
+        store.write(0, &[std::io::IoSlice::new(&self.content)]).unwrap();
     }
 
     /// A store that only reads.
@@ -74,6 +78,11 @@ impl SmallDisk {
             return None;
         }
         Some(SmallDisk(dir))
+    }
+
+    pub(super) fn make_read_only(&self) {
+        let remount = Command::new("mount").args(["-o", "remount,ro"]).arg(self.path()).status();
+        assert!(remount.unwrap().success());
     }
 
     pub(super) fn path(&self) -> &Path {
