@@ -259,11 +259,8 @@ impl Coordinator {
         self.land(piece, None, out);
         self.picker.verified(piece);
         liars.iter().for_each(|liar| self.ban(liar, "it gave wrong bytes", out));
-        for (id, peer) in &self.peers {
-            if !peer.theirs.get(piece.get()) {
-                out.push(Action::Order(*id, Order::Have(piece)));
-            }
-        }
+        // Those that have it hear it too: a source goes by it when it chooses what to show us next.
+        out.extend(self.peers.keys().map(|id| Action::Order(*id, Order::Have(piece))));
         if self.is_complete() {
             self.finish(out);
         } else {
