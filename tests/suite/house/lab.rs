@@ -1,0 +1,160 @@
+//! Hosts on one machine: network namespaces, each with an address of its own, around a bridge in a namespace of its own.
+//!
+//! Nothing shows outside of them, so that any number of labs exist at once, all with the same addresses.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::{self, Command};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::say;
+
+/// Every namespace of every lab begins with this, then the pid of the test.
+const PREFIX: &str = "minitorrent-test";
+
+static LABS: AtomicU32 = AtomicU32::new(0);
+
+/// A bridge and the hosts around it, gone when dropped.
+pub struct Lab {
+    switch: String,
+    hosts: Vec<Host>,
+}
+
+/// Where a command runs: one namespace with one address.
+#[derive(Debug, Clone)]
+pub struct Host {
+    namespace: String,
+    pub address: Ipv4Addr,
+}
+
+impl Lab {
+    /// Why there are no labs here, if so.
+    pub fn available() -> Result<(), String> {
+        static ANSWER: OnceLock<Result<(), String>> = OnceLock::new();
+        ANSWER.get_or_init(probe).clone()
+    }
+
+    /// A lab, or a line that says aloud that `test` is skipped.
+    pub fn or_skip(test: &str, hosts: usize) -> Option<Lab> {
+        match Lab::available() {
+            Ok(()) => Some(Lab::new(hosts)),
+            Err(reason) => {
+                say(&format!("skipped: {test}: {reason}"));
+                None
+            }
+        }
+    }
+
+    /// A lab of so many hosts, at 10.77.0.1 and on. [`Lab::available`] must have said yes.
+    pub fn new(hosts: usize) -> Lab {
+        let name = format!("{PREFIX}-{}-{}", process::id(), LABS.fetch_add(1, Ordering::Relaxed));
+        let mut lab = Lab { switch: format!("{name}-switch"), hosts: Vec::new() };
+        ip(&format!("netns add {}", lab.switch));
+        ip(&format!("-n {} link add hub up type bridge", lab.switch));
+        for number in 1..=hosts {
+            let address = Ipv4Addr::new(10, 77, 0, u8::try_from(number).unwrap());
+            let host = Host { namespace: format!("{name}-{number}"), address };
+            ip(&format!("netns add {}", host.namespace));
+            let (switch, namespace) = (&lab.switch, host.namespace.clone());
+            lab.hosts.push(host);
+            ip(&format!("-n {switch} link add port{number} type veth peer name eth0 netns {namespace}"));
+            ip(&format!("-n {switch} link set port{number} master hub up"));
+            ip(&format!("-n {namespace} address add {address}/16 dev eth0"));
+            ip(&format!("-n {namespace} link set eth0 up"));
+            ip(&format!("-n {namespace} link set lo up"));
+        }
+        lab
+    }
+
+    /// The host of that number, from 0.
+    pub fn host(&self, number: usize) -> &Host {
+        &self.hosts[number]
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for namespace in self.hosts.iter().map(|host| &host.namespace).chain([&self.switch]) {
+            let _ = Command::new("ip").args(["netns", "delete", namespace]).output();
+        }
+    }
+}
+
+impl Host {
+    /// A command that will run on this host.
+    pub fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace]).arg(program.as_ref());
+        command
+    }
+
+    /// Runs a command line to its end, and gives what it printed, or what it complained.
+    pub fn run(&self, line: &str) -> Result<Vec<u8>, String> {
+        let mut words = line.split(' ');
+        let output = self.command(words.next().unwrap()).args(words).output().map_err(|error| error.to_string())?;
+        match output.status.success() {
+            true => Ok(output.stdout),
+            false => Err(format!("{line}: {}", String::from_utf8_lossy(&output.stderr))),
+        }
+    }
+
+    /// Gives what it sends a rate, in Mbit/s.
+    pub fn limit_upload(&self, mbit: u32) {
+        let qdisc = format!("tc qdisc add dev eth0 root tbf rate {mbit}mbit burst 128kb latency 100ms");
+        self.run(&qdisc).unwrap();
+    }
+
+    /// Drops whatever would open a connection to it.
+    pub fn refuse_connections(&self) {
+        self.run("nft add table ip wall").unwrap();
+        self.run("nft add chain ip wall in { type filter hook input priority 0 ; }").unwrap();
+        self.run("nft add rule ip wall in tcp flags & ( syn | ack ) == syn drop").unwrap();
+    }
+
+    /// How many bytes it has sent, headers and all.
+    pub fn sent(&self) -> u64 {
+        let text = self.run("cat /sys/class/net/eth0/statistics/tx_bytes").unwrap();
+        String::from_utf8(text).unwrap().trim().parse().unwrap()
+    }
+}
+
+fn ip(arguments: &str) {
+    let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();
+    assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Tries what a lab needs, and sweeps up what killed tests left.
+fn probe() -> Result<(), String> {
+    let namespace = format!("{PREFIX}-{}-probe", process::id());
+    let tried = Command::new("ip").args(["netns", "add", &namespace]).output();
+    let tried = tried.map_err(|error| format!("no hosts of their own without `ip` (iproute2): {error}"))?;
+    if !tried.status.success() {
+        let reason = String::from_utf8_lossy(&tried.stderr).trim().to_owned();
+        return Err(format!("no hosts of their own: {reason} (root is needed)"));
+    }
+    let veth = ["-n", &namespace, "link", "add", "left", "type", "veth", "peer", "name", "right"];
+    let linked = Command::new("ip").args(veth).output().is_ok_and(|output| output.status.success());
+    let _ = Command::new("ip").args(["netns", "delete", &namespace]).output();
+    if !linked {
+        return Err("no hosts of their own: this kernel gives no veth pairs".into());
+    }
+    sweep();
+    Ok(())
+}
+
+/// Deletes the namespaces of tests that are no longer running, and ends what still runs in them.
+fn sweep() {
+    let Ok(entries) = fs::read_dir("/run/netns") else { return };
+    for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').nth(1));
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let pids = Command::new("ip").args(["netns", "pids", &name]).output().map(|output| output.stdout);
+            for pid in String::from_utf8_lossy(&pids.unwrap_or_default()).split_whitespace() {
+                let _ = Command::new("kill").args(["-9", pid]).output();
+            }
+            let _ = Command::new("ip").args(["netns", "delete", &name]).output();
+        }
+    }
+}
