@@ -22,10 +22,11 @@ pub struct Lab {
     hosts: Vec<Host>,
 }
 
-/// Where a command runs: one namespace with one address.
+/// Where a command runs, and the address that others find it at.
 #[derive(Debug, Clone)]
 pub struct Host {
-    namespace: String,
+    /// `None` is this machine itself.
+    namespace: Option<String>,
     pub address: Ipv4Addr,
 }
 
@@ -55,10 +56,9 @@ impl Lab {
         ip(&format!("-n {} link add hub up type bridge", lab.switch));
         for number in 1..=hosts {
             let address = Ipv4Addr::new(10, 77, 0, u8::try_from(number).unwrap());
-            let host = Host { namespace: format!("{name}-{number}"), address };
-            ip(&format!("netns add {}", host.namespace));
-            let (switch, namespace) = (&lab.switch, host.namespace.clone());
-            lab.hosts.push(host);
+            let (switch, namespace) = (&lab.switch, format!("{name}-{number}"));
+            ip(&format!("netns add {namespace}"));
+            lab.hosts.push(Host { namespace: Some(namespace.clone()), address });
             ip(&format!("-n {switch} link add port{number} type veth peer name eth0 netns {namespace}"));
             ip(&format!("-n {switch} link set port{number} master hub up"));
             ip(&format!("-n {namespace} address add {address}/16 dev eth0"));
@@ -76,17 +76,23 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        for namespace in self.hosts.iter().map(|host| &host.namespace).chain([&self.switch]) {
+        for namespace in self.hosts.iter().flat_map(|host| &host.namespace).chain([&self.switch]) {
             let _ = Command::new("ip").args(["netns", "delete", namespace]).output();
         }
     }
 }
 
 impl Host {
+    /// This machine, on loopback.
+    pub fn here() -> Host {
+        Host { namespace: None, address: Ipv4Addr::LOCALHOST }
+    }
+
     /// A command that will run on this host.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
+        let Some(namespace) = &self.namespace else { return Command::new(program.as_ref()) };
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.namespace]).arg(program.as_ref());
+        command.args(["netns", "exec", namespace]).arg(program.as_ref());
         command
     }
 
