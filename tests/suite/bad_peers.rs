@@ -101,23 +101,19 @@ fn a_seeder_hangs_up_on_a_peer_that_breaks_the_protocol_and_serves_on() {
     command.args(["seed", "--port", &port.to_string(), "--dir"]).arg(&content.root).arg(&torrent.path);
     let mut seed = Process::start(command, work.path(), "seed");
     let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
-    assert!(
-        wait_until(Duration::from_secs(20), || Wire::dial(address).is_ok()),
-        "it never listened: {}",
-        seed.stderr()
-    );
+    let serves = || ask_for_a_block(address, &torrent).is_ok_and(|block| block.len() == 8 + 16_384);
+    assert!(wait_until(Duration::from_secs(20), serves), "it never served: {}", seed.stderr());
 
     let before = seed.usage();
-    for (name, misdeed) in MISDEEDS {
-        let mut wire = Wire::dial(address).unwrap();
+    for (number, (name, misdeed)) in MISDEEDS.into_iter().enumerate() {
+        let mut wire = Wire::dial_from(Ipv4Addr::new(127, 0, 1, number as u8), address).unwrap();
         // It may hang up before all of it is said.
         let _ = misdeed(&mut wire, &torrent);
         let hung_up = wire.is_hung_up_within(Duration::from_secs(5));
         assert!(hung_up || name == FORGIVEN_BY_A_SEEDER, "it talks on after {name}");
         assert!(seed.is_running(), "{name} ended the seeder: {}", seed.stderr());
     }
-    let block = ask_for_a_block(address, &torrent).unwrap();
-    assert_eq!(block.len(), 8 + 16_384, "it no longer serves");
+    assert!(serves(), "it no longer serves: {}", seed.stderr());
     let is_as_before = |usage: Usage| usage.threads <= before.threads && usage.descriptors <= before.descriptors;
     let settled = wait_until(Duration::from_secs(10), || is_as_before(seed.usage()));
     assert!(settled, "threads or descriptors stay: {before:?}, then {:?}", seed.usage());

@@ -158,7 +158,7 @@ fn is_allowed(used: &[String], own: &str, allowed: &[&str]) -> bool {
     let covers = |allowed: &&str| {
         allowed.split("::").zip(used).all(|(a, b)| a == b) && used.len() >= allowed.split("::").count()
     };
-    used[0] == own || used[0] == "minitorrent" || allowed.iter().any(|item| covers(&item))
+    used[0] == own || used[0] == "minitorrent" || allowed.iter().any(|item| covers(item))
 }
 
 /// The path of the module that a file is: `src/wire/mod.rs` is `wire`, `src/wire/message.rs` is `wire::message`.

@@ -66,13 +66,14 @@ fn start_peer(address: Ipv4Addr, torrent: &Torrent, board: &Board) -> SocketAddr
         wire.send(UNCHOKE, &[])?;
         loop {
             let Some(request) = wire.receive()?.as_request() else { continue };
-            let sharing = (board.lock().unwrap().len() as u32) < PEERS;
-            if sharing && !claim(&board, request) {
-                continue;
+            let sharing = !all_have_given(&board);
+            let claimed = claim(&board, request);
+            if !sharing || claimed {
+                give(&bytes, &mut wire, request, address == LIAR)?;
             }
-            give(&bytes, &mut wire, request, address == LIAR)?;
             if sharing {
-                choke_until_all_have_given(&mut wire, &board)?;
+                // Who asked for a block that another gives may think again at once.
+                choke_until(&mut wire, || !claimed || all_have_given(&board))?;
             }
         }
     })
@@ -94,8 +95,13 @@ fn give(bytes: &Bytes, wire: &mut Wire, request: Request, lie: bool) -> io::Resu
     wire.send(PIECE, &payload)
 }
 
-fn choke_until_all_have_given(wire: &mut Wire, board: &Board) -> io::Result<()> {
+/// Chokes until `over`, dropping what is still asked meanwhile.
+fn choke_until(wire: &mut Wire, over: impl Fn() -> bool) -> io::Result<()> {
     wire.send(CHOKE, &[])?;
-    while wire.receive_within(QUIET)?.is_some() || (board.lock().unwrap().len() as u32) < PEERS {}
+    while wire.receive_within(QUIET)?.is_some() || !over() {}
     wire.send(UNCHOKE, &[])
+}
+
+fn all_have_given(board: &Board) -> bool {
+    board.lock().unwrap().len() as u32 == PEERS
 }

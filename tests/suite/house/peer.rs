@@ -5,8 +5,10 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
+
 /// How long a peer of the tests waits for the other side's next byte.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub const CHOKE: u8 = 0;
 pub const UNCHOKE: u8 = 1;
@@ -55,12 +57,22 @@ impl Wire {
         TcpStream::connect(address).map(|stream| Wire { stream })
     }
 
-    /// Sends a handshake and reads the other one.
+    /// Dials from an address of its own, so that what it does is not held against the others.
+    pub fn dial_from(own: Ipv4Addr, address: SocketAddrV4) -> io::Result<Wire> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddrV4::new(own, 0).into())?;
+        socket.connect(&address.into())?;
+        Ok(Wire { stream: socket.into() })
+    }
+
+    /// Sends a handshake and reads the other one. A client that wants encryption is hung up on, and dials again in the clear.
     pub fn greet(&mut self, info_hash: &[u8; 20]) -> io::Result<()> {
         self.stream.set_read_timeout(Some(PATIENCE))?;
         let id = format!("-TS0001-{:012}", self.stream.local_addr()?.port());
         self.stream.write_all(&[b"\x13BitTorrent protocol", &[0; 8][..], info_hash, id.as_bytes()].concat())?;
-        self.stream.read_exact(&mut [0; 68])
+        let mut theirs = [0; 68];
+        self.stream.read_exact(&mut theirs)?;
+        if theirs[0] == 19 { Ok(()) } else { Err(ErrorKind::InvalidData.into()) }
     }
 
     pub fn send(&mut self, id: u8, payload: &[u8]) -> io::Result<()> {

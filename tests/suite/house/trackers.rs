@@ -76,13 +76,22 @@ impl Tracker {
 
     /// How many peers have told it that they have everything.
     pub fn seeders(self, host: &Host, torrent: &Torrent) -> i64 {
-        let hash: String = torrent.info_hash.iter().map(|byte| format!("%{byte:02x}")).collect();
-        let url = format!("http://{}:{PORT}/scrape?info_hash={hash}", host.address);
-        let answer = host.run(&format!("curl -s --max-time 5 {url}")).unwrap_or_default();
-        let complete = |answer: &[u8]| {
-            let answer = bencode::decode(answer).ok()?;
-            answer.get(b"files")?.get(&torrent.info_hash)?.get(b"complete")?.as_integer()
-        };
-        complete(&answer).unwrap_or(0)
+        scrape(host, torrent, b"complete")
     }
+
+    /// How many peers have told it that they lack something.
+    pub fn fetchers(self, host: &Host, torrent: &Torrent) -> i64 {
+        scrape(host, torrent, b"incomplete")
+    }
+}
+
+fn scrape(host: &Host, torrent: &Torrent, count: &[u8]) -> i64 {
+    let hash: String = torrent.info_hash.iter().map(|byte| format!("%{byte:02x}")).collect();
+    let url = format!("http://{}:{PORT}/scrape?info_hash={hash}", host.address);
+    let answer = host.run(&format!("curl -s --max-time 5 {url}")).unwrap_or_default();
+    let read = |answer: &[u8]| {
+        let answer = bencode::decode(answer).ok()?;
+        answer.get(b"files")?.get(&torrent.info_hash)?.get(count)?.as_integer()
+    };
+    read(&answer).unwrap_or(0)
 }
