@@ -15,13 +15,14 @@ head -c "$((megabytes * 1000000))" /dev/urandom >"$file"
 
 port=$(free_port 15000)
 start tracker "$binary" tracker --port "$port" --data "$folder/tracker"
-wait_for tracker "$port"
+wait_for "the tracker listens" listens "$port"
 echo "tracker:  listens on port $port"
 url=http://127.0.0.1:$port/announce
 
 port=$(free_port 16881)
 start seeder "$binary" seed "$file" --tracker "$url" --port "$port" --out "$meta"
-wait_for seeder "$port"
+wait_for "the seeder wrote its metainfo" test -s "$meta"
+wait_for "the seeder listens" listens "$port"
 echo "seeder:   listens on port $port, has written $(basename "$meta")"
 
 begin=$(date +%s.%N)

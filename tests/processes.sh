@@ -32,11 +32,12 @@ free_port() {
     echo "$port"
 }
 
-# wait_for NAME PORT: until NAME listens there.
+# wait_for SENTENCE COMMAND…: until the command holds; the process started last must live so long.
 wait_for() {
     local deadline=$((SECONDS + 60))
-    until listens "$2"; do
-        [ "$SECONDS" -lt "$deadline" ] || fail "the $1 does not listen on port $2"
+    until "${@:2}"; do
+        kill -0 "${started[-1]}" 2>/dev/null || fail "it ended before $1"
+        [ "$SECONDS" -lt "$deadline" ] || fail "a minute has passed and not yet $1"
         sleep 0.05
     done
 }

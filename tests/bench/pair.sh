@@ -25,11 +25,12 @@ head -c "$((mebibytes * 1048576))" /dev/urandom >"$file"
 
 port=$(free_port 15100)
 start tracker "$binary" tracker --no-web --port "$port" --data "$folder/tracker"
-wait_for tracker "$port"
+wait_for "the tracker listens" listens "$port"
 url=http://127.0.0.1:$port/announce
 port=$(free_port 16981)
 start seeder "$binary" seed "$file" --tracker "$url" --port "$port" --out "$meta"
-wait_for seeder "$port"
+wait_for "the seeder wrote its metainfo" test -s "$meta"
+wait_for "the seeder listens" listens "$port"
 
 for _ in $(seq "$runs"); do
     measure sha1 openssl sha1 "$file"

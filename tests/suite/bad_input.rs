@@ -1,7 +1,7 @@
 //! Metainfo and trackers that are broken or forged: one sentence and an exit code, never a panic, a hang or much memory.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -122,15 +122,28 @@ fn what_is_no_metainfo_at_all_is_refused_with_a_sentence() {
 
 #[test]
 fn unsafe_names_never_leave_the_download_folder() {
-    let work = folder();
-    let content = Content::file(&work.path().join("source"), "a file.bin", 1_000_000);
-    let plain = Torrent::write(&work.path().join("plain.torrent"), &content, PIECE_LENGTH, &[]);
-    let evil = [&b"10:a file.bin"[..], b"22:../../outside/evil.bin"];
-    let bytes = replaced(&fs::read(&plain.path).unwrap(), evil[0], evil[1]);
-    fs::write(work.path().join("evil.torrent"), bytes).unwrap();
-    let shown = show(work.path(), "evil.torrent");
-    assert_eq!(shown.code, Some(0), "{}", shown.stderr);
-    assert!(!shown.stdout.contains("../"), "{}", shown.stdout);
+    for (name, path) in [("../evil.bin", "../evil.bin"), ("d", "d/../../evil.bin")] {
+        let work = folder();
+        let source = Content::file(&work.path().join("source"), "evil.bin", 1_000_000);
+        let root = source.root.join("deep");
+        fs::create_dir_all(root.join("d")).unwrap();
+        let evil = Content { root, name: name.into(), files: vec![(path.into(), source.length())] };
+        let torrent = Torrent::write(&work.path().join("it.torrent"), &evil, PIECE_LENGTH, &[]);
+        let seeder = SeedingPeer::start([127, 0, 0, 2].into(), &torrent, Duration::ZERO, || ());
+        let tracker = TrackerStub::start(Answer::Peers(vec![seeder.address]));
+        let torrent = Torrent::write(&torrent.path, &evil, PIECE_LENGTH, &[tracker.announce_url()]);
+
+        let (out, around) = (work.path().join("around/out"), work.path().join("around"));
+        fs::create_dir_all(&out).unwrap();
+        let ended = start_fetch(&torrent, &out, work.path()).ended(Duration::from_secs(60));
+        assert_eq!(ended.code, Some(0), "{path}: {}", ended.stderr);
+        assert_eq!(names_in(&around), ["out"], "{path} left the folder");
+        let whole = fs::read(source.root.join("evil.bin")).unwrap();
+        assert!(
+            files_below(&out).iter().any(|file| fs::read(file).unwrap() == whole),
+            "{path} is nowhere in the folder"
+        );
+    }
 }
 
 #[test]
@@ -140,7 +153,7 @@ fn a_fetch_goes_past_a_tracker_that_answers_html_to_the_next() {
     let seeder = SeedingPeer::start([127, 0, 0, 2].into(), &torrent, Duration::ZERO, || ());
     let (html, good) = (TrackerStub::start(Answer::Html), TrackerStub::start(Answer::Peers(vec![seeder.address])));
     let torrent = a_torrent(work.path(), &[html.announce_url(), good.announce_url()]);
-    let ended = start_fetch(&torrent, work.path()).ended(Duration::from_secs(60));
+    let ended = start_fetch(&torrent, &work.path().join("out"), work.path()).ended(Duration::from_secs(60));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     torrent.content.compare(&work.path().join("out")).unwrap();
     assert!(!html.queries().is_empty(), "the first tier was never asked");
@@ -152,7 +165,7 @@ fn a_fetch_whose_only_tracker_is_broken_waits_in_little_memory_and_ends_when_tol
         let work = folder();
         let tracker = TrackerStub::start(answer.clone());
         let torrent = a_torrent(work.path(), &[tracker.announce_url()]);
-        let mut fetch = start_fetch(&torrent, work.path());
+        let mut fetch = start_fetch(&torrent, &work.path().join("out"), work.path());
         let asked = wait_until(Duration::from_secs(20), || !tracker.queries().is_empty());
         assert!(asked, "{answer:?}: the tracker was never asked: {}", fetch.stderr());
         assert!(fetch.wait(Duration::from_secs(2)).is_none(), "{answer:?}: it gave up: {}", fetch.stderr());
@@ -193,11 +206,11 @@ fn bounded(work: &Path, arguments: &[&str]) -> Process {
     Process::start(command, work, arguments[0])
 }
 
-fn start_fetch(torrent: &Torrent, work: &Path) -> Process {
+fn start_fetch(torrent: &Torrent, out: &Path, logs: &Path) -> Process {
     let mut command = Command::new(MINITORRENT);
-    command.args(["fetch", "--seed-for", "0", "--port", &free_port().to_string(), "--out"]).arg(work.join("out"));
+    command.args(["fetch", "--seed-for", "0", "--port", &free_port().to_string(), "--out"]).arg(out);
     command.arg(&torrent.path);
-    Process::start(command, work, "fetch")
+    Process::start(command, logs, "fetch")
 }
 
 fn a_torrent(work: &Path, trackers: &[String]) -> Torrent {
@@ -214,7 +227,11 @@ fn a_json_metainfo(work: &Path) -> Value {
     serde_json::from_slice(&fs::read(work.join("good.json")).unwrap()).unwrap()
 }
 
-fn replaced(bytes: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
-    let at = bytes.windows(old.len()).position(|window| window == old).unwrap();
-    [&bytes[..at], new, &bytes[at + old.len()..]].concat()
+fn names_in(folder: &Path) -> Vec<String> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let paths = names_in(folder).into_iter().map(|name| folder.join(name));
+    paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }

@@ -95,7 +95,9 @@ fn a_fetch_ends_right_beside_a_peer_that_breaks_the_protocol() {
 fn a_seeder_hangs_up_on_a_peer_that_breaks_the_protocol_and_serves_on() {
     let work = folder();
     let content = Content::file(&work.path().join("source"), "a file.bin", LENGTH);
-    let torrent = Torrent::write(&work.path().join("it.torrent"), &content, PIECE_LENGTH, &[]);
+    let tracker = TrackerStub::start(Answer::Peers(Vec::new()));
+    let urls = [tracker.announce_url()];
+    let torrent = Torrent::write(&work.path().join("it.torrent"), &content, PIECE_LENGTH, &urls);
     let port = free_port();
     let mut command = Command::new(MINITORRENT);
     command.args(["seed", "--port", &port.to_string(), "--dir"]).arg(&content.root).arg(&torrent.path);

@@ -14,6 +14,9 @@ use crate::house::{folder, say, wait_until};
 
 const COMMANDS: [&str; 6] = ["tracker", "seed", "fetch", "create", "show", "verify"];
 
+/// Nobody listens there.
+const NO_TRACKER: &str = "http://127.0.0.1:1/announce";
+
 const LIMIT: Duration = Duration::from_secs(20);
 
 #[test]
@@ -58,7 +61,7 @@ fn a_port_that_was_asked_for_and_is_taken_is_an_error_that_names_it() {
     let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let content = Content::file(work.path(), "a file.bin", 100_000);
-    Torrent::write(&work.path().join("it.torrent"), &content, PIECE_LENGTH, &[]);
+    Torrent::write(&work.path().join("it.torrent"), &content, PIECE_LENGTH, &[NO_TRACKER.into()]);
     let lines: [&[&str]; 3] =
         [&["tracker", "--port"], &["seed", "it.torrent", "--dir", ".", "--port"], &["fetch", "it.torrent", "--port"]];
     for line in lines {
@@ -73,7 +76,7 @@ fn a_default_port_that_is_taken_moves_on_and_says_so() {
     let Some(lab) = Lab::or_skip("a default port that is taken moves on", 1) else { return };
     let work = folder();
     let content = Content::file(work.path(), "a file.bin", 100_000);
-    let torrent = Torrent::write(&work.path().join("it.torrent"), &content, PIECE_LENGTH, &[]);
+    let torrent = Torrent::write(&work.path().join("it.torrent"), &content, PIECE_LENGTH, &[NO_TRACKER.into()]);
     let seed = |name: &str| {
         let mut command = lab.host(0).command(MINITORRENT);
         command.args(["seed", "--dir"]).arg(&content.root).arg(&torrent.path);

@@ -102,9 +102,10 @@ fn start_tracker(host: &Host, data: &Path, logs: &Path) -> Process {
     let tracker = Process::start(command, logs, "tracker");
     let healthy = || host.run(&format!("curl -s --fail http://{}:5000/healthz", host.address)).is_ok();
     assert!(wait_until(LIMIT, healthy), "it does not answer: {}", tracker.stderr());
-    let said = tracker.stdout() + &tracker.stderr();
     let page = format!("http://{}:5000", host.address);
-    assert!(said.contains(&page), "it does not print its address as another device would type it: {said}");
+    let said = || tracker.stdout() + &tracker.stderr();
+    let shown = wait_until(LIMIT, || said().contains(&page));
+    assert!(shown, "it does not print its address as another device would type it: {}", said());
     tracker
 }
 

@@ -77,7 +77,7 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         for namespace in self.hosts.iter().flat_map(|host| &host.namespace).chain([&self.switch]) {
-            let _ = Command::new("ip").args(["netns", "delete", namespace]).output();
+            let _ = run(&format!("ip netns delete {namespace}"));
         }
     }
 }
@@ -96,13 +96,11 @@ impl Host {
         command
     }
 
-    /// Runs a command line to its end, and gives what it printed, or what it complained.
+    /// Runs a command line on it to its end, and gives what it printed, or what it complained.
     pub fn run(&self, line: &str) -> Result<Vec<u8>, String> {
-        let mut words = line.split(' ');
-        let output = self.command(words.next().unwrap()).args(words).output().map_err(|error| error.to_string())?;
-        match output.status.success() {
-            true => Ok(output.stdout),
-            false => Err(format!("{line}: {}", String::from_utf8_lossy(&output.stderr))),
+        match &self.namespace {
+            Some(namespace) => run(&format!("ip netns exec {namespace} {line}")),
+            None => run(line),
         }
     }
 
@@ -127,27 +125,34 @@ impl Host {
 }
 
 fn ip(arguments: &str) {
-    let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();
-    assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    run(&format!("ip {arguments}")).unwrap();
 }
 
 /// Tries what a lab needs, and sweeps up what killed tests left.
 fn probe() -> Result<(), String> {
-    let namespace = format!("{PREFIX}-{}-probe", process::id());
-    let tried = Command::new("ip").args(["netns", "add", &namespace]).output();
-    let tried = tried.map_err(|error| format!("no hosts of their own without `ip` (iproute2): {error}"))?;
-    if !tried.status.success() {
-        let reason = String::from_utf8_lossy(&tried.stderr).trim().to_owned();
-        return Err(format!("no hosts of their own: {reason} (root is needed)"));
-    }
-    let veth = ["-n", &namespace, "link", "add", "left", "type", "veth", "peer", "name", "right"];
-    let linked = Command::new("ip").args(veth).output().is_ok_and(|output| output.status.success());
-    let _ = Command::new("ip").args(["netns", "delete", &namespace]).output();
-    if !linked {
-        return Err("no hosts of their own: this kernel gives no veth pairs".into());
-    }
     sweep();
-    Ok(())
+    let namespace = format!("{PREFIX}-{}-probe", process::id());
+    let needs = [
+        format!("ip netns add {namespace}"),
+        format!("ip -n {namespace} link add left type veth peer name right"),
+        format!("tc -n {namespace} qdisc add dev left root tbf rate 1mbit burst 128kb latency 100ms"),
+        format!("ip netns exec {namespace} nft add table ip wall"),
+        "curl --version".into(),
+    ];
+    let tried = needs.iter().try_for_each(|line| run(line).map(drop));
+    let _ = run(&format!("ip netns delete {namespace}"));
+    tried.map_err(|reason| format!("no hosts of their own: {reason}"))
+}
+
+/// Runs a command line to its end, and gives what it printed, or what it complained.
+fn run(line: &str) -> Result<Vec<u8>, String> {
+    let mut words = line.split(' ');
+    let program = words.next().unwrap_or_default();
+    let output = Command::new(program).args(words).output().map_err(|error| format!("`{program}`: {error}"))?;
+    match output.status.success() {
+        true => Ok(output.stdout),
+        false => Err(format!("`{line}`: {}", String::from_utf8_lossy(&output.stderr).trim())),
+    }
 }
 
 /// Deletes the namespaces of tests that are no longer running, and ends what still runs in them.
@@ -156,11 +161,11 @@ fn sweep() {
     for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
         let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').nth(1));
         if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            let pids = Command::new("ip").args(["netns", "pids", &name]).output().map(|output| output.stdout);
-            for pid in String::from_utf8_lossy(&pids.unwrap_or_default()).split_whitespace() {
-                let _ = Command::new("kill").args(["-9", pid]).output();
+            let inside = run(&format!("ip netns pids {name}")).unwrap_or_default();
+            for pid in String::from_utf8_lossy(&inside).split_whitespace() {
+                let _ = run(&format!("kill -9 {pid}"));
             }
-            let _ = Command::new("ip").args(["netns", "delete", &name]).output();
+            let _ = run(&format!("ip netns delete {name}"));
         }
     }
 }
