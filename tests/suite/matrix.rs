@@ -139,9 +139,11 @@ impl Case {
             content.copy_to(&dir);
             client.seed(lab.host(1 + number), &torrent, &dir, port(number), work.path())
         };
-        let seeding: Vec<Process> = seeders.iter().enumerate().map(seed).collect();
+        let mut seeding: Vec<Process> = seeders.iter().enumerate().map(seed).collect();
         let announced = || self.tracker.seeders(lab.host(0), &torrent) >= seeders.len() as i64;
-        if !wait_until(ANNOUNCE_LIMIT, announced) {
+        let all_live = |seeding: &mut [Process]| seeding.iter_mut().all(Process::is_running);
+        wait_until(ANNOUNCE_LIMIT, || announced() || !all_live(&mut seeding));
+        if !announced() {
             return Err(format!("not every seeder announced itself; they said: {}", outputs(&seeding)));
         }
 
@@ -150,11 +152,10 @@ impl Case {
             Fetch::start(*client, lab.host(first + number), &torrent, port(first + number), work.path())
         };
         let mut fetches: Vec<Fetch> = fetchers.iter().enumerate().map(fetch).collect();
-        let finished = wait_until(FETCH_LIMIT, || fetches.iter_mut().all(|fetch| fetch.is_finished(&content)));
-        match fetches.iter().find(|fetch| !fetch.finished) {
-            Some(fetch) if !finished => Err(fetch.complaint(&content)),
-            _ => Ok(()),
-        }
+        wait_until(FETCH_LIMIT, || {
+            fetches.iter_mut().all(|fetch| fetch.is_finished(&content)) || fetches.iter_mut().any(Fetch::has_given_up)
+        });
+        fetches.iter().find(|fetch| !fetch.finished).map_or(Ok(()), |fetch| Err(fetch.complaint(&content)))
     }
 }
 
@@ -176,6 +177,10 @@ impl Fetch {
     fn is_finished(&mut self, content: &Content) -> bool {
         self.finished = self.finished || self.client.compare(content, &self.out).is_ok();
         self.finished
+    }
+
+    fn has_given_up(&mut self) -> bool {
+        !self.finished && !self.process.is_running()
     }
 
     fn complaint(&self, content: &Content) -> String {

@@ -98,7 +98,8 @@ fn compare_files(ours: &Path, theirs: &Path) -> Result<(), String> {
         let step = (lengths[0] - at).min(MEBIBYTE) as usize;
         ours.read_exact(&mut a[..step]).unwrap();
         theirs.read_exact(&mut b[..step]).map_err(|error| error.to_string())?;
-        if let Some(first) = a[..step].iter().zip(&b[..step]).position(|(a, b)| a != b) {
+        if a[..step] != b[..step] {
+            let first = a[..step].iter().zip(&b[..step]).take_while(|(a, b)| a == b).count();
             return Err(format!("differs from byte {} on", at + first as u64));
         }
         at += step as u64;

@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How often a condition is looked at while a test waits for it.
-const POLL: Duration = Duration::from_millis(20);
+const POLL: Duration = Duration::from_millis(50);
 
 /// Waits until `holds` does, and tells whether it did before the deadline.
 pub fn wait_until(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
