@@ -1,0 +1,59 @@
+# What a person types; `make help` lists it. ARGS goes to the command as it is.
+
+CARGO ?= cargo
+BINARY := $(or $(CARGO_TARGET_DIR),target)/release/minitorrent
+
+.DEFAULT_GOAL := help
+.PHONY: help build run-tracker needs-file seed needs-meta fetch demo test check bench install clean
+
+help:
+	@echo "make run-tracker             the tracker and its page, on port 5000   (PORT=, ARGS=)"
+	@echo "make seed FILE=big.iso       share a file                             (TRACKER=, PORT=, ARGS=)"
+	@echo "make fetch META=big.json     fetch it; META is a path or a URL        (OUT=, PORT=, ARGS=)"
+	@echo "make demo                    100 MB from a seeder to two fetchers, on this machine"
+	@echo "make test                    install what the tests need, then run every test"
+	@echo "make check                   format, clippy and docs, warnings as errors"
+	@echo "make bench                   one pair beside sha1 and cp"
+	@echo "make install                 put the binary where cargo puts them"
+	@echo "make clean                   remove what was built"
+
+build:
+	@$(CARGO) build --release --quiet
+
+run-tracker: build
+	@exec $(BINARY) tracker $(if $(PORT),--port $(PORT)) $(ARGS)
+
+needs-file:
+	@test -n "$(FILE)" || { echo "Say which file to share: make seed FILE=big.iso" >&2; exit 2; }
+
+seed: needs-file build
+	@exec $(BINARY) seed "$(FILE)" $(if $(TRACKER),--tracker "$(TRACKER)") $(if $(PORT),--port $(PORT)) $(ARGS)
+
+needs-meta:
+	@test -n "$(META)" || { echo "Say what to fetch, by path or URL: make fetch META=big.json" >&2; exit 2; }
+
+fetch: needs-meta build
+	@exec $(BINARY) fetch "$(META)" $(if $(OUT),--out "$(OUT)") $(if $(PORT),--port $(PORT)) $(ARGS)
+
+demo: build
+	@tests/demo.sh $(BINARY)
+
+# The matrix of real clients keeps both cores busy, so it comes last and alone.
+test:
+	@tests/setup.sh
+	$(CARGO) test -- --skip matrix::
+	$(CARGO) test --test suite -- matrix::
+
+check:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --quiet
+
+bench: build
+	@tests/bench/pair.sh $(BINARY)
+
+install:
+	$(CARGO) install --path . --locked
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Installs what the tests against real clients need, by name, where it may; says plainly what will be skipped where it may not.
+# Fast when everything is there. It never fails: the tests run with what there is, and say aloud what they skip.
+set -u
+cd "$(dirname "$0")/.."
+
+LIBTORRENT=2.0.13
+clients=${CARGO_TARGET_DIR:-target}/clients # a python of its own, where tests/suite/house/clients.rs looks for it
+
+# The command that shows that a package is there, and the package.
+needs="aria2c:aria2 transmission-daemon:transmission-daemon opentracker:opentracker mktorrent:mktorrent
+       ip:iproute2 tc:iproute2 ss:iproute2 nft:nftables curl:curl openssl:openssl prlimit:util-linux python3:python3"
+
+say() { printf 'setup: %s\n' "$*"; }
+has() { PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null; }
+has_libtorrent() { "$clients/bin/python" -c "import libtorrent; assert libtorrent.version.startswith('$LIBTORRENT')" 2>/dev/null; }
+# A python that can make a folder of its own; the system's first, because another one may lack what venv needs.
+python_with_venv() {
+    for python in /usr/bin/python3 python3; do
+        "$python" -c 'import venv, ensurepip' 2>/dev/null && echo "$python" && return
+    done
+    return 1
+}
+
+missing=$(for need in $needs; do has "${need%:*}" || echo "${need#*:}"; done | sort -u)
+has_libtorrent || python_with_venv >/dev/null || missing="$missing python3-venv"
+missing=$(echo $missing)
+
+if [ -n "$missing" ]; then
+    if ! has apt-get; then
+        say "no apt-get here, so these are not installed: $missing"
+    elif [ "$(id -u)" != 0 ]; then
+        say "not root, so these are not installed: $missing (apt-get install $missing)"
+    else
+        say "installing $missing"
+        # No daemon starts by being installed: the tests start their own.
+        policy=/usr/sbin/policy-rc.d
+        if [ ! -e "$policy" ]; then
+            printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy" && trap 'rm -f "$policy"' EXIT
+        fi
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get update -qq
+        # One by one, so that a name that this system does not know costs only itself.
+        for package in $missing; do apt-get install -yqq --no-install-recommends "$package" >/dev/null; done
+    fi
+fi
+
+if ! has_libtorrent; then
+    if python=$(python_with_venv); then
+        say "installing libtorrent $LIBTORRENT from PyPI into $clients"
+        "$python" -m venv "$clients" && "$clients/bin/python" -m pip install --quiet --disable-pip-version-check "libtorrent==$LIBTORRENT"
+    fi
+    has_libtorrent || say "libtorrent $LIBTORRENT could not be installed"
+fi
+
+# What will be skipped, in one line each.
+for need in $needs; do
+    has "${need%:*}" || say "${need%:*} is missing (package ${need#*:}): the tests that need it will be skipped"
+done
+has_libtorrent || say "libtorrent is missing: its rows of the matrix will be skipped"
+[ "$(id -u)" = 0 ] || say "not root: the tests on hosts of their own (network namespaces) will be skipped"
+exit 0

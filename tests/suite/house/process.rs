@@ -1,0 +1,121 @@
+//! Children of a test: each in a process group of its own, with its output in files, and gone when dropped.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+use super::wait_until;
+
+/// The binary under test.
+pub const MINITORRENT: &str = env!("CARGO_BIN_EXE_minitorrent");
+
+/// A port that nobody listens on at this moment, on any address.
+pub fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// A running child.
+pub struct Process {
+    child: Child,
+    stdout: PathBuf,
+    stderr: PathBuf,
+}
+
+/// What a child holds at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Usage {
+    /// The most memory it ever held, in KiB.
+    pub peak_kib: u64,
+    pub threads: usize,
+    pub descriptors: usize,
+}
+
+/// What a child that has ended left behind.
+#[derive(Debug)]
+pub struct Ended {
+    /// `None` when a signal ended it.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Process {
+    /// Starts `command`, whose output goes to `NAME.out` and `NAME.err` in `logs`.
+    pub fn start(mut command: Command, logs: &Path, name: &str) -> Process {
+        use std::os::unix::process::CommandExt;
+        let (stdout, stderr) = (logs.join(format!("{name}.out")), logs.join(format!("{name}.err")));
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(File::create(&stdout).unwrap())
+            .stderr(File::create(&stderr).unwrap())
+            .process_group(0)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{:?} does not start: {error}", command.get_program()));
+        Process { child, stdout, stderr }
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Its status, or `None` when it still runs after `limit`.
+    pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+        wait_until(limit, || !self.is_running());
+        self.child.try_wait().unwrap()
+    }
+
+    /// What it left behind; it must end within `limit`.
+    pub fn ended(mut self, limit: Duration) -> Ended {
+        let status = self.wait(limit);
+        let (stdout, stderr) = (self.stdout(), self.stderr());
+        let status = status.unwrap_or_else(|| panic!("it still runs after {limit:?}; it said:\n{stdout}{stderr}"));
+        Ended { code: status.code(), stdout, stderr }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// What it has printed so far.
+    pub fn stdout(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.stdout).unwrap()).into_owned()
+    }
+
+    /// What it has complained so far.
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.stderr).unwrap()).into_owned()
+    }
+
+    /// What the kernel says that it holds.
+    pub fn usage(&self) -> Usage {
+        let proc = PathBuf::from(format!("/proc/{}", self.child.id()));
+        let status = fs::read_to_string(proc.join("status")).unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse().ok()).unwrap_or(0)
+        };
+        Usage {
+            peak_kib: field("VmHWM:"),
+            threads: field("Threads:") as usize,
+            descriptors: fs::read_dir(proc.join("fd")).unwrap().count(),
+        }
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // A group whose leader has been waited for is gone or somebody else's: only what still runs is killed.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = kill_process_group(self.pid(), Signal::KILL);
+            let _ = self.child.wait();
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! A tracker on loopback that answers every announce in one way, and remembers what it was told.
+//!
+//! Its thread ends with the test binary.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use minitorrent::bencode::Encoder;
+
+/// What it answers.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// These peers, and the wish to be asked again in a second.
+    Peers(Vec<SocketAddrV4>),
+    /// A web page, as a captive portal does.
+    Html,
+    /// Nothing, ever; the connection stays open.
+    Silence,
+}
+
+/// A listening tracker.
+pub struct TrackerStub {
+    port: u16,
+    queries: Arc<Mutex<Vec<String>>>,
+}
+
+impl TrackerStub {
+    pub fn start(answer: Answer) -> TrackerStub {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let stub = TrackerStub { port: listener.local_addr().unwrap().port(), queries: Arc::default() };
+        let queries = stub.queries.clone();
+        thread::spawn(move || {
+            let mut silent = Vec::new();
+            for stream in listener.incoming().flatten() {
+                queries.lock().unwrap().extend(read_target(&stream));
+                match &answer {
+                    Answer::Peers(peers) => reply(&stream, "text/plain", &announce_answer(peers)),
+                    Answer::Html => reply(&stream, "text/html", b"<!doctype html><title>Please log in</title>"),
+                    Answer::Silence => silent.push(stream),
+                }
+            }
+        });
+        stub
+    }
+
+    pub fn announce_url(&self) -> String {
+        format!("http://127.0.0.1:{}/announce", self.port)
+    }
+
+    /// The targets of all requests so far, query and all.
+    pub fn queries(&self) -> Vec<String> {
+        self.queries.lock().unwrap().clone()
+    }
+}
+
+/// Reads a request's head, and gives the target of its first line.
+fn read_target(stream: &TcpStream) -> Option<String> {
+    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+    let target = lines.next()?.split(' ').nth(1)?.to_owned();
+    lines.find(String::is_empty)?;
+    Some(target)
+}
+
+/// Answers once. Who is gone by then misses nothing.
+fn reply(mut stream: &TcpStream, kind: &str, body: &[u8]) {
+    let length = body.len();
+    let head =
+        format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    let _ = stream.write_all(&[head.as_bytes(), body].concat());
+}
+
+fn announce_answer(peers: &[SocketAddrV4]) -> Vec<u8> {
+    let compact: Vec<u8> =
+        peers.iter().flat_map(|peer| [&peer.ip().octets()[..], &peer.port().to_be_bytes()].concat()).collect();
+    let mut out = Encoder::new();
+    out.dict(|dict| {
+        dict.key("interval").integer(1);
+        dict.key("peers").bytes(compact);
+    });
+    out.finish()
+}

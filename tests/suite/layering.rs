@@ -1,0 +1,265 @@
+//! The map in the crate docs, held: which module may use which, and what no line of `src/` may say.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::house::say;
+
+/// What a module may use of ours. A whole module by its name, single items of it as `module::Item`.
+/// What is not in the left column does not belong under `src/`.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("bencode", &[]),
+    ("bitfield", &[]),
+    ("metainfo", &["bencode"]),
+    ("tracker", &["bencode", "metainfo::id", "metainfo::InfoHash", "metainfo::PeerId"]),
+    (
+        "wire",
+        &[
+            "bitfield",
+            "bencode",
+            "metainfo::id",
+            "metainfo::InfoHash",
+            "metainfo::PeerId",
+            "metainfo::geometry",
+            "metainfo::Geometry",
+            "metainfo::PieceIndex",
+            "metainfo::Block",
+            "metainfo::BLOCK_LENGTH",
+        ],
+    ),
+    (
+        "picker",
+        &[
+            "bitfield",
+            "metainfo::geometry",
+            "metainfo::Geometry",
+            "metainfo::PieceIndex",
+            "metainfo::Block",
+            "metainfo::BLOCK_LENGTH",
+        ],
+    ),
+    ("storage", &["bitfield", "metainfo"]),
+    ("peer", &["wire", "storage", "bitfield", "metainfo"]),
+    ("seeder", &["tracker", "peer", "picker", "storage", "bitfield", "metainfo"]),
+    ("downloader", &["seeder", "tracker", "peer", "picker", "storage", "bitfield", "metainfo"]),
+    ("web", &["tracker", "metainfo", "seeder::report", "downloader::report"]),
+    ("terminal", &["seeder::report", "downloader::report"]),
+    (
+        "command",
+        &[
+            "bencode",
+            "bitfield",
+            "metainfo",
+            "tracker",
+            "wire",
+            "picker",
+            "storage",
+            "peer",
+            "seeder",
+            "downloader",
+            "web",
+            "terminal",
+            "cli",
+        ],
+    ),
+    ("cli", &[]),
+    ("main", &["cli", "command"]),
+    ("lib", &[]),
+];
+
+/// What lies at the top, apart from dotfiles.
+const TOP_LEVEL: [&str; 8] = ["Cargo.lock", "Cargo.toml", "LICENSE", "Makefile", "README.md", "src", "static", "tests"];
+
+/// What no line outside the tests may hold, and why.
+const NEVER: [(&str, &str); 5] = [
+    ("unsafe ", "unsafe code is forbidden"),
+    (".unwrap()", "`expect` states the invariant, or the error is passed on"),
+    ("unbounded(", "every channel is bounded"),
+    ("unbounded::", "every channel is bounded"),
+    ("static mut ", "no globals"),
+];
+
+#[test]
+fn every_module_uses_only_what_is_to_its_right() {
+    let mut broken = Vec::new();
+    for file in sources("src") {
+        let module = module_path(&file);
+        let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == module[0]) else {
+            broken.push(format!("{} is not on the map", file.display()));
+            continue;
+        };
+        for used in uses(&without_comments(&read(&file)), &module) {
+            if !is_allowed(&used, &module[0], allowed) {
+                broken.push(format!("{} uses {}", file.display(), used.join("::")));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "against the map:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn no_line_of_the_program_says_what_none_may_say() {
+    let mut broken = Vec::new();
+    for file in sources("src") {
+        let is_test_code = file.file_stem().is_some_and(|name| name == "tests");
+        let text = if is_test_code { String::new() } else { without_comments(&read(&file)) };
+        let program = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (number, line) in program.lines().enumerate() {
+            for (never, why) in NEVER.iter().filter(|(never, _)| line.contains(never)) {
+                broken.push(format!("{}:{}: `{}`: {why}", file.display(), number + 1, never.trim()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn nothing_names_a_path_of_one_machine() {
+    // In two parts, so that this line is not found itself.
+    let homes = [["/ho", "me/"], ["/ro", "ot/"], ["/Us", "ers/"], ["/wo", "rk/"]].map(|parts| parts.concat());
+    let tops = ["src", "tests", "static", "Makefile", "README.md", "Cargo.toml", ".ci"];
+    let mut broken = Vec::new();
+    for file in tops.into_iter().flat_map(files_below) {
+        let text = String::from_utf8_lossy(&fs::read(root().join(&file)).unwrap()).into_owned();
+        broken
+            .extend(homes.iter().filter(|home| text.contains(*home)).map(|home| format!("{}: {home}", file.display())));
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn nothing_else_lies_at_the_top() {
+    // What is committed counts, not what a person has fetched into this folder.
+    let listed = Command::new("git").args(["ls-files"]).current_dir(root()).output();
+    let Some(listed) = listed.ok().filter(|output| output.status.success()) else {
+        return say("skipped: what lies at the top: this is no git clone");
+    };
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let tops: BTreeSet<&str> = listed.lines().map(|path| path.split('/').next().unwrap()).collect();
+    let strangers: Vec<_> = tops.iter().filter(|top| !top.starts_with('.') && !TOP_LEVEL.contains(top)).collect();
+    assert!(strangers.is_empty(), "{strangers:?} should not lie at the top");
+}
+
+#[test]
+fn the_reader_of_use_lines_sees_every_path() {
+    let module = ["wire".to_owned(), "message".to_owned()];
+    let text = "use crate::{bitfield::{self, Bitfield}, metainfo};\nfn f() -> crate::picker::Piece {}\nuse super::super::storage::Store;\nuse super::limits;";
+    let found: BTreeSet<String> = uses(text, &module).into_iter().map(|path| path.join("::")).collect();
+    let expected =
+        ["bitfield::Bitfield", "bitfield::self", "metainfo", "picker::Piece", "storage::Store", "wire::limits"];
+    assert_eq!(found, expected.map(str::to_owned).into());
+    assert!(!is_allowed(&["metainfo".into(), "Metainfo".into()], "wire", &["metainfo::id"]));
+    assert!(is_allowed(&["metainfo".into(), "id".into(), "InfoHash".into()], "wire", &["metainfo::id"]));
+}
+
+fn is_allowed(used: &[String], own: &str, allowed: &[&str]) -> bool {
+    let covers =
+        |item: &&str| item.split("::").count() <= used.len() && item.split("::").zip(used).all(|(a, b)| a == b);
+    used[0] == own || allowed.iter().any(covers)
+}
+
+/// The path of the module that a file is: `src/wire/mod.rs` is `wire`, `src/wire/message.rs` is `wire::message`.
+fn module_path(file: &Path) -> Vec<String> {
+    let below = file.strip_prefix("src").unwrap().with_extension("");
+    let mut path: Vec<String> = below.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    path.pop_if(|last| last == "mod");
+    path
+}
+
+/// Every path that starts at the crate's root, from the root on, in `use` lines and anywhere else.
+fn uses(text: &str, module: &[String]) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    for root in ["crate::", "minitorrent::", "super::"] {
+        for (at, _) in text.match_indices(root) {
+            let before = text[..at].chars().next_back();
+            if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+                continue;
+            }
+            let rest = text[at..].trim_start_matches("super::");
+            let climbs = (text.len() - at - rest.len()) / "super::".len();
+            let start = module[..module.len().saturating_sub(climbs)].to_vec();
+            match root {
+                "super::" if start.is_empty() => {
+                    found.extend(tree(rest).into_iter().filter(|path| is_on_the_map(&path[0])))
+                }
+                "super::" => found.extend(tree(rest).into_iter().map(|path| [start.clone(), path].concat())),
+                _ => found.extend(tree(&text[at + root.len()..])),
+            }
+        }
+    }
+    found
+}
+
+/// A test module inside a file climbs once more than it seems, so what it finds at the root counts only if it is a module.
+fn is_on_the_map(name: &str) -> bool {
+    MAY_USE.iter().any(|(module, _)| *module == name)
+}
+
+/// The paths of a `use` tree: `a::{b, c::d}` is `a::b` and `a::c::d`.
+fn tree(text: &str) -> Vec<Vec<String>> {
+    let text = text.trim_start();
+    if let Some(list) = text.strip_prefix('{') {
+        return items(list).into_iter().flat_map(tree).collect();
+    }
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    let Some(rest) = rest.strip_prefix("::").filter(|rest| !rest.starts_with('<')) else {
+        return vec![vec![name.to_owned()]];
+    };
+    tree(rest).into_iter().map(|path| [vec![name.to_owned()], path].concat()).collect()
+}
+
+/// The items of a list whose opening brace is behind us.
+fn items(list: &str) -> Vec<&str> {
+    let (mut depth, mut start, mut items) = (0, 0, Vec::new());
+    for (at, c) in list.char_indices() {
+        match c {
+            ',' | '}' if depth == 0 => {
+                items.push(&list[start..at]);
+                start = at + 1;
+                if c == '}' {
+                    break;
+                }
+            }
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    items.retain(|item| !item.trim().is_empty());
+    items
+}
+
+/// The text without its line comments, so that docs may name whom the code may not. Lines keep their numbers.
+fn without_comments(text: &str) -> String {
+    let code = |line: &str| {
+        line.split_once("//")
+            .filter(|(code, _)| !code.ends_with(':'))
+            .map_or(line.to_owned(), |(code, _)| code.to_owned())
+    };
+    text.lines().map(|line| code(line) + "\n").collect()
+}
+
+fn sources(top: &str) -> Vec<PathBuf> {
+    files_below(top).into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs")).collect()
+}
+
+/// Every file below a path, the path itself if it is a file, nothing if it is not there.
+fn files_below(top: impl AsRef<Path>) -> Vec<PathBuf> {
+    let top = top.as_ref();
+    match fs::read_dir(root().join(top)) {
+        Ok(entries) => entries.flat_map(|entry| files_below(top.join(entry.unwrap().file_name()))).collect(),
+        Err(_) if root().join(top).is_file() => vec![top.to_owned()],
+        Err(_) => Vec::new(),
+    }
+}
+
+fn read(file: &Path) -> String {
+    fs::read_to_string(root().join(file)).unwrap()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
