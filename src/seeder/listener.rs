@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -12,28 +12,17 @@ use std::{
     time::Duration,
 };
 
-use socket2::{Domain, Protocol, Socket, Type};
-
 use super::Registry;
-use crate::peer::{self, Host};
-
-/// Connections waiting to be accepted: a room of peers that all dial at once.
-const BACKLOG: i32 = 256;
+use crate::{
+    net::{self, PortChoice},
+    peer::{self, Host},
+};
 
 /// How long to wait after accepting failed, which it does when descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The stack of a connection's reading thread, in bytes.
 const STACK: usize = 256 * 1024;
-
-/// How a port is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PortChoice {
-    /// That one; taken is an error.
-    Asked(u16),
-    /// That one, or the next free one.
-    From(u16),
-}
 
 /// Where peers connect to us. Dropping it closes the port; sessions go on.
 #[derive(Debug)]
@@ -56,7 +45,7 @@ struct Gate {
 impl Listener {
     /// Opens a port on every address of this machine, IPv6 too where there is any.
     pub fn open(choice: PortChoice, host: Arc<Host>, registry: Arc<Registry>, max_peers: usize) -> io::Result<Listener> {
-        let socket = bind(choice)?;
+        let socket = net::listen(choice)?;
         let port = socket.local_addr()?.port();
         let gate = Gate { host, registry, max_peers, ending: AtomicBool::new(false), connected: Mutex::default() };
         let gate = Arc::new(gate);
@@ -82,46 +71,6 @@ impl Drop for Listener {
             let _ = thread.join();
         }
     }
-}
-
-fn bind(choice: PortChoice) -> io::Result<TcpListener> {
-    let (first, last) = match choice {
-        PortChoice::Asked(port) => (port, port),
-        PortChoice::From(port) => (port, port.saturating_add(100)),
-    };
-    let mut taken = None;
-    for port in first..=last {
-        match bind_port(port) {
-            Ok(socket) => return Ok(socket),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => taken = Some(error),
-            Err(error) => return Err(error),
-        }
-    }
-    Err(taken.expect("the range has at least one port"))
-}
-
-/// One socket for both address families; IPv4 alone where the machine has no IPv6.
-fn bind_port(port: u16) -> io::Result<TcpListener> {
-    let both = || -> io::Result<TcpListener> {
-        let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_only_v6(false)?;
-        listen(socket, SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
-    };
-    match both() {
-        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
-            listen(socket, SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
-        }
-        done => done,
-    }
-}
-
-fn listen(socket: Socket, address: SocketAddr) -> io::Result<TcpListener> {
-    // A port whose last connections are still winding down is free.
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }
 
 fn accept(socket: &TcpListener, gate: &Arc<Gate>) {
