@@ -3,3 +3,4 @@
 pub mod bencode;
 pub mod bitfield;
 pub mod metainfo;
+pub mod web;

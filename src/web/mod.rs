@@ -1,0 +1,3 @@
+//! The tracker over HTTP.
+
+pub mod door;
