@@ -1,0 +1,101 @@
+//! Which files a folder holds, in the order in which they enter the torrent.
+
+use std::{
+    fs,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use super::{Error, MetainfoError};
+use crate::metainfo::{FileKind, MAX_FILES, error::Problem, info::Entry, path::MAX_DEPTH};
+
+/// A file on the disk, as it was when it was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub path: PathBuf,
+    /// The parts of its path below the folder; none for a file that stands alone.
+    pub parts: Vec<Vec<u8>>,
+    /// Bytes.
+    pub length: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Found {
+    fn new(path: PathBuf, parts: Vec<Vec<u8>>, metadata: &fs::Metadata) -> Found {
+        Found { path, parts, length: metadata.len(), modified: metadata.modified().ok() }
+    }
+
+    /// Its place in the info dictionary.
+    pub fn entry(&self) -> Entry<'_> {
+        let path = self.parts.iter().map(Vec::as_slice).collect();
+        Entry { path, length: self.length, kind: FileKind::Normal }
+    }
+
+    /// Whether the file is still the one that was found.
+    pub fn is_unchanged(&self, metadata: &fs::Metadata) -> bool {
+        metadata.len() == self.length && metadata.modified().ok() == self.modified
+    }
+}
+
+/// The file itself, or every file below the folder, sorted by the bytes of their paths.
+pub(super) fn walk(path: &Path) -> Result<Vec<Found>, Error> {
+    let metadata = metadata(path)?;
+    if metadata.is_file() {
+        return Ok(vec![Found::new(path.to_owned(), Vec::new(), &metadata)]);
+    }
+    if !metadata.is_dir() {
+        return Err(Error::NotAFile(path.to_owned()));
+    }
+    let mut walk = Walk { found: Vec::new(), parts: Vec::new(), around: Vec::new() };
+    walk.folder(path, &metadata)?;
+    walk.found.sort_by_cached_key(|file| file.parts.join(&b'/'));
+    if walk.found.is_empty() { Err(MetainfoError::NoFiles.into()) } else { Ok(walk.found) }
+}
+
+struct Walk {
+    found: Vec<Found>,
+    /// The parts of the path to the current folder.
+    parts: Vec<Vec<u8>>,
+    /// Device and inode of the current folder and of all around it.
+    around: Vec<(u64, u64)>,
+}
+
+impl Walk {
+    fn folder(&mut self, path: &Path, metadata: &fs::Metadata) -> Result<(), Error> {
+        let identity = (metadata.dev(), metadata.ino());
+        if self.around.contains(&identity) {
+            return Err(Error::Loop(path.to_owned()));
+        }
+        self.around.push(identity);
+        let failed = |error| Error::Io(path.to_owned(), error);
+        for entry in fs::read_dir(path).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            self.parts.push(entry.file_name().as_bytes().to_vec());
+            self.entry(entry.path())?;
+            self.parts.pop();
+        }
+        self.around.pop();
+        Ok(())
+    }
+
+    fn entry(&mut self, path: PathBuf) -> Result<(), Error> {
+        let metadata = metadata(&path)?;
+        if self.parts.len() > MAX_DEPTH {
+            let problem = Problem::TooDeep(self.parts.len());
+            return Err(MetainfoError::field(format!("path {path:?}"), problem).into());
+        }
+        if metadata.is_dir() {
+            return self.folder(&path, &metadata);
+        }
+        if metadata.is_file() {
+            self.found.push(Found::new(path, self.parts.clone(), &metadata));
+        }
+        if self.found.len() > MAX_FILES { Err(MetainfoError::TooManyFiles(self.found.len()).into()) } else { Ok(()) }
+    }
+}
+
+/// What a path leads to, through links.
+fn metadata(path: &Path) -> Result<fs::Metadata, Error> {
+    fs::metadata(path).map_err(|error| Error::Io(path.to_owned(), error))
+}

@@ -1,0 +1,104 @@
+//! What a metainfo says outside its info dictionary: whom to ask, who made it, and whatever else a `.torrent` carried.
+
+use std::collections::BTreeMap;
+
+/// The most tracker URLs that are kept; more than anybody could announce to, and few enough to print.
+pub(super) const MAX_TRACKERS: usize = 1000;
+
+/// The keys beside `info`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Outer {
+    pub trackers: Trackers,
+    pub web_seeds: Vec<String>,
+    pub comment: Option<String>,
+    pub created_by: Option<String>,
+    /// Seconds since 1970.
+    pub creation_date: Option<i64>,
+    /// Every other key of a `.torrent`, and those above whose value is no text or number; with the bencoded value.
+    pub extra: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+/// Whom to announce to: one URL for clients without BEP 12, and all of them in tiers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Trackers {
+    announce: Option<String>,
+    tiers: Vec<Vec<String>>,
+}
+
+impl Trackers {
+    /// `announce` counts when no tier has a URL (BEP 12); it keeps its place even where the tiers leave it out.
+    pub fn new(announce: Option<String>, tiers: Vec<Vec<String>>) -> Trackers {
+        let mut room = MAX_TRACKERS;
+        let tiers = tiers.into_iter().map(|tier| {
+            let tier: Vec<String> = tier.iter().filter_map(|url| cleaned(url)).take(room).collect();
+            room -= tier.len();
+            tier
+        });
+        let mut tiers: Vec<_> = tiers.filter(|tier| !tier.is_empty()).collect();
+        let mut announce = announce.as_deref().and_then(cleaned);
+        match (&announce, tiers.first()) {
+            (Some(url), None) => tiers.push(vec![url.clone()]),
+            (None, Some(tier)) => announce = tier.first().cloned(),
+            _ => {}
+        }
+        Trackers { announce, tiers }
+    }
+
+    /// All of them.
+    pub fn tiers(&self) -> &[Vec<String>] {
+        &self.tiers
+    }
+
+    /// The one that stands alone.
+    pub fn announce(&self) -> Option<&str> {
+        self.announce.as_deref()
+    }
+
+    /// The tiers, where [`Trackers::announce`] does not say it all.
+    pub fn list(&self) -> Option<&[Vec<String>]> {
+        let is_announce_alone = match self.tiers.as_slice() {
+            [] => true,
+            [tier] => tier.len() == 1 && tier.first() == self.announce.as_ref(),
+            _ => false,
+        };
+        (!is_announce_alone).then_some(&self.tiers)
+    }
+}
+
+/// A URL without white space around it, unless it is empty.
+pub(super) fn cleaned(url: &str) -> Option<String> {
+    Some(url.trim()).filter(|url| !url.is_empty()).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trackers(announce: Option<&str>, tiers: &[&[&str]]) -> Trackers {
+        let tiers = tiers.iter().map(|tier| tier.iter().map(|url| url.to_string()).collect()).collect();
+        Trackers::new(announce.map(str::to_owned), tiers)
+    }
+
+    #[test]
+    fn tiers_count_before_the_single_tracker() {
+        assert_eq!(trackers(Some("a"), &[]).tiers(), [["a"]]);
+        assert_eq!(trackers(Some("a"), &[&["b"], &["c"]]).tiers(), [["b"], ["c"]]);
+        assert_eq!(trackers(Some("a"), &[&["b"], &["c"]]).announce(), Some("a"));
+        assert_eq!(trackers(None, &[&[" b "], &[]]).announce(), Some("b"));
+        assert_eq!(trackers(Some(" "), &[&[""], &[]]), Trackers::default());
+    }
+
+    #[test]
+    fn a_list_is_needed_only_where_it_says_more() {
+        assert_eq!(trackers(None, &[]).list(), None);
+        assert_eq!(trackers(Some("a"), &[&["a"]]).list(), None);
+        assert!(trackers(Some("a"), &[&["b"]]).list().is_some());
+        assert!(trackers(Some("a"), &[&["a", "b"]]).list().is_some());
+    }
+
+    #[test]
+    fn trackers_beyond_the_limit_are_left_out() {
+        let tiers: Vec<Vec<String>> = (0..MAX_TRACKERS + 1).map(|number| vec![number.to_string()]).collect();
+        assert_eq!(Trackers::new(None, tiers.clone()).tiers(), &tiers[..MAX_TRACKERS]);
+    }
+}

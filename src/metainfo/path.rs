@@ -1,0 +1,283 @@
+//! Names from outside become paths that stay inside: each part is made harmless, then the whole list unambiguous.
+//!
+//! What libtorrent and Transmission do, together: separators and characters that only deceive the eye (BEP 3 says nothing
+//! of either) are dropped, what no name can hold becomes `_`, names that other systems reserve are altered. The raw bytes
+//! stay in the info dictionary, so none of it changes the info hash. Pure: nothing here looks at a disk.
+
+use std::{
+    borrow::Cow,
+    cmp::Ordering,
+    collections::{HashMap, HashSet},
+};
+
+/// Bytes that one part of a path may have: what Linux and macOS file systems hold.
+pub const MAX_NAME: usize = 255;
+
+/// Parts that one path may have, as in libtorrent. Paths this deep come close to what an operating system opens.
+pub const MAX_DEPTH: usize = 100;
+
+/// The longest extension, dot included, that survives the shortening of a name.
+const MAX_EXTENSION: usize = 16;
+
+/// What a number behind a name may take: a dot and the digits of every file that a torrent may have.
+const MAX_SUFFIX: usize = 1 + 10;
+
+/// Whether file systems here take `README` and `readme` for one. Where they do not, both are kept as they are.
+pub(super) const FOLD_CASE: bool = cfg!(any(target_os = "macos", windows));
+
+/// One part of a path, harmless and at most [`MAX_NAME`] bytes; nothing when nothing is left of it.
+pub(super) fn sanitise(raw: &[u8]) -> Option<String> {
+    let mut name = String::with_capacity(raw.len());
+    for chunk in raw.utf8_chunks() {
+        let kept = chunk.valid().chars().filter(|c| !matches!(c, '/' | '\\') && !is_deceptive(*c));
+        name.extend(kept.map(|c| if c.is_control() { '_' } else { c }));
+        if !chunk.invalid().is_empty() {
+            name.push('_');
+        }
+    }
+    if has_drive(name.as_bytes()) {
+        name.replace_range(1..2, "_");
+    }
+    if is_reserved(&name) {
+        name.insert(0, '_');
+    }
+    let name = shorten(&name, MAX_NAME);
+    let name = name.trim_end_matches(['.', ' ']);
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// The path of a file below `root`: a folder of which nothing is left becomes `_`, a file its number in the torrent.
+pub(super) fn join(root: &str, parts: &[&[u8]], index: usize) -> String {
+    let (file, folders) = parts.split_last().map_or((&b""[..], parts), |(file, folders)| (*file, folders));
+    let mut path = root.to_owned();
+    for folder in folders {
+        path.push('/');
+        path.push_str(sanitise(folder).as_deref().unwrap_or("_"));
+    }
+    path.push('/');
+    path.push_str(&sanitise(file).unwrap_or_else(|| index.to_string()));
+    path
+}
+
+/// Whether a part of a path, in a form that people write by hand, must be a mistake or an attack.
+pub(super) fn is_unsafe(part: &[u8]) -> bool {
+    let bad_byte = |byte: &u8| matches!(byte, b'/' | b'\\' | 0x7f) || *byte < b' ';
+    matches!(part, b"" | b"." | b"..")
+        || part.iter().any(bad_byte)
+        || has_drive(part)
+        || std::str::from_utf8(part).is_err()
+}
+
+/// Whether this system could hold a file of that name, pretty or not.
+pub(super) fn is_possible(part: &[u8]) -> bool {
+    !matches!(part, b"" | b"." | b"..") && part.len() <= MAX_NAME && !part.iter().any(|byte| matches!(byte, b'/' | 0))
+}
+
+/// Characters that are invisible or turn the writing direction: `exe.txt` that is really `txt.exe`.
+pub fn is_deceptive(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Gives a number to each path that equals an earlier one or is a folder of another, so that all can lie side by side.
+/// With `fold_case`, letters that differ in case alone are equal.
+pub(super) fn disambiguate(paths: &mut [&mut String], fold_case: bool) {
+    let keys: Vec<String> = paths.iter().map(|path| key(path, fold_case).into_owned()).collect();
+    let mut order: Vec<usize> = (0..keys.len()).collect();
+    order.sort_unstable_by(|a, b| by_parts(&keys[*a], &keys[*b]).then(a.cmp(b)));
+    let clashes = (0..order.len()).filter(|at| {
+        // In this order equal paths are neighbours, and what lies in a folder follows all that equal the folder's name.
+        let own = &keys[order[*at]];
+        let next = order.partition_point(|index| by_parts(&keys[*index], own) != Ordering::Greater);
+        (*at > 0 && keys[order[at - 1]] == *own) || order.get(next).is_some_and(|index| is_within(&keys[*index], own))
+    });
+    let mut clashes: Vec<usize> = clashes.map(|at| order[at]).collect();
+    clashes.sort_unstable();
+
+    let is_free = |candidate: &str| {
+        let next = order.partition_point(|index| by_parts(&keys[*index], candidate) == Ordering::Less);
+        order.get(next).is_none_or(|index| keys[*index] != candidate && !is_within(&keys[*index], candidate))
+    };
+    let mut given = HashSet::new();
+    let mut tried: HashMap<String, u32> = HashMap::new();
+    for index in clashes {
+        let (stem, extension) = split_for_number(paths[index]);
+        let tried = tried.entry(key(&format!("{stem}{extension}"), fold_case).into_owned()).or_default();
+        *paths[index] = loop {
+            *tried += 1;
+            let numbered = format!("{stem}.{tried}{extension}");
+            let candidate = key(&numbered, fold_case).into_owned();
+            if is_free(&candidate) && given.insert(candidate) {
+                break numbered;
+            }
+        };
+    }
+}
+
+fn key(path: &str, fold_case: bool) -> Cow<'_, str> {
+    if fold_case { path.to_lowercase().into() } else { path.into() }
+}
+
+fn by_parts(a: &str, b: &str) -> Ordering {
+    a.split('/').cmp(b.split('/'))
+}
+
+fn is_within(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// A path without its extension and the extension, with room for a number between them.
+fn split_for_number(path: &str) -> (String, String) {
+    let (folder, name) = path.rsplit_once('/').map_or(("", path), |(folder, name)| (&path[..folder.len() + 1], name));
+    let name = shorten(name, MAX_NAME - MAX_SUFFIX);
+    let (stem, extension) = split_extension(&name);
+    (format!("{folder}{stem}"), extension.to_owned())
+}
+
+fn split_extension(name: &str) -> (&str, &str) {
+    let dot = name.rfind('.').filter(|dot| *dot > 0 && name.len() - dot <= MAX_EXTENSION);
+    name.split_at(dot.unwrap_or(name.len()))
+}
+
+/// Cuts a name to `limit` bytes between two characters, and before its extension.
+fn shorten(name: &str, limit: usize) -> Cow<'_, str> {
+    if name.len() <= limit {
+        return name.into();
+    }
+    let (stem, extension) = split_extension(name);
+    let mut cut = limit - extension.len();
+    while !stem.is_char_boundary(cut) {
+        cut -= 1;
+    }
+    format!("{}{extension}", &stem[..cut]).into()
+}
+
+fn has_drive(name: &[u8]) -> bool {
+    matches!(name, [letter, b':', ..] if letter.is_ascii_alphabetic())
+}
+
+/// Names that DOS gave to devices, with any extension.
+fn is_reserved(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or(name).trim_end_matches(' ').to_ascii_uppercase();
+    match stem.as_bytes() {
+        b"CON" | b"PRN" | b"AUX" | b"NUL" | b"CLOCK$" | b"CONIN$" | b"CONOUT$" => true,
+        [b'C', b'O', b'M', digit] | [b'L', b'P', b'T', digit] => digit.is_ascii_digit(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sanitised(raw: &str) -> String {
+        sanitise(raw.as_bytes()).unwrap_or_default()
+    }
+
+    fn disambiguated(paths: &[&str], fold_case: bool) -> Vec<String> {
+        let mut paths: Vec<String> = paths.iter().map(|path| path.to_string()).collect();
+        disambiguate(&mut paths.iter_mut().collect::<Vec<_>>(), fold_case);
+        paths
+    }
+
+    #[test]
+    fn ordinary_names_stay_as_they_are() {
+        for name in
+            ["a", "Übung – 練習.txt", ".hidden", "a b", "console.log", "com10", "title: part", "...and more", "🦀"]
+        {
+            assert_eq!(sanitised(name), name);
+        }
+    }
+
+    #[test]
+    fn names_that_mean_something_else_are_altered() {
+        for (raw, want) in [
+            ("/etc/passwd", "etcpasswd"),
+            ("..\\..\\x", "....x"),
+            ("C:", "C_"),
+            ("c:boot.ini", "c_boot.ini"),
+            ("NUL", "_NUL"),
+            ("con.txt", "_con.txt"),
+            ("Lpt1 .a.b", "_Lpt1 .a.b"),
+            ("a\nb\u{85}", "a_b_"),
+            ("gpj\u{202e}exe", "gpjexe"),
+            ("end. . ", "end"),
+        ] {
+            assert_eq!(sanitised(raw), want, "{raw:?}");
+        }
+        assert_eq!(sanitise(b"caf\xe9.txt").unwrap(), "caf_.txt");
+        for nothing in ["", ".", "..", "/", "\\", " ", "\u{202e}", "./.."] {
+            assert_eq!(sanitise(nothing.as_bytes()), None, "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_name_is_cut_between_characters_and_keeps_its_extension() {
+        assert_eq!(sanitised(&"a".repeat(255)), "a".repeat(255));
+        assert_eq!(sanitised(&"a".repeat(300)), "a".repeat(255));
+        assert_eq!(sanitised(&format!("{}.torrent", "a".repeat(300))), format!("{}.torrent", "a".repeat(247)));
+        assert_eq!(sanitised(&format!("{}.jpg", "é".repeat(150))), format!("{}.jpg", "é".repeat(125)));
+    }
+
+    #[test]
+    fn parts_that_vanish_leave_a_neutral_name() {
+        assert_eq!(join("t", &[b"..", b"..", b"etc", b"passwd"], 4), "t/_/_/etc/passwd");
+        assert_eq!(join("t", &[b".."], 4), "t/4");
+        assert_eq!(join("t", &[], 4), "t/4");
+    }
+
+    #[test]
+    fn equal_paths_and_files_that_are_folders_get_numbers() {
+        assert_eq!(disambiguated(&["t/a.x", "t/a.x", "t/a.x"], false), ["t/a.x", "t/a.1.x", "t/a.2.x"]);
+        assert_eq!(disambiguated(&["t/a", "t/a.1", "t/a"], false), ["t/a", "t/a.1", "t/a.2"]);
+        assert_eq!(disambiguated(&["t/a", "t/a/b", "t/a.1/c"], false), ["t/a.2", "t/a/b", "t/a.1/c"]);
+        assert_eq!(disambiguated(&["t/a/b", "t/a-b", "t/a"], false), ["t/a/b", "t/a-b", "t/a.1"]);
+        assert_eq!(disambiguated(&["t/A", "t/a", "t/B", "t/b/c"], true), ["t/A", "t/a.1", "t/B.1", "t/b/c"]);
+        assert_eq!(disambiguated(&["t/A", "t/a"], false), ["t/A", "t/a"]);
+    }
+
+    #[test]
+    fn a_hundred_thousand_equal_names_take_no_time() {
+        let long = format!("t/{}", "n".repeat(255));
+        let paths = disambiguated(&vec![long.as_str(); 100_000], true);
+        assert_eq!(paths.iter().collect::<HashSet<_>>().len(), paths.len());
+        assert!(paths.iter().all(|path| path.len() <= "t/".len() + MAX_NAME));
+    }
+
+    /// Parts of paths that are likely to clash or to break out.
+    fn part() -> impl Strategy<Value = Vec<u8>> {
+        let nasty = prop::sample::select(vec!["..", ".", "", "/", "a", "A", "a.1", "CON", "C:", "a/../..", "\0", "b."]);
+        prop_oneof![
+            nasty.prop_map(|part| part.as_bytes().to_vec()),
+            prop::collection::vec(any::<u8>(), 0..8),
+            prop::collection::vec(any::<u8>(), 250..310)
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_list_of_paths_escapes_or_clashes(
+            files in prop::collection::vec(prop::collection::vec(part(), 0..4), 1..30), fold_case: bool,
+        ) {
+            let join = |(index, parts): (usize, &Vec<Vec<u8>>)| {
+                join("root", &parts.iter().map(Vec::as_slice).collect::<Vec<_>>(), index)
+            };
+            let mut paths: Vec<String> = files.iter().enumerate().map(join).collect();
+            disambiguate(&mut paths.iter_mut().collect::<Vec<_>>(), fold_case);
+            for path in &paths {
+                prop_assert!(path.starts_with("root/"));
+                prop_assert!(path.split('/').all(|part| {
+                    !part.is_empty() && part != "." && part != ".." && part.len() <= MAX_NAME
+                        && !part.contains(|c: char| c == '\\' || c.is_control())
+                }), "{path:?}");
+            }
+            let keys: Vec<_> = paths.iter().map(|path| key(path, fold_case)).collect();
+            for (at, one) in keys.iter().enumerate() {
+                for (other_at, other) in keys.iter().enumerate() {
+                    prop_assert!(at == other_at || (one != other && !is_within(other, one)), "{one:?} {other:?}");
+                }
+            }
+        }
+    }
+}
