@@ -3,4 +3,5 @@
 pub mod bencode;
 pub mod bitfield;
 pub mod metainfo;
+pub mod tracker;
 pub mod web;

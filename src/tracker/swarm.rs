@@ -1,0 +1,152 @@
+//! One swarm: its peers of both address families, and how many have got everything in it (pure).
+//!
+//! Who gets whom is decided here: never oneself, a seeder no seeders, a leecher some of both kinds, its own family
+//! first (BEP 7), and nobody under an address that cannot be dialled from where the asker is.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::{
+    address::Asker,
+    announce::Announce,
+    peers::{Peers, Record},
+    table::{Counts, PeerAddress, PeerView},
+};
+use crate::metainfo::{InfoHash, PeerId};
+
+/// How many more peers than wanted are looked at for a reply, for those that the asker cannot use. A bound, so that an
+/// announce costs the same in a swarm of any size.
+const SPARE_LOOKS: usize = 32;
+
+/// A leecher gets at least one seeder for this many peers, where there are seeders: in a fresh swarm nothing else helps.
+const PEERS_FOR_A_SEEDER: usize = 4;
+
+/// The peers that share one torrent.
+#[derive(Debug)]
+pub struct Swarm {
+    /// What they share.
+    pub info_hash: InfoHash,
+    v4: Peers<Ipv4Addr>,
+    v6: Peers<Ipv6Addr>,
+    completed: u32,
+}
+
+impl Swarm {
+    /// A swarm of nobody.
+    pub fn new(info_hash: InfoHash) -> Swarm {
+        Swarm { info_hash, v4: Peers::default(), v6: Peers::default(), completed: 0 }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+
+    /// Whether nobody is left, and nothing worth remembering either.
+    pub fn is_forgettable(&self) -> bool {
+        self.len() == 0 && self.completed == 0
+    }
+
+    /// How many seed, fetch and have fetched.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            complete: (self.v4.seeders() + self.v6.seeders()) as u32,
+            incomplete: (self.v4.leechers() + self.v6.leechers()) as u32,
+            downloaded: self.completed,
+        }
+    }
+
+    /// Whether a peer is known at that endpoint.
+    pub fn contains(&self, ip: IpAddr, port: u16) -> bool {
+        match ip {
+            IpAddr::V4(ip) => self.v4.contains(ip, port),
+            IpAddr::V6(ip) => self.v6.contains(ip, port),
+        }
+    }
+
+    /// Takes in an announce from `ip`.
+    pub fn hear(&mut self, ip: IpAddr, announce: &Announce, now: u32, interval: u32) {
+        let completed = match ip {
+            IpAddr::V4(ip) => self.v4.hear(ip, announce, now, interval),
+            IpAddr::V6(ip) => self.v6.hear(ip, announce, now, interval),
+        };
+        self.completed = self.completed.saturating_add(u32::from(completed));
+    }
+
+    /// Removes a peer that says goodbye; false when there is none of that name at its endpoint.
+    pub fn leave(&mut self, ip: IpAddr, port: u16, peer_id: PeerId) -> bool {
+        match ip {
+            IpAddr::V4(ip) => self.v4.leave(ip, port, peer_id),
+            IpAddr::V6(ip) => self.v6.leave(ip, port, peer_id),
+        }
+    }
+
+    /// Looks at up to `looks` peers and removes those that are gone; true once it has come round.
+    pub fn sweep(&mut self, now: u32, looks: &mut usize, mut gone: impl FnMut(IpAddr)) -> bool {
+        self.v4.sweep(now, looks, |ip| gone(ip.into())) && self.v6.sweep(now, looks, |ip| gone(ip.into()))
+    }
+
+    /// The peers for the reply to an announce.
+    pub fn pick(&self, announce: &Announce, asker: &Asker, now: u32, chance: u64) -> Vec<PeerAddress> {
+        let mut picked = Vec::with_capacity(announce.wanted.min(self.len()));
+        let pick = Pick { announce, asker, now, chance };
+        if asker.is_ipv6() {
+            pick.from(&self.v6, &mut picked);
+            pick.from(&self.v4, &mut picked);
+        } else {
+            pick.from(&self.v4, &mut picked);
+            pick.from(&self.v6, &mut picked);
+        }
+        picked
+    }
+
+    /// Every peer, for people to look at.
+    pub fn views(&self) -> impl Iterator<Item = PeerView> + '_ {
+        self.v4.iter().map(view).chain(self.v6.iter().map(view))
+    }
+}
+
+/// One reply's wishes.
+struct Pick<'a> {
+    announce: &'a Announce,
+    asker: &'a Asker,
+    now: u32,
+    chance: u64,
+}
+
+impl Pick<'_> {
+    fn from<A: Copy + Eq + std::hash::Hash + Into<IpAddr>>(&self, peers: &Peers<A>, picked: &mut Vec<PeerAddress>) {
+        let wanted = self.announce.wanted - picked.len();
+        let seeders = match self.announce.is_seeder() {
+            true => 0,
+            false => (wanted / PEERS_FOR_A_SEEDER).max(wanted.saturating_sub(peers.leechers())),
+        };
+        let seeders =
+            peers.some_seeders(seeders + SPARE_LOOKS, self.chance).filter_map(|peer| self.usable(peer)).take(seeders);
+        picked.extend(seeders);
+        let rest = self.announce.wanted - picked.len();
+        let chance = self.chance.rotate_left(32);
+        picked.extend(peers.some_leechers(rest + SPARE_LOOKS, chance).filter_map(|peer| self.usable(peer)).take(rest));
+    }
+
+    fn usable<A: Copy + Eq + std::hash::Hash + Into<IpAddr>>(&self, peer: &Record<A>) -> Option<PeerAddress> {
+        let kept = peer.ip.into();
+        let is_asker =
+            peer.peer_id == self.announce.peer_id || (kept == self.asker.kept_as() && peer.port == self.announce.port);
+        if is_asker || peer.is_gone(self.now) {
+            return None;
+        }
+        let address = SocketAddr::new(self.asker.dials(kept)?, peer.port);
+        Some(PeerAddress { address, peer_id: peer.peer_id })
+    }
+}
+
+fn view<A: Copy + Into<IpAddr>>(peer: &Record<A>) -> PeerView {
+    PeerView {
+        address: SocketAddr::new(peer.ip.into(), peer.port),
+        peer_id: peer.peer_id,
+        left: peer.left,
+        uploaded: peer.uploaded,
+        downloaded: peer.downloaded,
+        seen: std::time::Duration::from_secs(peer.seen.into()),
+    }
+}

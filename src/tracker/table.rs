@@ -1,0 +1,474 @@
+//! Every swarm that the tracker knows (pure: no clock, no chance, no socket; whoever calls holds the lock).
+//!
+//! An announce costs the same in a swarm of ten and of a hundred thousand: it finds its peer by hash, copies one
+//! stretch of peers, and looks at a fixed number of others for those that are gone. [`SwarmTable::sweep`] does the same
+//! for swarms that nobody announces to.
+//!
+//! Memory is bounded by [`Limits`]. Where one is reached nobody is pushed out: the newcomer is answered like
+//! everyone, so it can dial the others, but is not listed, and the reply says so. Only a swarm without peers makes room.
+
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
+
+use super::{
+    address::Asker,
+    announce::{Announce, Event},
+    census::{Census, Full, Limits, room},
+    swarm::Swarm,
+};
+use crate::metainfo::{InfoHash, PeerId};
+
+/// The shortest interval, in seconds: a room finds each other, and the page moves.
+pub const MIN_INTERVAL: u32 = 5;
+
+/// The longest interval, in seconds: what public trackers ask for.
+pub const MAX_INTERVAL: u32 = 1800;
+
+/// The announces a second that the interval aims at once there are many peers: a few per cent of a small machine.
+/// Clients that go by `min interval` can double it.
+pub const TARGET_ANNOUNCES: u32 = 100;
+
+/// How many peers an announce looks at for gone ones, in its own swarm and again in all: more than one, so that
+/// looking is faster than joining.
+const SWEEP_LOOKS: usize = 16;
+
+/// How many swarms are looked at for an empty one when there are too many.
+const SPARE_LOOKS: usize = 64;
+
+/// What an announce is answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// Seconds until the next announce.
+    pub interval: u32,
+    /// Seconds that a peer in need of others must wait at least.
+    pub min_interval: u32,
+    /// The swarm, with the asker in it.
+    pub counts: Counts,
+    /// Some of the others.
+    pub peers: Vec<PeerAddress>,
+    /// Why the asker was not added, if it was not.
+    pub unlisted: Option<Full>,
+}
+
+/// How many are in a swarm (the words are those of BEP 48).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Peers that have everything.
+    pub complete: u32,
+    /// Peers that lack something.
+    pub incomplete: u32,
+    /// Peers that said, once each, that they got everything.
+    pub downloaded: u32,
+}
+
+/// A peer to dial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerAddress {
+    /// Where, as the asker can dial it.
+    pub address: SocketAddr,
+    /// What it calls itself.
+    pub peer_id: PeerId,
+}
+
+/// A peer as a page shows it; all but the address is by its own account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerView {
+    /// Where it announced from, with its port; 127.0.0.1 for every peer on the tracker's machine.
+    pub address: SocketAddr,
+    /// What it calls itself.
+    pub peer_id: PeerId,
+    /// Bytes it lacks; [`LEFT_UNKNOWN`](super::announce::LEFT_UNKNOWN) where it does not say.
+    pub left: u64,
+    /// Bytes it gave.
+    pub uploaded: u64,
+    /// Bytes it took.
+    pub downloaded: u64,
+    /// When it announced last, on the table's clock, in whole seconds.
+    pub seen: Duration,
+}
+
+/// All swarms. Time is what has passed since any fixed moment.
+#[derive(Debug, Default)]
+pub struct SwarmTable {
+    limits: Limits,
+    swarms: Vec<Swarm>,
+    index: HashMap<InfoHash, u32>,
+    census: Census,
+    /// The swarm that the next sweep goes on with.
+    hand: usize,
+}
+
+impl SwarmTable {
+    /// A table of nobody.
+    pub fn new(limits: Limits) -> SwarmTable {
+        SwarmTable { limits, ..SwarmTable::default() }
+    }
+
+    /// Takes in one announce and answers it. `chance` is any random number; it decides who is handed out.
+    pub fn announce(&mut self, announce: &Announce, asker: &Asker, now: Duration, chance: u64) -> Reply {
+        self.sweep(now, SWEEP_LOOKS);
+        let interval = self.interval();
+        let counts = Counts::default();
+        let mut reply = Reply { interval, min_interval: interval / 2, counts, peers: Vec::new(), unlisted: None };
+        let at = match self.find(&announce.info_hash) {
+            Some(at) => at,
+            None if announce.event == Event::Stopped => return reply,
+            None => match self.add_swarm(announce.info_hash, asker) {
+                Ok(at) => at,
+                Err(full) => return Reply { unlisted: Some(full), ..reply },
+            },
+        };
+        let now = seconds(now);
+        let (swarm, census, ip) = (&mut self.swarms[at], &mut self.census, asker.kept_as());
+        swarm.sweep(now, &mut SWEEP_LOOKS.clone(), |ip| census.leave(ip));
+        if announce.event == Event::Stopped {
+            if swarm.leave(ip, announce.port, announce.peer_id) {
+                census.leave(ip);
+            }
+        } else {
+            let is_known = swarm.contains(ip, announce.port);
+            match if is_known { Ok(()) } else { census.join(ip, asker, swarm.len(), &self.limits) } {
+                Ok(()) => swarm.hear(ip, announce, now, interval),
+                Err(full) => reply.unlisted = Some(full),
+            }
+            reply.peers = swarm.pick(announce, asker, now, chance);
+        }
+        Reply { counts: swarm.counts(), ..reply }
+    }
+
+    /// Looks at about `looks` peers and swarms, going on from where it last ended, and removes what is gone. Every
+    /// announce does a little of it; called now and then with more it keeps a quiet tracker honest.
+    pub fn sweep(&mut self, now: Duration, mut looks: usize) {
+        while looks > 0 && !self.swarms.is_empty() {
+            looks -= 1;
+            self.hand %= self.swarms.len();
+            let census = &mut self.census;
+            let swarm = &mut self.swarms[self.hand];
+            if swarm.sweep(seconds(now), &mut looks, |ip| census.leave(ip)) {
+                if swarm.is_forgettable() {
+                    self.remove_swarm(self.hand);
+                } else {
+                    self.hand += 1;
+                }
+            }
+        }
+    }
+
+    /// How many are in a swarm, as a scrape tells it.
+    pub fn counts(&self, info_hash: &InfoHash) -> Counts {
+        self.find(info_hash).map(|at| self.swarms[at].counts()).unwrap_or_default()
+    }
+
+    /// Every peer of a swarm.
+    pub fn peers(&self, info_hash: &InfoHash) -> impl Iterator<Item = PeerView> + '_ {
+        self.find(info_hash).into_iter().flat_map(|at| self.swarms[at].views())
+    }
+
+    /// How many peers there are in all swarms.
+    pub fn peer_count(&self) -> usize {
+        self.census.peers()
+    }
+
+    /// How many swarms are known.
+    pub fn swarm_count(&self) -> usize {
+        self.swarms.len()
+    }
+
+    /// Seconds between two announces of one peer: short while few are here, then so long that all of them together
+    /// make [`TARGET_ANNOUNCES`].
+    fn interval(&self) -> u32 {
+        (self.census.peers() as u32 / TARGET_ANNOUNCES).clamp(MIN_INTERVAL, MAX_INTERVAL)
+    }
+
+    fn find(&self, info_hash: &InfoHash) -> Option<usize> {
+        self.index.get(info_hash).map(|at| *at as usize)
+    }
+
+    fn add_swarm(&mut self, info_hash: InfoHash, asker: &Asker) -> Result<usize, Full> {
+        if self.swarms.len() >= room(self.limits.swarms, asker) {
+            let looks = (0..SPARE_LOOKS.min(self.swarms.len())).map(|step| (self.hand + step) % self.swarms.len());
+            let empty = looks.into_iter().find(|at| self.swarms[*at].len() == 0);
+            self.remove_swarm(empty.ok_or(Full::Swarms(self.limits.swarms))?);
+        }
+        let at = self.swarms.len();
+        self.swarms.push(Swarm::new(info_hash));
+        self.index.insert(info_hash, at as u32);
+        Ok(at)
+    }
+
+    fn remove_swarm(&mut self, at: usize) {
+        let swarm = self.swarms.swap_remove(at);
+        self.index.remove(&swarm.info_hash);
+        if let Some(moved) = self.swarms.get(at) {
+            self.index.insert(moved.info_hash, at as u32);
+        }
+    }
+}
+
+fn seconds(now: Duration) -> u32 {
+    u32::try_from(now.as_secs()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tracker::announce::DEFAULT_WANTED;
+    use proptest::prelude::*;
+    use std::net::IpAddr;
+
+    const NOW: Duration = Duration::from_secs(1000);
+    const LONG_GONE: Duration = Duration::from_secs(1000 + 661);
+
+    fn announce(port: u16, left: u64, event: Event) -> Announce {
+        let (info_hash, mut id) = (InfoHash([1; 20]), [b'p'; 20]);
+        id[..2].copy_from_slice(&port.to_be_bytes());
+        Announce {
+            info_hash,
+            peer_id: PeerId(id),
+            port,
+            uploaded: 0,
+            downloaded: 0,
+            left,
+            event,
+            wanted: DEFAULT_WANTED,
+        }
+    }
+
+    fn host(last: u8) -> Asker {
+        Asker::new(IpAddr::from([192, 168, 1, last]), IpAddr::from([192, 168, 1, 200]), &[])
+    }
+
+    fn ports(reply: &Reply) -> Vec<u16> {
+        let mut ports: Vec<u16> = reply.peers.iter().map(|peer| peer.address.port()).collect();
+        ports.sort_unstable();
+        ports
+    }
+
+    /// A table with two seeders and two leechers, each on a host and port of the same number.
+    fn room_of_four() -> SwarmTable {
+        let mut table = SwarmTable::default();
+        for (number, left) in [(1, 0), (2, 0), (3, 5), (4, 5)] {
+            table.announce(&announce(number, left, Event::Started), &host(number as u8), NOW, 0);
+        }
+        table
+    }
+
+    #[test]
+    fn a_leecher_gets_all_the_others_and_a_seeder_gets_leechers() {
+        let mut table = room_of_four();
+        for chance in 0..9 {
+            let leecher = table.announce(&announce(3, 5, Event::Regular), &host(3), NOW, chance);
+            assert_eq!(ports(&leecher), [1, 2, 4]);
+            let seeder = table.announce(&announce(1, 0, Event::Regular), &host(1), NOW, chance);
+            assert_eq!(ports(&seeder), [3, 4]);
+            assert_eq!(seeder.counts, Counts { complete: 2, incomplete: 2, downloaded: 0 });
+        }
+    }
+
+    #[test]
+    fn a_few_wanted_peers_include_a_seeder() {
+        let mut table = SwarmTable::default();
+        table.announce(&announce(1, 0, Event::Started), &host(1), NOW, 0);
+        for number in 2..100 {
+            table.announce(&announce(number, 5, Event::Started), &host(number as u8), NOW, 0);
+        }
+        for chance in 0..200 {
+            let announce = Announce { wanted: 4, ..announce(50, 5, Event::Regular) };
+            let got = ports(&table.announce(&announce, &host(50), NOW, chance << 32));
+            assert!(got.len() == 4 && got[0] == 1, "{got:?}");
+        }
+    }
+
+    #[test]
+    fn who_stops_is_gone_and_completed_counts_once() {
+        let mut table = room_of_four();
+        for _ in 0..2 {
+            let reply = table.announce(&announce(3, 0, Event::Completed), &host(3), NOW, 0);
+            assert_eq!(reply.counts, Counts { complete: 3, incomplete: 1, downloaded: 1 });
+        }
+        let reply = table.announce(&announce(3, 0, Event::Stopped), &host(3), NOW, 0);
+        assert_eq!(reply.counts, Counts { complete: 2, incomplete: 1, downloaded: 1 });
+        assert!(reply.peers.is_empty());
+        assert_eq!(table.peer_count(), 3);
+    }
+
+    #[test]
+    fn a_goodbye_to_an_unknown_swarm_makes_none() {
+        let mut table = SwarmTable::default();
+        table.announce(&announce(1, 0, Event::Stopped), &host(1), NOW, 0);
+        assert_eq!(table.swarm_count(), 0);
+    }
+
+    #[test]
+    fn the_silent_are_neither_handed_out_nor_counted() {
+        let mut table = room_of_four();
+        let reply = table.announce(&announce(9, 5, Event::Started), &host(9), LONG_GONE, 0);
+        assert!(reply.peers.is_empty());
+        assert_eq!(reply.counts, Counts { complete: 0, incomplete: 1, downloaded: 0 });
+        assert_eq!(table.peer_count(), 1);
+    }
+
+    #[test]
+    fn a_quiet_table_empties_by_sweeping_and_remembers_what_was_fetched() {
+        let mut table = room_of_four();
+        table.announce(&announce(3, 0, Event::Completed), &host(3), NOW, 0);
+        let other = Announce { info_hash: InfoHash([2; 20]), ..announce(1, 0, Event::Started) };
+        table.announce(&other, &host(1), NOW, 0);
+        table.sweep(LONG_GONE, 20);
+        assert_eq!((table.peer_count(), table.swarm_count()), (0, 1));
+        assert_eq!(table.counts(&InfoHash([1; 20])), Counts { downloaded: 1, ..Counts::default() });
+    }
+
+    #[test]
+    fn a_peer_on_this_machine_is_handed_out_under_the_address_that_was_asked() {
+        let mut table = SwarmTable::default();
+        table.announce(&announce(6881, 0, Event::Started), &Asker::this_machine(), NOW, 0);
+        let reply = table.announce(&announce(5, 5, Event::Started), &host(5), NOW, 0);
+        assert_eq!(reply.peers[0].address, "192.168.1.200:6881".parse().unwrap());
+    }
+
+    #[test]
+    fn both_families_are_handed_out_and_the_askers_own_comes_first() {
+        let mut table = SwarmTable::default();
+        let six = |last: u8| Asker::new(format!("fd00::{last}").parse().unwrap(), "fd00::ff".parse().unwrap(), &[]);
+        for number in 1..=5 {
+            table.announce(&announce(number.into(), 5, Event::Started), &host(number), NOW, 0);
+            table.announce(&announce(u16::from(number) + 10, 5, Event::Started), &six(number), NOW, 0);
+        }
+        let wants_six = Announce { wanted: 6, ..announce(90, 5, Event::Started) };
+        for (asker, is_ipv6) in [(host(9), false), (six(9), true)] {
+            let reply = table.announce(&wants_six, &asker, NOW, 3);
+            let own = reply.peers.iter().filter(|peer| peer.address.is_ipv6() == is_ipv6).count();
+            assert_eq!((reply.peers.len(), own), (6, 5));
+        }
+    }
+
+    #[test]
+    fn a_page_sees_what_peers_told_of_themselves() {
+        let mut table = SwarmTable::default();
+        let told = Announce { uploaded: 7, downloaded: 8, ..announce(3, 9, Event::Started) };
+        table.announce(&told, &host(3), NOW, 0);
+        let want = PeerView {
+            address: "192.168.1.3:3".parse().unwrap(),
+            peer_id: told.peer_id,
+            left: 9,
+            uploaded: 7,
+            downloaded: 8,
+            seen: NOW,
+        };
+        assert_eq!(table.peers(&told.info_hash).collect::<Vec<_>>(), [want]);
+        assert_eq!(table.peers(&InfoHash([9; 20])).count(), 0);
+    }
+
+    #[test]
+    fn the_interval_is_short_in_a_room_and_bounds_the_load_in_a_crowd() {
+        let limits = Limits { peers_of_address: usize::MAX, ..Limits::default() };
+        let mut table = SwarmTable::new(limits);
+        let mut interval_with = |count: u32| {
+            for number in table.peer_count() as u32..count {
+                let asker =
+                    Asker::new(IpAddr::from((number + 0x0a00_0000).to_be_bytes()), IpAddr::from([10, 255, 0, 1]), &[]);
+                table.announce(&announce(1, 5, Event::Started), &asker, NOW, 0);
+            }
+            table.interval()
+        };
+        assert_eq!([30, 599, 600, 3000].map(&mut interval_with), [5, 5, 6, 30]);
+    }
+
+    fn unlisted(limits: Limits, announces: &[(u8, u16, u8)], asker: impl Fn(u8) -> Asker) -> Vec<Option<Full>> {
+        let mut table = SwarmTable::new(limits);
+        let one = |(hash, port, from): &(u8, u16, u8)| {
+            let announce = Announce { info_hash: InfoHash([*hash; 20]), ..announce(*port, 5, Event::Started) };
+            table.announce(&announce, &asker(*from), NOW, 0).unlisted
+        };
+        announces.iter().map(one).collect()
+    }
+
+    #[test]
+    fn every_limit_holds_at_n_and_refuses_the_next_but_none_who_is_there() {
+        let limits = Limits { swarms: 3, peers: 3, peers_of_swarm: 3, peers_of_address: 3 };
+        let many = Limits { swarms: 9, peers: 9, peers_of_swarm: 9, peers_of_address: 9 };
+        let spread = [(1, 1, 1), (2, 2, 2), (3, 3, 3), (4, 4, 4), (1, 1, 1)];
+        let one_swarm = spread.map(|(_, port, from)| (1, port, from));
+        let one_host = spread.map(|(hash, port, _)| (hash, port, 1));
+        for (limits, announces, full) in [
+            (Limits { swarms: 3, ..many }, spread, Full::Swarms(3)),
+            (Limits { peers: 3, ..many }, spread, Full::Peers(3)),
+            (Limits { peers_of_swarm: 3, ..many }, one_swarm, Full::Swarm(3)),
+            (Limits { peers_of_address: 3, ..many }, one_host, Full::Address(3)),
+        ] {
+            assert_eq!(unlisted(limits, &announces, host), [None, None, None, Some(full), None]);
+        }
+        let in_a_64 =
+            |last| Asker::new(format!("2001:db8::{last}").parse().unwrap(), "2001:db8:1::".parse().unwrap(), &[]);
+        assert_eq!(unlisted(Limits { peers_of_address: 3, ..many }, &spread, in_a_64)[3], Some(Full::Address(3)));
+        let local = |_| Asker::this_machine();
+        assert_eq!(unlisted(Limits { peers_of_address: 0, ..limits }, &spread[..3], local), [None; 3]);
+    }
+
+    #[test]
+    fn strangers_leave_room_for_the_trackers_own_machine() {
+        let limits = Limits { swarms: 10, peers: 10, ..Limits::default() };
+        let announces: Vec<_> = (1..=10).map(|number| (number, number.into(), number)).collect();
+        let last_is_local = |number| if number == 10 { Asker::this_machine() } else { host(number) };
+        assert_eq!(unlisted(limits, &announces, host)[9], Some(Full::Swarms(10)));
+        assert_eq!(unlisted(limits, &announces, last_is_local)[9], None);
+    }
+
+    #[test]
+    fn an_unlisted_peer_still_gets_the_others() {
+        let mut table = SwarmTable::new(Limits { peers_of_swarm: 2, ..Limits::default() });
+        for number in 1..=3 {
+            let reply = table.announce(&announce(number, 5, Event::Started), &host(number as u8), NOW, 0);
+            assert_eq!(reply.peers.len(), usize::from(number) - 1);
+        }
+        assert_eq!(table.peer_count(), 2);
+    }
+
+    #[test]
+    fn a_swarm_without_peers_makes_room_for_another() {
+        let mut table = SwarmTable::new(Limits { swarms: 1, ..Limits::default() });
+        let local = Asker::this_machine();
+        table.announce(&announce(1, 0, Event::Completed), &local, NOW, 0);
+        let other = Announce { info_hash: InfoHash([2; 20]), ..announce(2, 5, Event::Started) };
+        assert_eq!(table.announce(&other, &local, NOW, 0).unlisted, Some(Full::Swarms(1)));
+        table.announce(&announce(1, 0, Event::Stopped), &local, NOW, 0);
+        assert_eq!(table.announce(&other, &local, NOW, 0).unlisted, None);
+        assert_eq!(table.swarm_count(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn counts_equal_the_lists_and_nobody_gets_itself_or_a_gone_peer(
+            steps in prop::collection::vec((0u8..3, 1u16..9, 1u8..6, 0u64..3, 0u8..5, 0u64..200, any::<u64>()), 1..100),
+        ) {
+            let limits = Limits { swarms: 3, peers: 20, peers_of_swarm: 12, peers_of_address: 8 };
+            let mut table = SwarmTable::new(limits);
+            let mut now = NOW;
+            for (hash, port, from, left, event, wait, chance) in steps {
+                now += Duration::from_secs(wait);
+                let event = [Event::Regular, Event::Started, Event::Completed, Event::Stopped, Event::Regular][usize::from(event)];
+                let asker = if from == 5 { Asker::this_machine() } else { host(from) };
+                let told = Announce { info_hash: InfoHash([hash; 20]), wanted: usize::from(from), ..announce(port, left, event) };
+                let reply = table.announce(&told, &asker, now, chance);
+
+                prop_assert!(reply.peers.len() <= told.wanted);
+                let views: Vec<PeerView> = table.peers(&told.info_hash).collect();
+                for peer in &reply.peers {
+                    prop_assert!(peer.peer_id != told.peer_id);
+                    prop_assert!(reply.peers.iter().filter(|other| other.address == peer.address).count() == 1);
+                    let kept = views.iter().find(|view| view.peer_id == peer.peer_id).unwrap();
+                    prop_assert!(!(told.is_seeder() && views.iter().filter(|view| view.peer_id == peer.peer_id).all(|view| view.left == 0)));
+                    prop_assert!(now - kept.seen <= LONG_GONE - NOW || views.iter().any(|view| view.peer_id == peer.peer_id && now - view.seen <= LONG_GONE - NOW));
+                }
+                let seeders = views.iter().filter(|view| view.left == 0).count() as u32;
+                prop_assert_eq!(reply.counts.complete, seeders);
+                prop_assert_eq!(reply.counts.incomplete, views.len() as u32 - seeders);
+                let all: usize = (0..3).map(|hash| table.peers(&InfoHash([hash; 20])).count()).sum();
+                prop_assert_eq!(all, table.peer_count());
+                prop_assert!(table.peer_count() <= limits.peers && table.swarm_count() <= limits.swarms);
+            }
+            table.sweep(now + LONG_GONE, 1000);
+            prop_assert_eq!(table.peer_count(), 0);
+        }
+    }
+}
