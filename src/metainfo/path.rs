@@ -26,7 +26,7 @@ const MAX_SUFFIX: usize = 1 + 10;
 pub(super) const FOLD_CASE: bool = cfg!(any(target_os = "macos", windows));
 
 /// One part of a path, harmless and at most [`MAX_NAME`] bytes; nothing when nothing is left of it.
-pub(super) fn sanitise(raw: &[u8]) -> Option<String> {
+pub(crate) fn sanitise(raw: &[u8]) -> Option<String> {
     let mut name = String::with_capacity(raw.len());
     for chunk in raw.utf8_chunks() {
         let kept = chunk.valid().chars().filter(|c| !matches!(c, '/' | '\\') && !is_deceptive(*c));
@@ -139,7 +139,7 @@ fn split_extension(name: &str) -> (&str, &str) {
 }
 
 /// Cuts a name to `limit` bytes between two characters, and before its extension.
-fn shorten(name: &str, limit: usize) -> Cow<'_, str> {
+pub(crate) fn shorten(name: &str, limit: usize) -> Cow<'_, str> {
     if name.len() <= limit {
         return name.into();
     }

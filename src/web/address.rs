@@ -89,7 +89,9 @@ mod tests {
         for good in ["a", "tracker.lan:5000", "192.168.1.5:5000", "[fd00::1]:5000", "[::1]", "my_pi"] {
             assert!(is_plain_host(good), "{good}");
         }
-        for bad in ["", ":80", "a:", "a:0", "a:65536", "a:+5", "a/b", "a@b", "a b", "a?b", "a#b", "[x]", "a\"", "\u{e4}"] {
+        for bad in
+            ["", ":80", "a:", "a:0", "a:65536", "a:+5", "a/b", "a@b", "a b", "a?b", "a#b", "[x]", "a\"", "\u{e4}"]
+        {
             assert!(!is_plain_host(bad), "{bad}");
         }
         assert!(!is_plain_host(&"a".repeat(MAX_HOST + 1)));
@@ -97,7 +99,8 @@ mod tests {
 
     #[test]
     fn the_own_machine_is_known_by_all_its_names() {
-        for own in ["localhost", "LOCALHOST:5000", "a.localhost", "127.0.0.1:5000", "127.1.2.3", "[::1]:80", "0.0.0.0"] {
+        for own in ["localhost", "LOCALHOST:5000", "a.localhost", "127.0.0.1:5000", "127.1.2.3", "[::1]:80", "0.0.0.0"]
+        {
             assert!(is_loopback(own), "{own}");
         }
         for other in ["192.168.1.5:5000", "localhost.example", "[fd00::1]"] {

@@ -297,7 +297,8 @@ mod tests {
         for bad in ["multipart/form-data", "multipart/form-data; boundary=", "text/plain; boundary=x", "x"] {
             assert_eq!(Parser::new(bad).unwrap_err(), Error::Boundary, "{bad}");
         }
-        let boundary = |length: usize| Parser::new(&format!("multipart/form-data; boundary=\"{}\"", "x".repeat(length)));
+        let boundary =
+            |length: usize| Parser::new(&format!("multipart/form-data; boundary=\"{}\"", "x".repeat(length)));
         assert!(boundary(MAX_BOUNDARY).is_ok());
         assert_eq!(boundary(MAX_BOUNDARY + 1).unwrap_err(), Error::Boundary);
         assert_eq!(read(&[b"no form"]), Err(Error::Malformed));

@@ -128,18 +128,32 @@ impl<'a> Request<'a> {
 /// An open door. Dropping it closes it.
 pub struct Door {
     answering: Arc<Answering>,
-    census: Arc<Census>,
+    gauge: Gauge,
     stopping: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
 /// What a door has in hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stats {
     /// Open connections.
     pub connections: usize,
     /// Running uploads and downloads, each on a thread.
     pub transfers: usize,
+}
+
+/// Tells what a door has in hand, to whoever does not own it.
+#[derive(Debug, Clone)]
+pub struct Gauge {
+    census: Arc<Census>,
+    transfers: Arc<Transfers>,
+}
+
+impl Gauge {
+    /// What it has in hand now.
+    pub fn stats(&self) -> Stats {
+        Stats { connections: self.census.total(), transfers: self.transfers.count() }
+    }
 }
 
 impl Door {
@@ -157,6 +171,7 @@ impl Door {
         let (returns, returned) = bounded(limits.connections);
         let census = Census::new(limits.connections, limits.connections_per_address);
         let transfers = Arc::new(Transfers::new(&limits));
+        let gauge = Gauge { census: Arc::clone(&census), transfers: Arc::clone(&transfers) };
         let handlers = limits.handlers;
         let answering = Arc::new(Answering { service, limits, transfers, returns, waker });
         let stopping = Arc::new(AtomicBool::new(false));
@@ -164,12 +179,12 @@ impl Door {
             poll,
             listener,
             answering: Arc::clone(&answering),
-            census: Arc::clone(&census),
+            census,
             jobs,
             returns: returned,
             stopping: Arc::clone(&stopping),
         };
-        let mut door = Door { answering, census, stopping, threads: Vec::new() };
+        let mut door = Door { answering, gauge, stopping, threads: Vec::new() };
         door.threads.push(thread::Builder::new().name("web-watch".into()).spawn(move || watch.run())?);
         for _ in 0..handlers {
             let (answering, jobs) = (Arc::clone(&door.answering), jobs_to_do.clone());
@@ -181,7 +196,12 @@ impl Door {
 
     /// What it has in hand.
     pub fn stats(&self) -> Stats {
-        Stats { connections: self.census.total(), transfers: self.answering.transfers.count() }
+        self.gauge.stats()
+    }
+
+    /// The same for whoever does not own the door.
+    pub fn gauge(&self) -> Gauge {
+        self.gauge.clone()
     }
 
     /// Closes the port and every connection, and ends all threads.
