@@ -1,6 +1,6 @@
 //! Under which address this machine is known: to the browser that asks, and to the room.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::door::Request;
 
@@ -59,12 +59,14 @@ pub fn is_cross_site(request: &Request<'_>) -> bool {
 /// A name or an address, and perhaps a port; nothing that could end a URL's host or a line.
 fn is_plain_host(host: &str) -> bool {
     let (name, port) = split_port(host);
+    let is_port =
+        |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse().is_ok_and(|port: u16| port > 0);
     let bracketed = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let is_name = match bracketed {
-        Some(ip) => ip.parse::<std::net::Ipv6Addr>().is_ok(),
+        Some(ip) => ip.parse::<Ipv6Addr>().is_ok(),
         None => !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)),
     };
-    host.len() <= MAX_HOST && is_name && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
+    host.len() <= MAX_HOST && is_name && port.is_none_or(is_port)
 }
 
 fn is_loopback(host: &str) -> bool {

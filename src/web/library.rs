@@ -311,33 +311,35 @@ impl Claim<'_> {
         &self.name
     }
 
-    /// Lists a file that was received whole; it moves to `uploads/`.
+    /// Lists a file that was received whole; it moves to `uploads/`. Its metainfo comes first: without the file it is not
+    /// listed, but the file without it would be of no use.
     pub fn list_upload(self, received: &Path, metainfo: &Metainfo, port: Option<u16>) -> io::Result<Entry> {
+        self.write(metainfo)?;
         fs::rename(received, self.library.upload_path(&self.name))?;
-        let listed = self.list(metainfo, |_| Origin::Upload { port, stamp: None });
-        if listed.is_err() {
-            // A broken end of an upload leaves nothing behind that looks whole.
-            let _ = fs::remove_file(self.library.upload_path(&self.name));
-        }
-        listed
+        Ok(self.list(metainfo, Origin::Upload { port, stamp: None }))
     }
 
     /// Lists a metainfo whose content others have.
     pub fn list_registered(self, metainfo: &Metainfo) -> Result<Entry, Failure> {
         self.library.check_room_for_registered()?;
-        let listed = self.list(metainfo, |bytes| Origin::Registered { bytes, seen: now_seconds() });
-        listed.map_err(|error| Failure::of_disk(&error))
+        let bytes = self.write(metainfo).map_err(|error| Failure::of_disk(&error))?;
+        Ok(self.list(metainfo, Origin::Registered { bytes, seen: now_seconds() }))
     }
 
-    fn list(&self, metainfo: &Metainfo, origin: impl FnOnce(u64) -> Origin) -> io::Result<Entry> {
+    /// Writes both forms, and tells their bytes.
+    fn write(&self, metainfo: &Metainfo) -> io::Result<u64> {
         let (json, torrent) = (metainfo.to_json(), metainfo.to_torrent());
         replace(&self.library.metainfo_path(&self.name, "json"), &json)?;
         replace(&self.library.metainfo_path(&self.name, "torrent"), &torrent)?;
-        let origin = origin((json.len() + torrent.len()) as u64);
+        Ok((json.len() + torrent.len()) as u64)
+    }
+
+    fn list(&self, metainfo: &Metainfo, origin: Origin) -> Entry {
         let entry = Entry { info_hash: metainfo.info_hash(), length: metainfo.length(), origin };
         self.library.state().entries.insert(self.name.clone(), entry.clone());
-        self.library.save()?;
-        Ok(entry)
+        // What lies there is found without it; only the port and the stamp would be lost.
+        self.library.save().unwrap_or_else(|error| log::warn!("the list of files cannot be saved: {error}"));
+        entry
     }
 }
 

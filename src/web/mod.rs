@@ -121,7 +121,7 @@ impl Site {
     /// Whether the body that a request announces fits the disk, as far as that can be told.
     fn check_space(&self, request: &Request<'_>) -> Result<(), Failure> {
         let announced = request.field("content-length").and_then(|length| length.parse::<u64>().ok());
-        let space = rustix::fs::statvfs(&self.library.parts_path());
+        let space = rustix::fs::statvfs(self.library.parts_path());
         match (announced, space.map(|space| space.f_bavail.saturating_mul(space.f_frsize))) {
             (Some(length), Ok(free)) if length > free => Err(Failure::of_disk(&io::ErrorKind::StorageFull.into())),
             _ => Ok(()),

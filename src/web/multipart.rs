@@ -10,11 +10,11 @@ use percent_encoding::percent_decode_str;
 /// The longest boundary, in bytes (RFC 2046, section 5.1.1).
 pub const MAX_BOUNDARY: usize = 70;
 
-/// The longest head of a part, in bytes: two fields, one of them with a file's name.
-pub const MAX_PART_HEAD: usize = 4 * 1024;
+/// The longest head of a field, in bytes: two lines, one of them with a file's name.
+pub const MAX_FIELD_HEAD: usize = 4 * 1024;
 
-/// The most parts of one form.
-pub const MAX_PARTS: usize = 256;
+/// The most fields of one form.
+pub const MAX_FIELDS: usize = 256;
 
 /// Takes a form apart.
 #[derive(Debug)]
@@ -22,16 +22,16 @@ pub struct Parser {
     /// CR LF, two dashes, and the boundary.
     delimiter: Vec<u8>,
     state: State,
-    parts: usize,
+    fields: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Before the first boundary, which has no CR LF in front of it.
     Start,
-    /// Behind a boundary: a line end and a part, or two dashes and the end.
+    /// Behind a boundary: a line end and a field, or two dashes and the end.
     Boundary,
-    PartHead,
+    FieldHead,
     Content,
     End,
 }
@@ -40,11 +40,11 @@ enum State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A field begins.
-    Part(Part),
+    Field(Field),
     /// These bytes of the buffer are its content.
     Content(Range<usize>),
     /// The field is complete.
-    PartEnd,
+    FieldEnd,
     /// The form is complete; what follows has no meaning.
     End,
     /// Nothing can be said before there are more bytes.
@@ -53,7 +53,7 @@ pub enum Event {
 
 /// What a field is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub struct Field {
     /// The field's name.
     pub name: String,
     /// The file's name, as the browser tells it, when the field is a file.
@@ -67,10 +67,10 @@ pub enum Error {
     Boundary,
     /// No boundary where one must be.
     Malformed,
-    /// The head of a part exceeds [`MAX_PART_HEAD`] or has no name.
-    PartHead,
-    /// More than [`MAX_PARTS`].
-    TooManyParts,
+    /// The head of a field exceeds [`MAX_FIELD_HEAD`] or has no name.
+    FieldHead,
+    /// More than [`MAX_FIELDS`].
+    TooManyFields,
 }
 
 impl fmt::Display for Error {
@@ -78,8 +78,10 @@ impl fmt::Display for Error {
         match self {
             Error::Boundary => f.write_str("the form must be multipart/form-data with a boundary"),
             Error::Malformed => f.write_str("the form has no boundary where one must be"),
-            Error::PartHead => write!(f, "a field of the form has no name, or more than {MAX_PART_HEAD} bytes of head"),
-            Error::TooManyParts => write!(f, "the form has more than {MAX_PARTS} fields"),
+            Error::FieldHead => {
+                write!(f, "a field of the form has no name, or more than {MAX_FIELD_HEAD} bytes of head")
+            }
+            Error::TooManyFields => write!(f, "the form has more than {MAX_FIELDS} fields"),
         }
     }
 }
@@ -95,7 +97,7 @@ impl Parser {
         if !kind.trim().eq_ignore_ascii_case("multipart/form-data") || !fits {
             return Err(Error::Boundary);
         }
-        Ok(Parser { delimiter: format!("\r\n--{boundary}").into_bytes(), state: State::Start, parts: 0 })
+        Ok(Parser { delimiter: format!("\r\n--{boundary}").into_bytes(), state: State::Start, fields: 0 })
     }
 
     /// What `input` begins with, and how many of its bytes that takes. The next call gets what follows them, with more
@@ -110,23 +112,23 @@ impl Parser {
             State::Boundary => match input {
                 [b'-', b'-', ..] => self.enter(State::End, 2, input),
                 [b'\r', b'\n', ..] => {
-                    self.parts += 1;
-                    if self.parts > MAX_PARTS {
-                        return Err(Error::TooManyParts);
+                    self.fields += 1;
+                    if self.fields > MAX_FIELDS {
+                        return Err(Error::TooManyFields);
                     }
-                    self.enter(State::PartHead, 2, input)
+                    self.enter(State::FieldHead, 2, input)
                 }
                 [] | [b'-' | b'\r'] => Ok((0, Event::More)),
                 _ => Err(Error::Malformed),
             },
-            State::PartHead => {
-                let window = &input[..input.len().min(MAX_PART_HEAD)];
+            State::FieldHead => {
+                let window = &input[..input.len().min(MAX_FIELD_HEAD)];
                 match window.windows(4).position(|four| four == b"\r\n\r\n") {
                     Some(end) => {
                         self.state = State::Content;
-                        Ok((end + 4, Event::Part(parse_part(&input[..end]).ok_or(Error::PartHead)?)))
+                        Ok((end + 4, Event::Field(parse_field(&input[..end]).ok_or(Error::FieldHead)?)))
                     }
-                    None if input.len() >= MAX_PART_HEAD => Err(Error::PartHead),
+                    None if input.len() >= MAX_FIELD_HEAD => Err(Error::FieldHead),
                     None => Ok((0, Event::More)),
                 }
             }
@@ -148,7 +150,7 @@ impl Parser {
             match begins_with(&input[at..], &self.delimiter) {
                 Some(true) if at == 0 => {
                     self.state = State::Boundary;
-                    return Ok((self.delimiter.len(), Event::PartEnd));
+                    return Ok((self.delimiter.len(), Event::FieldEnd));
                 }
                 Some(false) => at += 1,
                 // The boundary, or perhaps its beginning: what lies before it is content.
@@ -169,7 +171,7 @@ fn begins_with(input: &[u8], prefix: &[u8]) -> Option<bool> {
     (common == prefix.len()).then_some(true)
 }
 
-fn parse_part(head: &[u8]) -> Option<Part> {
+fn parse_field(head: &[u8]) -> Option<Field> {
     let head = String::from_utf8_lossy(head);
     let disposition = head.split("\r\n").find_map(|line| {
         let (field, value) = line.split_once(':')?;
@@ -185,7 +187,7 @@ fn parse_part(head: &[u8]) -> Option<Part> {
         percent_decode_str(encoded).decode_utf8().ok().map(|name| name.into_owned())
     });
     let file_name = extended.or_else(|| parameter(parameters, "filename"));
-    Some(Part { name: parameter(parameters, "name")?, file_name })
+    Some(Field { name: parameter(parameters, "name")?, file_name })
 }
 
 /// The value of a parameter among `; name=value; name="value"`. In quotes, `\"` and `%22` are what browsers and curl write
@@ -225,18 +227,20 @@ mod tests {
 
     const TYPE: &str = "multipart/form-data; boundary=----x";
 
+    type Fields = Vec<(Field, Vec<u8>)>;
+
     /// Every field with its content, read through a buffer that gets one of `parts` at a time.
-    fn read(parts: &[&[u8]]) -> Result<(Vec<(Part, Vec<u8>)>, bool), Error> {
+    fn read(parts: &[&[u8]]) -> Result<(Fields, bool), Error> {
         let mut parser = Parser::new(TYPE).unwrap();
-        let (mut buffer, mut fields, mut ended) = (Vec::new(), Vec::<(Part, Vec<u8>)>::new(), 0);
+        let (mut buffer, mut fields, mut ended) = (Vec::new(), Fields::new(), 0);
         for part in parts {
             buffer.extend_from_slice(part);
             loop {
                 let (used, event) = parser.step(&buffer)?;
                 match event {
-                    Event::Part(part) => fields.push((part, Vec::new())),
+                    Event::Field(field) => fields.push((field, Vec::new())),
                     Event::Content(range) => fields.last_mut().unwrap().1.extend_from_slice(&buffer[range]),
-                    Event::PartEnd => ended += 1,
+                    Event::FieldEnd => ended += 1,
                     Event::End => {
                         assert_eq!(ended, fields.len());
                         return Ok((fields, true));
@@ -252,8 +256,8 @@ mod tests {
         Ok((fields, false))
     }
 
-    fn part(name: &str, file_name: Option<&str>) -> Part {
-        Part { name: name.to_owned(), file_name: file_name.map(str::to_owned) }
+    fn field(name: &str, file_name: Option<&str>) -> Field {
+        Field { name: name.to_owned(), file_name: file_name.map(str::to_owned) }
     }
 
     #[test]
@@ -262,9 +266,9 @@ mod tests {
             content-disposition: form-data; name=\"file\"; filename=\"a \\\"b\\\"; c.iso\"\r\nContent-Type: x/y\r\n\r\n\
             \r\n-----\r\n\r\n----x\r------\r\n------\r\n------x\r\nContent-Disposition: form-data; name=empty\r\n\r\n\r\n------x--\r\n";
         let expected = vec![
-            (part("port", None), b"6881".to_vec()),
-            (part("file", Some("a \"b\"; c.iso")), b"\r\n-----\r\n\r\n----x\r------\r\n------".to_vec()),
-            (part("empty", None), Vec::new()),
+            (field("port", None), b"6881".to_vec()),
+            (field("file", Some("a \"b\"; c.iso")), b"\r\n-----\r\n\r\n----x\r------\r\n------".to_vec()),
+            (field("empty", None), Vec::new()),
         ];
         for split in 0..=form.len() {
             assert_eq!(read(&[&form[..split], &form[split..]]), Ok((expected.clone(), true)), "split at {split}");
@@ -288,7 +292,7 @@ mod tests {
             ("form-data; name=\"file\"; filename=\"x\"; filename*=utf-8''%e6%98%9f.iso", "\u{661f}.iso"),
         ] {
             let head = format!("Content-Disposition: {text}");
-            assert_eq!(parse_part(head.as_bytes()), Some(part("file", Some(name))), "{text}");
+            assert_eq!(parse_field(head.as_bytes()), Some(field("file", Some(name))), "{text}");
         }
     }
 
@@ -303,12 +307,12 @@ mod tests {
         assert_eq!(boundary(MAX_BOUNDARY + 1).unwrap_err(), Error::Boundary);
         assert_eq!(read(&[b"no form"]), Err(Error::Malformed));
         assert_eq!(read(&[b"------xy"]), Err(Error::Malformed));
-        assert_eq!(read(&[b"------x\r\nContent-Type: text/plain\r\n\r\n"]), Err(Error::PartHead));
+        assert_eq!(read(&[b"------x\r\nContent-Type: text/plain\r\n\r\n"]), Err(Error::FieldHead));
         let head = |length: usize| [&b"------x\r\nA: "[..], &vec![b'x'; length - 3]].concat();
-        assert!(read(&[&head(MAX_PART_HEAD - 1)]).is_ok());
-        assert_eq!(read(&[&head(MAX_PART_HEAD)]), Err(Error::PartHead));
+        assert!(read(&[&head(MAX_FIELD_HEAD - 1)]).is_ok());
+        assert_eq!(read(&[&head(MAX_FIELD_HEAD)]), Err(Error::FieldHead));
         let parts = |count| "------x\r\nContent-Disposition: form-data; name=a\r\n\r\n\r\n".repeat(count);
-        assert!(read(&[parts(MAX_PARTS).as_bytes()]).is_ok());
-        assert_eq!(read(&[parts(MAX_PARTS + 1).as_bytes()]), Err(Error::TooManyParts));
+        assert!(read(&[parts(MAX_FIELDS).as_bytes()]).is_ok());
+        assert_eq!(read(&[parts(MAX_FIELDS + 1).as_bytes()]), Err(Error::TooManyFields));
     }
 }

@@ -1,6 +1,7 @@
 //! Uploads that are not whole yet: files of our own, hashed as they grow, kept for a while when they break off.
 
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
@@ -46,8 +47,8 @@ pub struct Part<'a> {
     parts: &'a Parts,
     key: String,
     file: File,
-    /// Taken only when the part ends.
-    hasher: Option<PieceHasher>,
+    hasher: PieceHasher,
+    is_discarded: bool,
 }
 
 impl Parts {
@@ -95,7 +96,7 @@ impl Parts {
             None => hash(&mut file).map_err(of_disk)?,
         };
         file.seek(SeekFrom::End(0)).map_err(of_disk)?;
-        Ok(Part { parts: self, key: key.to_owned(), file, hasher: Some(hasher) })
+        Ok(Part { parts: self, key: key.to_owned(), file, hasher, is_discarded: false })
     }
 
     /// Removes parts that are too old, and the oldest of too many.
@@ -109,7 +110,7 @@ impl Parts {
                 resting.push((metadata.modified()?, metadata.len(), key));
             }
         }
-        resting.sort_by(|a, b| b.0.cmp(&a.0));
+        resting.sort_by_key(|(modified, ..)| Reverse(*modified));
         let mut bytes = 0_u64;
         for (modified, length, key) in resting {
             bytes += length;
@@ -133,7 +134,7 @@ impl Parts {
 impl Part<'_> {
     /// Bytes that are there.
     pub fn length(&self) -> u64 {
-        self.hasher.as_ref().map_or(0, PieceHasher::length)
+        self.hasher.length()
     }
 
     /// Where it lies.
@@ -144,15 +145,18 @@ impl Part<'_> {
     /// Adds bytes.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)?;
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(bytes);
-        }
+        self.hasher.update(bytes);
         Ok(())
     }
 
-    /// The hashes of all of it. The file is the caller's to move or remove before this is dropped.
-    pub fn finish(&mut self) -> Hashes {
-        self.hasher.take().expect("a part ends once").finish()
+    /// The hashes of all that is there.
+    pub fn hashes(&self) -> Hashes {
+        self.hasher.clone().finish()
+    }
+
+    /// Forgets it: it is whole, and was moved to its place, or is of no use.
+    pub fn discard(mut self) {
+        self.is_discarded = true;
     }
 }
 
@@ -160,17 +164,12 @@ impl Drop for Part<'_> {
     fn drop(&mut self) {
         let mut known = self.parts.known();
         known.remove(&self.key);
-        match self.hasher.take() {
-            // What could not be written whole is longer on disk than in the hasher, and is hashed again.
-            Some(hasher) if hasher.length() > 0 => {
-                if known.len() < KEPT_HASHERS {
-                    known.insert(std::mem::take(&mut self.key), Known::Resting(hasher));
-                }
-            }
-            // Nothing came, or it has ended and was moved away; what is left of it is of no use.
-            _ => {
-                let _ = fs::remove_file(self.parts.path(&self.key));
-            }
+        if self.is_discarded || self.length() == 0 {
+            // Nothing is left where it was moved away.
+            let _ = fs::remove_file(self.path());
+        } else if known.len() < KEPT_HASHERS {
+            let hasher = std::mem::replace(&mut self.hasher, PieceHasher::new(DEFAULT_PIECE_LENGTH));
+            known.insert(std::mem::take(&mut self.key), Known::Resting(hasher));
         }
     }
 }
@@ -211,7 +210,8 @@ mod tests {
             let mut part = parts.begin("key", from as u64).unwrap();
             part.write(&bytes[from..to]).unwrap();
             if to == bytes.len() {
-                assert_eq!(part.finish(), whole(&bytes));
+                assert_eq!(part.hashes(), whole(&bytes));
+                part.discard();
             }
         }
         assert_eq!(parts.length("key"), None, "what has ended is not kept");

@@ -14,7 +14,7 @@ use super::{
     door::{Reply, Request},
     failure::Failure,
     library::{Entry, Origin},
-    multipart::{Event, Parser, Part as Field},
+    multipart::{Event, Field, Parser},
     names,
     parts::Part,
     views,
@@ -82,7 +82,7 @@ pub fn put(site: &Site, request: &mut Request<'_>, name: &str) -> Result<Reply, 
             return Ok(Reply::text(202, sentence).with("Upload-Offset", &end.to_string()));
         }
     }
-    let saved = save(site, request, &mut part, &name, port)?;
+    let saved = save(site, request, part, &name, port)?;
     let json_url = saved.json_url.clone();
     Ok(Reply::new(201, "application/json", views::json(&saved)).with("Location", &json_url))
 }
@@ -107,7 +107,10 @@ pub fn form(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
         return Err(Failure::new(400, "no file was chosen"));
     }
     let port = parse_port(site, &port)?;
-    let saved = files.into_iter().map(|(name, mut part)| save(site, request, &mut part, &name, port));
+    if let Some((name, _)) = files.iter().find(|(_, part)| part.length() == 0) {
+        return Err(empty(name));
+    }
+    let saved = files.into_iter().map(|(name, part)| save(site, request, part, &name, port));
     let saved = saved.collect::<Result<Vec<_>, _>>()?;
     if request.field("accept").is_some_and(|accept| accept.contains("application/json")) {
         return Ok(Reply::new(201, "application/json", views::json(&saved)));
@@ -141,9 +144,9 @@ impl Form<'_> {
             let step = self.parser.step(&buffer[start..end]);
             let (used, event) = step.map_err(|error| Failure::new(400, error.to_string()))?;
             match event {
-                Event::Part(field) => self.begin(field)?,
+                Event::Field(field) => self.begin(field)?,
                 Event::Content(range) => self.add(&buffer[start..][range])?,
-                Event::PartEnd => self.at = At::Nowhere,
+                Event::FieldEnd => self.at = At::Nowhere,
                 Event::End => return Ok(()),
                 Event::More => {
                     buffer.copy_within(start + used..end, 0);
@@ -213,21 +216,12 @@ fn receive(request: &mut Request<'_>, part: &mut Part<'_>) -> Result<(), Failure
 }
 
 /// Makes an upload of a part that is whole, and has it seeded.
-fn save(
-    site: &Site,
-    request: &Request<'_>,
-    part: &mut Part<'_>,
-    name: &str,
-    port: Option<u16>,
-) -> Result<Saved, Failure> {
+fn save(site: &Site, request: &Request<'_>, part: Part<'_>, name: &str, port: Option<u16>) -> Result<Saved, Failure> {
     if part.length() == 0 {
-        return Err(Failure::new(
-            400,
-            format!("{name} is empty: a torrent without a single byte has nothing to share"),
-        ));
+        return Err(empty(name));
     }
     let base = site.base_url(request);
-    let hashes = part.finish();
+    let hashes = part.hashes();
     let options = Options { trackers: vec![vec![format!("{base}/announce")]], ..Options::default() };
     let metainfo_of = |name: &str| {
         let made = Metainfo::from_hashes(name, &hashes, &options);
@@ -235,12 +229,14 @@ fn save(
     };
     let same = metainfo_of(name)?.info_hash();
     if let Some((listed, entry @ Entry { origin: Origin::Upload { .. }, .. })) = site.library.find_hash(same) {
+        part.discard();
         return Ok(Saved::new(&base, &listed, &entry));
     }
     let claim = site.library.claim(name);
     let listed = claim.name().to_owned();
     let metainfo = metainfo_of(&listed)?;
     let entry = claim.list_upload(&part.path(), &metainfo, port).map_err(|error| Failure::of_disk(&error))?;
+    part.discard();
     let order = Order::Seed { metainfo: metainfo.into(), file: site.library.upload_path(&listed), port };
     let warning = (site.carry_out)(order);
     site.stamp_soon(listed.clone());
@@ -304,6 +300,10 @@ fn part_key(name: &str, request: &Request<'_>) -> Result<String, Failure> {
         return Err(Failure::new(400, format!("Upload-Tag is at most {MAX_TAG} letters, digits and dashes")));
     }
     Ok(format!("{name}~{tag}"))
+}
+
+fn empty(name: &str) -> Failure {
+    Failure::new(400, format!("{name} is empty: a torrent without a single byte has nothing to share"))
 }
 
 fn broken(error: std::io::Error) -> Failure {

@@ -107,9 +107,9 @@ impl Connection {
         if matches!(self.phase, Phase::Answer { .. }) { Wants::Write } else { Wants::Read }
     }
 
-    /// Bytes of memory that an unfinished answer holds.
+    /// Bytes of an answer that are still to be sent.
     pub fn unsent(&self) -> usize {
-        if let Phase::Answer { bytes, .. } = &self.phase { bytes.len() } else { 0 }
+        if let Phase::Answer { bytes, sent, .. } = &self.phase { bytes.len() - sent } else { 0 }
     }
 
     /// Whether it is without a complete head: these are closed first when there are too many.

@@ -18,7 +18,7 @@ struct Bench {
 }
 
 /// Longer than what the kernel buffers of one connection on loopback.
-const LONG: usize = 16 * 1024 * 1024;
+const LONG: usize = 12 * 1024 * 1024;
 
 impl Service for Bench {
     fn intake(&self, head: &Head) -> Intake {
@@ -209,6 +209,22 @@ fn clients_that_do_not_read_hold_nobody_up() {
         street.comes_to_rest();
         drop(deaf);
     }
+}
+
+#[test]
+fn answers_that_are_taken_late_arrive_whole() {
+    let street = Street::new(|limits| limits.grace = Duration::from_secs(60));
+    for _ in 0..3 {
+        // More in all than may lie in memory at once, one after the other.
+        let mut late = street.say(&get("/long"));
+        wait_until(|| late.peek(&mut [0; 1]).unwrap() == 1, "no answer begins");
+        street.is_alive();
+        assert_eq!(read_answer(&mut late).1.len(), LONG);
+    }
+    let late: Vec<_> = (0..4).map(|_| street.say(&get("/long"))).collect();
+    wait_until(|| street.door.stats().connections == 1, "answers pile up in memory");
+    drop(late);
+    street.comes_to_rest();
 }
 
 #[test]

@@ -56,8 +56,15 @@ pub struct Watch {
 /// The connections that wait, each under the token that the poller knows it by. A token is never used twice and grows
 /// with time, so the first is the one that has waited longest.
 struct Waiting {
-    connections: BTreeMap<usize, Connection>,
+    connections: BTreeMap<usize, Parked>,
     next: usize,
+    /// The sum over all that are parked.
+    unsent: usize,
+}
+
+struct Parked {
+    connection: Connection,
+    /// Bytes of its answer that were left when it was parked.
     unsent: usize,
 }
 
@@ -146,16 +153,16 @@ impl Watch {
     /// Closes the connection, of that address if one is given, that has waited longest for its head; if all have
     /// theirs, the one that has waited longest for anything.
     fn evict(&self, address: Option<IpAddr>, waiting: &mut Waiting) -> bool {
-        let is_his = |connection: &Connection| address.is_none_or(|address| connection.seat.address() == address);
-        let his = || waiting.connections.iter().filter(|(_, connection)| is_his(connection));
-        let found = his().find(|(_, connection)| connection.is_without_head()).or_else(|| his().next());
+        let is_his = |parked: &Parked| address.is_none_or(|address| parked.connection.seat.address() == address);
+        let his = || waiting.connections.iter().filter(|(_, parked)| is_his(parked));
+        let found = his().find(|(_, parked)| parked.connection.is_without_head()).or_else(|| his().next());
         let Some(token) = found.map(|(token, _)| *token) else { return false };
         self.unpark(token, waiting).is_some()
     }
 
     /// Goes on with a connection whose socket is ready.
     fn go_on(&self, token: usize, waiting: &mut Waiting, scratch: &mut [u8]) {
-        let Some(connection) = waiting.connections.get_mut(&token) else { return };
+        let Some(Parked { connection, .. }) = waiting.connections.get_mut(&token) else { return };
         let wanted = connection.wants();
         let step = connection.step(&*self.answering.service, &self.answering.limits, scratch);
         if matches!(step, Step::Wait) && connection.wants() == wanted {
@@ -192,24 +199,23 @@ impl Watch {
             Wants::Write => Interest::WRITABLE,
         };
         let socket = connection.stream.as_raw_fd();
-        match self.poll.registry().register(&mut SourceFd(&socket), Token(token), interest) {
-            Ok(()) => {
-                waiting.next += 1;
-                waiting.unsent += connection.unsent();
-                waiting.connections.insert(token, connection);
-            }
-            Err(error) => log::warn!("a connection cannot be watched: {error}"),
+        if let Err(error) = self.poll.registry().register(&mut SourceFd(&socket), Token(token), interest) {
+            return log::warn!("a connection cannot be watched: {error}");
         }
+        waiting.next += 1;
+        let unsent = connection.unsent();
+        waiting.unsent += unsent;
+        waiting.connections.insert(token, Parked { connection, unsent });
         while waiting.unsent > MAX_UNSENT {
-            let oldest = waiting.connections.iter().find(|(_, connection)| connection.unsent() > 0);
-            let token = oldest.map(|(token, _)| *token).expect("what is unsent belongs to somebody");
-            self.unpark(token, waiting);
+            let others = waiting.connections.iter().find(|(other, parked)| **other != token && parked.unsent > 0);
+            let Some((oldest, _)) = others else { break };
+            self.unpark(*oldest, waiting);
         }
     }
 
     fn unpark(&self, token: usize, waiting: &mut Waiting) -> Option<Connection> {
-        let connection = waiting.connections.remove(&token)?;
-        waiting.unsent -= connection.unsent();
+        let Parked { connection, unsent } = waiting.connections.remove(&token)?;
+        waiting.unsent -= unsent;
         let socket = connection.stream.as_raw_fd();
         if let Err(error) = self.poll.registry().deregister(&mut SourceFd(&socket)) {
             log::warn!("a connection is still being watched: {error}");
@@ -220,7 +226,7 @@ impl Watch {
     /// Closes what is past its deadline.
     fn sweep(&self, waiting: &mut Waiting) {
         let now = Instant::now();
-        let late = waiting.connections.iter().filter(|(_, connection)| connection.deadline() <= now);
+        let late = waiting.connections.iter().filter(|(_, parked)| parked.connection.deadline() <= now);
         for token in late.map(|(token, _)| *token).collect::<Vec<_>>() {
             self.unpark(token, waiting);
         }
