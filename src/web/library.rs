@@ -12,8 +12,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use serde::{Deserialize, Serialize};
-
+pub use super::entry::{Entry, Origin, Stamp};
 use super::{failure::Failure, names};
 use crate::metainfo::{InfoHash, Metainfo};
 
@@ -49,46 +48,6 @@ struct State {
     entries: BTreeMap<String, Entry>,
     /// Names that are being given away.
     claimed: HashSet<String>,
-}
-
-/// One line of the list. Its name is that of its files.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// Names the torrent.
-    #[serde(with = "hex")]
-    pub info_hash: InfoHash,
-    /// Bytes of content.
-    pub length: u64,
-    /// Where the content is.
-    pub origin: Origin,
-}
-
-/// Where the content of an [`Entry`] is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Origin {
-    /// Here, in `uploads/`.
-    Upload {
-        /// The seeder's port that the upload asked for.
-        port: Option<u16>,
-        /// The file as it was when it was known to be whole and on disk.
-        stamp: Option<Stamp>,
-    },
-    /// With others.
-    Registered {
-        /// Bytes that both forms of the metainfo take on disk.
-        bytes: u64,
-        /// When somebody was last in its swarm, in seconds since 1970.
-        seen: u64,
-    },
-}
-
-/// Size and time of change of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stamp {
-    length: u64,
-    seconds: u64,
-    nanoseconds: u32,
 }
 
 /// An upload of an earlier run, to be seeded again.
@@ -192,6 +151,11 @@ impl Library {
         let state = self.state();
         let found = state.entries.iter().find(|(_, entry)| entry.info_hash == info_hash);
         found.map(|(name, entry)| (name.clone(), entry.clone()))
+    }
+
+    /// Takes a name off the list, for the same torrent to be listed anew.
+    pub fn forget(&self, name: &str) {
+        self.state().entries.remove(name);
     }
 
     /// Where an upload of that name lies.
@@ -349,20 +313,6 @@ impl Drop for Claim<'_> {
     }
 }
 
-impl Entry {
-    /// Whether the content is here.
-    pub fn is_upload(&self) -> bool {
-        matches!(self.origin, Origin::Upload { .. })
-    }
-}
-
-impl Stamp {
-    fn of(file: &fs::Metadata) -> Option<Stamp> {
-        let modified = file.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-        Some(Stamp { length: file.len(), seconds: modified.as_secs(), nanoseconds: modified.subsec_nanos() })
-    }
-}
-
 /// Puts `bytes` in the place of a file: whoever opens it finds the old or the new, also after a power cut.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_file_name(format!(".{:016x}.tmp", getrandom::u64().map_err(io::Error::other)?));
@@ -378,21 +328,6 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 fn now_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// An info hash as hex digits.
-mod hex {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    use crate::metainfo::InfoHash;
-
-    pub fn serialize<S: Serializer>(hash: &InfoHash, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(hash)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<InfoHash, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::{
     door::{Head, Intake, Reply, Request, Service},
     download,
     failure::Failure,
-    names, register,
+    form, names, register,
     swarms::Form,
     upload, views,
 };
@@ -115,7 +115,7 @@ impl Site {
         match page {
             Page::Home => Ok(views::page(200, views::home(&self.base_url(request), &api::list(self)))),
             Page::Files => Ok(api::files(self)),
-            Page::Form => upload::form(self, request),
+            Page::Form => form::post(self, request),
             Page::Upload(name) if *request.method() == Method::Put => upload::put(self, request, &decode(name)?),
             Page::Upload(name) => self.upload(request, &decode(name)?),
             Page::Register => register::register(self, request),

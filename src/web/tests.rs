@@ -329,6 +329,23 @@ fn a_metainfo_is_registered_once_and_never_replaces_another() {
 }
 
 #[test]
+fn what_others_have_and_what_was_removed_by_hand_can_be_uploaded() {
+    let room = Room::new();
+    let mut hasher = PieceHasher::new(crate::metainfo::create::DEFAULT_PIECE_LENGTH);
+    hasher.update(b"content");
+    let registered = Metainfo::from_hashes("a", &hasher.finish(), &Options::default()).unwrap();
+    assert_eq!(room.ask("POST /metainfos", "", &registered.to_json()).status, 201);
+    assert_eq!(room.get("/uploads/a").status, 404);
+    for _ in 0..2 {
+        let answer = room.put("a", b"content").json();
+        assert_eq!((&answer["name"], &answer["info_hash"]), (&"a".into(), &registered.info_hash().to_string().into()));
+        assert_eq!(room.get("/uploads/a").body, b"content");
+        std::fs::remove_file(room.folder.path().join("uploads/a")).unwrap();
+    }
+    assert_eq!(room.names(), ["a"]);
+}
+
+#[test]
 fn announces_are_answered_in_both_forms_and_counted_on_the_page() {
     let room = Room::new();
     let entry = room.put("a.iso", b"content").json();

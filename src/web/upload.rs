@@ -1,4 +1,4 @@
-//! Files that come in: by the form (`POST /upload`) and by `PUT /uploads/NAME`, hashed as they arrive.
+//! Files that come in by `PUT /uploads/NAME`, and what becomes of every file that came in.
 //!
 //! A file is a part until its last byte is there; then it moves to `uploads/`, its metainfo is written, and an order to
 //! seed it goes out. What breaks off stays a part. `PUT` goes on with a part by `Content-Range: bytes FIRST-LAST/LENGTH`,
@@ -13,8 +13,7 @@ use super::{
     Order, Site,
     door::{Reply, Request},
     failure::Failure,
-    library::{Entry, Origin},
-    multipart::{Event, Field, Parser},
+    library::Entry,
     names,
     parts::Part,
     views,
@@ -26,12 +25,6 @@ const READ_LENGTH: usize = 128 * 1024;
 
 /// The longest `Upload-Tag`, in bytes.
 const MAX_TAG: usize = 40;
-
-/// The longest field of the form that is no file, in bytes. A port takes 5.
-const MAX_FIELD: usize = 64;
-
-/// The most files of one form.
-const MAX_FILES: usize = 64;
 
 /// What became of one file: what is shown in HTML, and told in JSON.
 #[derive(Debug, Serialize)]
@@ -95,116 +88,6 @@ pub fn progress(site: &Site, request: &Request<'_>, name: &str) -> Result<Reply,
     }
 }
 
-/// `POST /upload`.
-pub fn form(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
-    let content_type = request.field("content-type").unwrap_or_default();
-    let parser = Parser::new(content_type).map_err(|error| Failure::new(415, error.to_string()))?;
-    site.check_space(request)?;
-    let mut form = Form { site, parser, files: Vec::new(), port: String::new(), at: At::Nowhere };
-    form.read(request)?;
-    let Form { files, port, .. } = form;
-    if files.is_empty() {
-        return Err(Failure::new(400, "no file was chosen"));
-    }
-    let port = parse_port(site, &port)?;
-    if let Some((name, _)) = files.iter().find(|(_, part)| part.length() == 0) {
-        return Err(empty(name));
-    }
-    let saved = files.into_iter().map(|(name, part)| save(site, request, part, &name, port));
-    let saved = saved.collect::<Result<Vec<_>, _>>()?;
-    if request.field("accept").is_some_and(|accept| accept.contains("application/json")) {
-        return Ok(Reply::new(201, "application/json", views::json(&saved)));
-    }
-    Ok(views::page(201, views::saved(&saved)))
-}
-
-/// A form that is being read.
-struct Form<'a> {
-    site: &'a Site,
-    parser: Parser,
-    files: Vec<(String, Part<'a>)>,
-    port: String,
-    at: At,
-}
-
-/// Which field the content belongs to.
-#[derive(Clone, Copy)]
-enum At {
-    Nowhere,
-    Port,
-    /// The last one of the files.
-    File,
-}
-
-impl Form<'_> {
-    fn read(&mut self, request: &mut Request<'_>) -> Result<(), Failure> {
-        let mut buffer = vec![0; READ_LENGTH];
-        let (mut start, mut end) = (0, 0);
-        loop {
-            let step = self.parser.step(&buffer[start..end]);
-            let (used, event) = step.map_err(|error| Failure::new(400, error.to_string()))?;
-            match event {
-                Event::Field(field) => self.begin(field)?,
-                Event::Content(range) => self.add(&buffer[start..][range])?,
-                Event::FieldEnd => self.at = At::Nowhere,
-                Event::End => return Ok(()),
-                Event::More => {
-                    buffer.copy_within(start + used..end, 0);
-                    (start, end) = (0, end - start - used);
-                    let count = request.body.read(&mut buffer[end..]).map_err(broken)?;
-                    if count == 0 {
-                        return Err(Failure::new(400, "the form ends before its last boundary"));
-                    }
-                    end += count;
-                    continue;
-                }
-            }
-            start += used;
-        }
-    }
-
-    fn begin(&mut self, field: Field) -> Result<(), Failure> {
-        self.at = match field {
-            Field { name, file_name: None } if name == "port" => At::Port,
-            // A browser sends a nameless file when none was chosen.
-            Field { name, file_name: Some(file_name) } if name == "file" && !file_name.is_empty() => {
-                if self.files.len() == MAX_FILES {
-                    return Err(Failure::new(413, format!("at most {MAX_FILES} files can be sent at once")));
-                }
-                let name = names::clean(&file_name);
-                // A form begins anew. When somebody is sending a file of the same name, this one stands beside it.
-                let mut keys = std::iter::once(name.clone()).chain((2..=MAX_FILES).map(|n| names::numbered(&name, n)));
-                let part = keys.find_map(|key| match self.site.parts.begin(&format!("{key}~"), 0) {
-                    Err(failure) if failure.status == 409 => None,
-                    begun => Some(begun),
-                });
-                let part = part.unwrap_or_else(|| Err(Failure::new(409, "too many uploads of this name at once")))?;
-                self.files.push((name, part));
-                At::File
-            }
-            _ => At::Nowhere,
-        };
-        Ok(())
-    }
-
-    fn add(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        match self.at {
-            At::Nowhere => Ok(()),
-            At::Port if self.port.len() + bytes.len() > MAX_FIELD => {
-                Err(Failure::new(413, "the port field of the form is too long"))
-            }
-            At::Port => {
-                self.port.push_str(&String::from_utf8_lossy(bytes));
-                Ok(())
-            }
-            At::File => {
-                let (_, part) = self.files.last_mut().expect("a file has begun");
-                part.write(bytes).map_err(|error| Failure::of_disk(&error))
-            }
-        }
-    }
-}
-
 fn receive(request: &mut Request<'_>, part: &mut Part<'_>) -> Result<(), Failure> {
     let mut buffer = vec![0; READ_LENGTH];
     loop {
@@ -216,7 +99,13 @@ fn receive(request: &mut Request<'_>, part: &mut Part<'_>) -> Result<(), Failure
 }
 
 /// Makes an upload of a part that is whole, and has it seeded.
-fn save(site: &Site, request: &Request<'_>, part: Part<'_>, name: &str, port: Option<u16>) -> Result<Saved, Failure> {
+pub(super) fn save(
+    site: &Site,
+    request: &Request<'_>,
+    part: Part<'_>,
+    name: &str,
+    port: Option<u16>,
+) -> Result<Saved, Failure> {
     if part.length() == 0 {
         return Err(empty(name));
     }
@@ -228,9 +117,14 @@ fn save(site: &Site, request: &Request<'_>, part: Part<'_>, name: &str, port: Op
         made.map_err(|error| Failure::new(400, error.to_string()))
     };
     let same = metainfo_of(name)?.info_hash();
-    if let Some((listed, entry @ Entry { origin: Origin::Upload { .. }, .. })) = site.library.find_hash(same) {
-        part.discard();
-        return Ok(Saved::new(&base, &listed, &entry));
+    match site.library.find_hash(same) {
+        Some((listed, entry)) if entry.is_upload() && site.library.upload_path(&listed).is_file() => {
+            part.discard();
+            return Ok(Saved::new(&base, &listed, &entry));
+        }
+        // Others have it, or somebody removed it by hand: now it is here.
+        Some((listed, _)) => site.library.forget(&listed),
+        None => {}
     }
     let claim = site.library.claim(name);
     let listed = claim.name().to_owned();
@@ -283,7 +177,8 @@ fn number(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-fn parse_port(site: &Site, text: &str) -> Result<Option<u16>, Failure> {
+/// A seeder's port as a form or a query tells it; empty means the usual one.
+pub(super) fn parse_port(site: &Site, text: &str) -> Result<Option<u16>, Failure> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(None);
@@ -302,11 +197,13 @@ fn part_key(name: &str, request: &Request<'_>) -> Result<String, Failure> {
     Ok(format!("{name}~{tag}"))
 }
 
-fn empty(name: &str) -> Failure {
+/// The refusal of a file without content.
+pub(super) fn empty(name: &str) -> Failure {
     Failure::new(400, format!("{name} is empty: a torrent without a single byte has nothing to share"))
 }
 
-fn broken(error: std::io::Error) -> Failure {
+/// The refusal of a body that broke off.
+pub(super) fn broken(error: std::io::Error) -> Failure {
     let status = if error.kind() == std::io::ErrorKind::TimedOut { 408 } else { 400 };
     Failure::new(status, error.to_string())
 }
