@@ -1,6 +1,6 @@
 //! Under which address this machine is known: to the browser that asks, and to the room.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::door::Request;
 
@@ -35,7 +35,7 @@ pub fn base_url(request: &Request<'_>, public_url: Option<&str>, own: &[IpAddr])
     if let Some(url) = public_url {
         return url.trim_end_matches('/').to_owned();
     }
-    let local = request.local().unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 80)));
+    let local = request.local();
     let asked = request.field("host").filter(|host| is_plain_host(host));
     match asked.filter(|host| !is_loopback(host)) {
         Some(host) => format!("http://{host}"),

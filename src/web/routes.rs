@@ -106,11 +106,8 @@ impl Service for Web {
 
 impl Site {
     fn answer(&self, request: &mut Request<'_>, page: Page<'_>) -> Result<Reply, Failure> {
-        if matches!(request.method(), Method::Post | Method::Put) && address::is_cross_site(request) {
-            return Err(Failure::new(
-                403,
-                "this was sent by a page of another site; only this machine's own page may do that",
-            ));
+        if matches!(request.method(), Method::Post | Method::Put) {
+            check_sender(request)?;
         }
         match page {
             Page::Home => Ok(views::page(200, views::home(&self.base_url(request), &api::list(self)))),
@@ -153,6 +150,17 @@ impl Site {
         let (path, content_type) = found.ok_or_else(|| Failure::new(404, "there is no such metainfo"))?;
         download::send(request, &path, file_name, content_type)
     }
+}
+
+/// Whether whoever sends a body may, and says how long it is.
+fn check_sender(request: &Request<'_>) -> Result<(), Failure> {
+    if address::is_cross_site(request) {
+        return Err(Failure::new(403, "a page of another site sent this; only this machine's own page may do that"));
+    }
+    if request.field("content-length").is_none() && request.field("transfer-encoding").is_none() {
+        return Err(Failure::new(411, "this needs a body, with its Content-Length or in chunks"));
+    }
+    Ok(())
 }
 
 fn decode(name: &str) -> Result<String, Failure> {

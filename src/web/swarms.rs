@@ -1,7 +1,7 @@
 //! The swarm table with a clock, a lock and this machine's addresses around it: what announces are answered from.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -99,8 +99,7 @@ impl Swarms {
     pub(super) fn answer_announce(&self, request: &Request<'_>, form: Form) -> Reply {
         match (Announce::parse(request.query().as_bytes()), form) {
             (Ok((announce, peers_form)), _) => {
-                let local = request.local().as_ref().map_or(request.peer().ip(), SocketAddr::ip);
-                let asker = Asker::new(request.peer().ip(), local, &self.own_addresses());
+                let asker = Asker::new(request.peer().ip(), request.local().ip(), &self.own_addresses());
                 let answer = self.announce(&announce, &asker);
                 match form {
                     Form::Bencode => bencoded(reply::bencode(&answer, peers_form, &self.tracker_id)),

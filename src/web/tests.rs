@@ -251,6 +251,11 @@ fn what_is_no_upload_is_refused_with_a_sentence() {
     let cut = b"--xyz\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nabc";
     let cut = room.ask("POST /upload", "Content-Type: multipart/form-data; boundary=xyz\r\n", cut);
     assert_eq!(cut.status, 400);
+    let mut lengthless = room.connect();
+    lengthless.write_all(b"PUT /uploads/a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    lengthless.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 411 "), "{answer}");
     let space = room.connect();
     let huge = "PUT /uploads/a HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775807\r\n\r\n";
     (&space).write_all(huge.as_bytes()).unwrap();

@@ -53,13 +53,12 @@ fn upload_form() -> Markup {
     html! {
         form action="/upload" method="post" enctype="multipart/form-data" {
             label for="file" { "File" }
-            // The port comes before the file, so that a bad one is known early.
+            input #file type="file" name="file" required multiple;
             details {
                 summary { "Seeder port" }
                 label for="port" { "Port, 1024 to 65535; empty for the usual one" }
                 input #port type="number" name="port" min="1024" max="65535" inputmode="numeric" placeholder="6881";
             }
-            input #file type="file" name="file" required multiple;
             button type="submit" { "Share" }
         }
     }

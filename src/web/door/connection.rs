@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, ErrorKind, Read, Write},
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -92,6 +92,11 @@ impl Connection {
     pub fn new(stream: TcpStream, peer: SocketAddr, seat: Seat, limits: &Limits, now: Instant) -> Connection {
         let phase = Phase::Head { searched: 0, begun: true, deadline: now + limits.head_time };
         Connection { stream, peer, unread: Vec::new(), seat, phase }
+    }
+
+    /// The address of this machine that it came to; unspecified when it is gone already.
+    pub fn local(&self) -> SocketAddr {
+        self.stream.local_addr().unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
     }
 
     /// When it must have got further.

@@ -46,7 +46,8 @@ impl Answering {
     pub fn run(self: &Arc<Answering>, jobs: &Receiver<Box<Job>>) {
         for job in jobs {
             let Job { connection, head, body } = *job;
-            let mut request = Request::new(&head, &connection, Body::whole(body));
+            let (peer, local) = (connection.peer, connection.local());
+            let mut request = Request { head: &head, peer, local, body: Body::whole(body) };
             let reply = self.ask(&mut request);
             let then = if head.keep_alive() { Then::Next } else { Then::Close };
             self.send(connection, &head, reply, then);
@@ -60,9 +61,9 @@ impl Answering {
         };
         let answering = Arc::clone(self);
         let started = self.transfers.start(permit, connection, move |mut connection| {
-            let (peer, local) = (connection.peer, connection.stream.local_addr());
+            let (peer, local) = (connection.peer, connection.local());
             let body = Body::stream(&mut connection, &head, &answering.limits);
-            let mut request = Request { head: &head, peer, local: local.ok(), body };
+            let mut request = Request { head: &head, peer, local, body };
             let reply = answering.ask(&mut request);
             let then = match (request.body.is_off_the_wire(), head.keep_alive()) {
                 (false, _) => Then::Linger,

@@ -387,6 +387,9 @@ fn running_out_of_descriptors_ends_nothing() {
 #[ignore = "started by running_out_of_descriptors_ends_nothing, in a process of its own"]
 fn descriptors_run_out_and_come_back() {
     let street = Street::new(|limits| limits.head_time = Duration::from_secs(60));
+    let open =
+        || [std::fs::read_dir("/proc/self/fd"), std::fs::read_dir("/proc/self/task")].map(|dir| dir.unwrap().count());
+    let at_first = open();
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: Some(64), maximum }).unwrap();
     // Each connection takes two; the clients' ends are made first, so the door finds none for the last of its own.
@@ -398,5 +401,9 @@ fn descriptors_run_out_and_come_back() {
     drop(clients);
     street.comes_to_rest();
     street.is_alive();
+    let busy = ["/file", "/file", "/long"].map(|path| street.say(&get(path)));
+    wait_until(|| street.door.stats().transfers == 2, "no download begins");
+    drop(busy);
     street.comes_to_rest();
+    wait_until(|| open() == at_first, "descriptors or threads are left");
 }
