@@ -73,21 +73,25 @@ impl Transfers {
         connection.stream.set_nonblocking(false)?;
         connection.stream.set_read_timeout(Some(TICK))?;
         connection.stream.set_write_timeout(Some(TICK))?;
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if running.stopping {
-            return Err(io::Error::other("the door is closing"));
-        }
-        let number = running.next;
-        running.next += 1;
-        let ended = Ended { transfers: Arc::clone(self), number };
+        let ended = Ended { number: self.enlist(socket)?, transfers: Arc::clone(self) };
         thread::Builder::new().name("web-transfer".into()).spawn(move || {
             // Dropped last: whoever waits for the end finds nothing of this transfer left.
             let _ended = ended;
             let _permit = permit;
             work(connection);
         })?;
-        running.sockets.insert(number, socket);
         Ok(())
+    }
+
+    fn enlist(&self, socket: TcpStream) -> io::Result<u64> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.stopping {
+            return Err(io::Error::other("the door is closing"));
+        }
+        let number = running.next;
+        running.next += 1;
+        running.sockets.insert(number, socket);
+        Ok(number)
     }
 
     /// Breaks off what is running and waits until it has ended, `patience` at most.
