@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{InfoHash, geometry, info::MAX_FILES, path::MAX_DEPTH};
+use super::{InfoHash, geometry, outline::MAX_FILES, path::MAX_DEPTH};
 use crate::bencode;
 
 /// Why bytes are no metainfo.
@@ -56,6 +56,8 @@ pub enum Problem {
     Missing(&'static str),
     /// A number below zero or beyond what bencode's readers hold.
     OutOfRange(i128),
+    /// A length beside files that add up to this.
+    NotTheSum(u64),
     /// A path that could leave the folder it is meant for.
     UnsafePath(String),
     /// More than [`MAX_DEPTH`] folders.
@@ -78,7 +80,7 @@ impl fmt::Display for Error {
             Error::Json(error) => write!(f, "no JSON metainfo: {error}"),
             Error::Field { field, problem } => write!(f, "`{field}` {problem}"),
             Error::V2Only => f.write_str(
-                "a torrent of BitTorrent v2 only (`info.pieces` is missing); version 1 and hybrids are what can be loaded",
+                "a torrent of BitTorrent v2 only (`info.pieces` is missing); version 1 and hybrids can be loaded",
             ),
             Error::NoFiles => f.write_str("`files` is empty; a torrent without a file has nothing to share"),
             Error::TooManyFiles(got) => write!(f, "`files` lists {got} files; at most {MAX_FILES} are allowed"),
@@ -101,6 +103,7 @@ impl fmt::Display for Problem {
         match self {
             Problem::Missing(kind) => write!(f, "is missing or is not {kind}"),
             Problem::OutOfRange(number) => write!(f, "is {number}; it must be from 0 to {}", i64::MAX),
+            Problem::NotTheSum(sum) => write!(f, "is not the sum of the `files`, {sum}"),
             Problem::UnsafePath(path) => {
                 write!(f, "is \"{}\", which could leave the folder or name nothing", path.escape_debug())
             }

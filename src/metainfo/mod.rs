@@ -1,8 +1,8 @@
 //! WHAT is shared: one validated form of a metainfo, and the two forms it is read from and written to (BEP 3).
 //!
-//! A [`Metainfo`] never changes and is always whole: its piece hashes fit its length, its paths stay in their folder and
-//! differ, its info hash is that of the bytes it was read from. Those bytes are kept as they came, so that reading either
-//! form and writing the other loses nothing. Who opens a torrent's files need not check a name again.
+//! A [`Metainfo`] never changes and is always whole: its piece hashes fit its length, its paths stay in their folder
+//! and differ, its info hash is that of the bytes it was read from. Those bytes are kept as they came, so that reading
+//! either form and writing the other loses nothing. Who opens a torrent's files need not check a name again.
 //!
 //! Pure but for [`create`], which reads the files that are to be shared.
 
@@ -15,6 +15,7 @@ pub mod id;
 mod info;
 mod json;
 mod outer;
+mod outline;
 pub mod path;
 mod torrent;
 
@@ -28,10 +29,10 @@ pub use error::{Error, Problem};
 pub use geometry::{BLOCK_LENGTH, Block, Geometry, PieceIndex};
 pub use hasher::{Hashes, PieceHasher};
 pub use id::{InfoHash, PeerId};
-pub use info::MAX_FILES;
+pub use outline::MAX_FILES;
 
-/// The most bytes of a metainfo, in either form, that a caller should read before it gives up: enough for some 3 million
-/// pieces in JSON and 13 million in a `.torrent`, and little enough to hold in memory twice.
+/// The most bytes of a metainfo, in either form, that a caller should read before it gives up. It holds the largest
+/// `.torrent` that loads, 160 MiB of piece hashes, and some 3 million pieces in JSON.
 pub const MAX_METAINFO_LENGTH: u64 = 256 * 1024 * 1024;
 
 /// What describes a torrent, checked.
@@ -69,8 +70,8 @@ pub enum FileKind {
 impl Metainfo {
     /// Reads either form, told apart by the first byte that is no white space.
     pub fn read(bytes: &[u8]) -> Result<Metainfo, Error> {
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        match bytes.trim_ascii_start().first() {
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
+        match bytes.first() {
             Some(b'{') => json::read(bytes),
             Some(b'd') => torrent::read(bytes),
             _ => Err(Error::UnknownForm),
@@ -128,8 +129,8 @@ impl Metainfo {
         &self.info.files
     }
 
-    /// The path of file number `index` as the torrent spells it, where [`File::path`] departs from it and yet a disk here
-    /// could hold it. For finding data that already lies under that name; nothing new should be given it.
+    /// The path of file number `index` as the torrent spells it, where [`File::path`] departs from it and yet a disk
+    /// here could hold it. For finding data that already lies under that name; nothing new should be given it.
     pub fn spelled_path(&self, index: usize) -> Option<&Path> {
         let at = self.info.spelled.binary_search_by_key(&index, |(index, _)| *index).ok()?;
         Some(&self.info.spelled[at].1)
@@ -147,7 +148,7 @@ impl Metainfo {
 
     /// The same torrent with other trackers.
     pub fn with_trackers(mut self, tiers: Vec<Vec<String>>) -> Metainfo {
-        self.outer.trackers = outer::Trackers::new(None, tiers);
+        self.outer = self.outer.with_trackers(outer::Trackers::new(None, tiers));
         self
     }
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-/// The most tracker URLs that are kept; more than anybody could announce to, and few enough to print.
-pub(super) const MAX_TRACKERS: usize = 1000;
+use crate::bencode::Encoder;
+
+/// The most URLs of trackers that are kept, and of web seeds: more than anybody could ask, and few enough to print.
+pub(super) const MAX_URLS: usize = 1000;
 
 /// The keys beside `info`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,7 +17,55 @@ pub(super) struct Outer {
     /// Seconds since 1970.
     pub creation_date: Option<i64>,
     /// Every other key of a `.torrent`, and those above whose value is no text or number; with the bencoded value.
-    pub extra: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub extra: Extra,
+}
+
+/// Bencoded values by their keys.
+pub(super) type Extra = BTreeMap<Vec<u8>, Vec<u8>>;
+
+impl Outer {
+    /// Takes the further keys, but none that has a field of its own here.
+    pub fn with_extra(mut self, mut extra: Extra) -> Outer {
+        let own = self.entries();
+        extra.retain(|key, _| key != b"info" && !own.contains_key(key.as_slice()));
+        self.extra = extra;
+        self
+    }
+
+    /// The same with other trackers, and with none left among the further keys.
+    pub fn with_trackers(mut self, trackers: Trackers) -> Outer {
+        self.trackers = trackers;
+        let extra = std::mem::take(&mut self.extra);
+        self.with_extra(extra)
+    }
+
+    /// The fields as the keys of a `.torrent` with their bencoded values.
+    pub fn entries(&self) -> BTreeMap<&'static [u8], Vec<u8>> {
+        let text = |text: &str| encoded(|out| out.bytes(text));
+        let urls = |out: &mut Encoder, urls: &[String]| out.list(|list| urls.iter().for_each(|url| list.bytes(url)));
+        let tiers =
+            |tiers: &[Vec<String>]| encoded(|out| out.list(|list| tiers.iter().for_each(|tier| urls(list, tier))));
+        let web_seeds = match self.web_seeds.as_slice() {
+            [] => None,
+            [one] => Some(text(one)),
+            all => Some(encoded(|out| urls(out, all))),
+        };
+        let entries: [(&[u8], _); 6] = [
+            (b"announce", self.trackers.announce().map(text)),
+            (b"announce-list", self.trackers.list().map(tiers)),
+            (b"comment", self.comment.as_deref().map(text)),
+            (b"created by", self.created_by.as_deref().map(text)),
+            (b"creation date", self.creation_date.map(|date| encoded(|out| out.integer(date)))),
+            (b"url-list", web_seeds),
+        ];
+        entries.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+    }
+}
+
+fn encoded(write: impl FnOnce(&mut Encoder)) -> Vec<u8> {
+    let mut out = Encoder::new();
+    write(&mut out);
+    out.finish()
 }
 
 /// Whom to announce to: one URL for clients without BEP 12, and all of them in tiers.
@@ -28,7 +78,7 @@ pub(super) struct Trackers {
 impl Trackers {
     /// `announce` counts when no tier has a URL (BEP 12); it keeps its place even where the tiers leave it out.
     pub fn new(announce: Option<String>, tiers: Vec<Vec<String>>) -> Trackers {
-        let mut room = MAX_TRACKERS;
+        let mut room = MAX_URLS;
         let tiers = tiers.into_iter().map(|tier| {
             let tier: Vec<String> = tier.iter().filter_map(|url| cleaned(url)).take(room).collect();
             room -= tier.len();
@@ -98,7 +148,7 @@ mod tests {
 
     #[test]
     fn trackers_beyond_the_limit_are_left_out() {
-        let tiers: Vec<Vec<String>> = (0..MAX_TRACKERS + 1).map(|number| vec![number.to_string()]).collect();
-        assert_eq!(Trackers::new(None, tiers.clone()).tiers(), &tiers[..MAX_TRACKERS]);
+        let tiers: Vec<Vec<String>> = (0..MAX_URLS + 1).map(|number| vec![number.to_string()]).collect();
+        assert_eq!(Trackers::new(None, tiers.clone()).tiers(), &tiers[..MAX_URLS]);
     }
 }

@@ -1,8 +1,8 @@
 //! Names from outside become paths that stay inside: each part is made harmless, then the whole list unambiguous.
 //!
-//! What libtorrent and Transmission do, together: separators and characters that only deceive the eye (BEP 3 says nothing
-//! of either) are dropped, what no name can hold becomes `_`, names that other systems reserve are altered. The raw bytes
-//! stay in the info dictionary, so none of it changes the info hash. Pure: nothing here looks at a disk.
+//! What libtorrent and Transmission do, together: separators and characters that only deceive the eye (BEP 3 says
+//! nothing of either) are dropped, what no name can hold becomes `_`, names that other systems reserve are altered. The
+//! raw bytes stay in the info dictionary, so none of it changes the info hash. Pure: nothing here looks at a disk.
 
 use std::{
     borrow::Cow,
@@ -26,7 +26,7 @@ const MAX_SUFFIX: usize = 1 + 10;
 pub(super) const FOLD_CASE: bool = cfg!(any(target_os = "macos", windows));
 
 /// One part of a path, harmless and at most [`MAX_NAME`] bytes; nothing when nothing is left of it.
-pub(crate) fn sanitise(raw: &[u8]) -> Option<String> {
+pub fn sanitise(raw: &[u8]) -> Option<String> {
     let mut name = String::with_capacity(raw.len());
     for chunk in raw.utf8_chunks() {
         let kept = chunk.valid().chars().filter(|c| !matches!(c, '/' | '\\') && !is_deceptive(*c));
@@ -81,36 +81,39 @@ pub fn is_deceptive(c: char) -> bool {
 /// Gives a number to each path that equals an earlier one or is a folder of another, so that all can lie side by side.
 /// With `fold_case`, letters that differ in case alone are equal.
 pub(super) fn disambiguate(paths: &mut [&mut String], fold_case: bool) {
-    let keys: Vec<String> = paths.iter().map(|path| key(path, fold_case).into_owned()).collect();
+    let keys: Vec<Cow<'_, str>> = paths.iter().map(|path| key(path, fold_case)).collect();
     let mut order: Vec<usize> = (0..keys.len()).collect();
     order.sort_unstable_by(|a, b| by_parts(&keys[*a], &keys[*b]).then(a.cmp(b)));
-    let clashes = (0..order.len()).filter(|at| {
-        // In this order equal paths are neighbours, and what lies in a folder follows all that equal the folder's name.
-        let own = &keys[order[*at]];
-        let next = order.partition_point(|index| by_parts(&keys[*index], own) != Ordering::Greater);
-        (*at > 0 && keys[order[at - 1]] == *own) || order.get(next).is_some_and(|index| is_within(&keys[*index], own))
-    });
-    let mut clashes: Vec<usize> = clashes.map(|at| order[at]).collect();
+    // In this order equal paths are neighbours, and what lies in a folder follows all that equal the folder's name.
+    let mut groups = order.chunk_by(|a, b| keys[*a] == keys[*b]).peekable();
+    let mut clashes = Vec::new();
+    while let Some(equal) = groups.next() {
+        let is_folder = groups.peek().is_some_and(|next| is_within(&keys[next[0]], &keys[equal[0]]));
+        clashes.extend_from_slice(&equal[usize::from(!is_folder)..]);
+    }
     clashes.sort_unstable();
 
-    let is_free = |candidate: &str| {
-        let next = order.partition_point(|index| by_parts(&keys[*index], candidate) == Ordering::Less);
-        order.get(next).is_none_or(|index| keys[*index] != candidate && !is_within(&keys[*index], candidate))
+    let is_taken = |path: &str| {
+        let at = order.partition_point(|index| by_parts(&keys[*index], path) == Ordering::Less);
+        order.get(at).is_some_and(|index| keys[*index] == path || is_within(&keys[*index], path))
     };
     let mut given = HashSet::new();
     let mut tried: HashMap<String, u32> = HashMap::new();
+    let mut renamed = Vec::with_capacity(clashes.len());
     for index in clashes {
         let (stem, extension) = split_for_number(paths[index]);
         let tried = tried.entry(key(&format!("{stem}{extension}"), fold_case).into_owned()).or_default();
-        *paths[index] = loop {
+        let path = loop {
             *tried += 1;
             let numbered = format!("{stem}.{tried}{extension}");
-            let candidate = key(&numbered, fold_case).into_owned();
-            if is_free(&candidate) && given.insert(candidate) {
+            let key = key(&numbered, fold_case).into_owned();
+            if !is_taken(&key) && given.insert(key) {
                 break numbered;
             }
         };
+        renamed.push((index, path));
     }
+    renamed.into_iter().for_each(|(index, path)| *paths[index] = path);
 }
 
 fn key(path: &str, fold_case: bool) -> Cow<'_, str> {
@@ -232,6 +235,7 @@ mod tests {
         assert_eq!(disambiguated(&["t/a.x", "t/a.x", "t/a.x"], false), ["t/a.x", "t/a.1.x", "t/a.2.x"]);
         assert_eq!(disambiguated(&["t/a", "t/a.1", "t/a"], false), ["t/a", "t/a.1", "t/a.2"]);
         assert_eq!(disambiguated(&["t/a", "t/a/b", "t/a.1/c"], false), ["t/a.2", "t/a/b", "t/a.1/c"]);
+        assert_eq!(disambiguated(&["t/a", "t/a", "t/a/b"], false), ["t/a.1", "t/a.2", "t/a/b"]);
         assert_eq!(disambiguated(&["t/a/b", "t/a-b", "t/a"], false), ["t/a/b", "t/a-b", "t/a.1"]);
         assert_eq!(disambiguated(&["t/A", "t/a", "t/B", "t/b/c"], true), ["t/A", "t/a.1", "t/B.1", "t/b/c"]);
         assert_eq!(disambiguated(&["t/A", "t/a"], false), ["t/A", "t/a"]);

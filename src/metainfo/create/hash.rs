@@ -1,7 +1,8 @@
 //! All pieces hashed on every core, each byte read once.
 //!
 //! Every worker takes the next few pieces that nobody has, reads them where they lie through a small buffer and hashes
-//! them; there is no queue and nobody waits. Memory is a buffer a core and 20 bytes a piece, however long the pieces are.
+//! them; there is no queue and nobody waits. Memory is a buffer a core and 20 bytes a piece, however long the pieces
+//! are.
 
 use std::{
     fs,

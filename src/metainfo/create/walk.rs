@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{Error, MetainfoError};
-use crate::metainfo::{FileKind, MAX_FILES, error::Problem, info::Entry, path::MAX_DEPTH};
+use crate::metainfo::{FileKind, MAX_FILES, error::Problem, outline::Entry, path::MAX_DEPTH};
 
 /// A file on the disk, as it was when it was found.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
-//! The fields of the JSON form as they are read: typed, counted, named in every error, not yet checked against each other.
+//! The fields of the JSON form as they are read: typed, counted, named in every error, not yet checked against each
+//! other.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 use serde::{
@@ -15,8 +16,8 @@ use crate::{
         Error, FileKind, MAX_FILES,
         create::DEFAULT_PIECE_LENGTH,
         error::Problem,
-        info::{Content, Entry, Outline},
-        outer::{MAX_TRACKERS, Outer, Trackers, cleaned},
+        outer::{Extra, MAX_URLS, Outer, Trackers, cleaned},
+        outline::{Content, Entry, Outline},
         path::{self, MAX_DEPTH},
     },
 };
@@ -30,8 +31,8 @@ pub(super) struct Fields {
     piece_length: Option<u64>,
     private: Option<bool>,
     tracker_url: Option<String>,
-    trackers: Option<Capped<Capped<String, MAX_TRACKERS>, MAX_TRACKERS>>,
-    web_seeds: Option<Capped<String, MAX_TRACKERS>>,
+    trackers: Option<Capped<Capped<String, MAX_URLS>, MAX_URLS>>,
+    web_seeds: Option<Capped<String, MAX_URLS>>,
     comment: Option<String>,
     created_by: Option<String>,
     creation_date: Option<i64>,
@@ -51,9 +52,7 @@ impl Fields {
     pub fn outline(&self) -> Result<Outline<'_>, Error> {
         let missing = |field, kind| Error::field(field, Problem::Missing(kind));
         let content = match (&self.files, self.length) {
-            (Some(files), _) => Content::Folder(
-                files.0.iter().enumerate().map(|(index, file)| file.entry(index)).collect::<Result<_, _>>()?,
-            ),
+            (Some(files), total) => Content::Folder(entries(&files.0, total)?),
             (None, Some(length)) => Content::File(in_range("length", length)?),
             (None, None) => return Err(missing("length", "a number, and there are no `files`")),
         };
@@ -83,16 +82,17 @@ impl Fields {
     }
 
     pub fn into_outer(self) -> Result<Outer, Error> {
-        let list = |urls: Capped<String, MAX_TRACKERS>| urls.0.iter().filter_map(|url| cleaned(url)).collect();
+        let list = |urls: Capped<String, MAX_URLS>| urls.0.iter().filter_map(|url| cleaned(url)).collect();
         let tiers = self.trackers.map_or(Vec::new(), |tiers| tiers.0.into_iter().map(|tier| tier.0).collect());
-        Ok(Outer {
+        let outer = Outer {
             trackers: Trackers::new(self.tracker_url, tiers),
             web_seeds: self.web_seeds.map(list).unwrap_or_default(),
             comment: self.comment,
             created_by: self.created_by,
             creation_date: self.creation_date,
-            extra: self.extra.as_deref().map(read_extra).transpose()?.unwrap_or_default(),
-        })
+            extra: Extra::new(),
+        };
+        Ok(outer.with_extra(self.extra.as_deref().map(read_extra).transpose()?.unwrap_or_default()))
     }
 
     fn read_field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
@@ -135,7 +135,7 @@ fn in_range(field: &str, number: u64) -> Result<u64, Error> {
     is_bencodable.then_some(number).ok_or_else(|| Error::field(field, Problem::OutOfRange(number.into())))
 }
 
-fn read_extra(text: &str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Error> {
+fn read_extra(text: &str) -> Result<Extra, Error> {
     let bytes = from_base64("extra", text)?;
     let node = bencode::decode(&bytes).ok();
     let entries = node.as_ref().and_then(bencode::Node::as_dict);
@@ -143,12 +143,18 @@ fn read_extra(text: &str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Error> {
     Ok(entries.iter().rev().map(|(key, value)| (key.to_vec(), value.raw().to_vec())).collect())
 }
 
-impl FileField {
-    fn entry(&self, index: usize) -> Result<Entry<'_>, Error> {
-        let length = in_range(&format!("files[{index}].length"), self.length)?;
-        let path = self.path.0.iter().map(String::as_bytes).collect();
-        Ok(Entry { path, length, kind: FileKind::Normal })
+/// The files, whose lengths must add up to the total if that is stated too.
+fn entries(files: &[FileField], total: Option<u64>) -> Result<Vec<Entry<'_>>, Error> {
+    let sum = files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.length)).ok_or(Error::LengthOverflow)?;
+    if total.is_some_and(|total| total != sum) {
+        return Err(Error::field("length", Problem::NotTheSum(sum)));
     }
+    let entries = files.iter().enumerate().map(|(index, file)| {
+        let length = in_range(&format!("files[{index}].length"), file.length)?;
+        let path = file.path.0.iter().map(String::as_bytes).collect();
+        Ok(Entry { path, length, kind: FileKind::Normal })
+    });
+    entries.collect()
 }
 
 impl<'de> Deserialize<'de> for Fields {

@@ -1,0 +1,182 @@
+//! What an info dictionary (BEP 3) says, as it says it: typed, not yet safe and not yet added up.
+//!
+//! Every way to a metainfo (`.torrent`, JSON, `create`) leads through an [`Outline`]. It borrows its names and hashes
+//! from the dictionary, or from whatever the dictionary is to be made of.
+
+use super::{Error, FileKind, error::Problem, path::MAX_DEPTH};
+use crate::bencode::{Encoder, Node};
+
+/// The most files that a torrent may have. Each takes some hundred bytes of memory, an inode, and names to compare.
+pub const MAX_FILES: usize = 250_000;
+
+/// What an info dictionary says, unsanitised.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Outline<'a> {
+    /// The name of the file, or of the folder around the files; any bytes.
+    pub name: &'a [u8],
+    pub piece_length: u64,
+    /// The hashes of all pieces, 20 bytes each.
+    pub pieces: &'a [u8],
+    pub private: bool,
+    pub content: Content<'a>,
+}
+
+/// One file, or a folder of files.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Content<'a> {
+    /// Its length in bytes.
+    File(u64),
+    Folder(Vec<Entry<'a>>),
+}
+
+/// One of the files in a folder.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Entry<'a> {
+    /// The names of the folders and of the file; any bytes, and sometimes none at all.
+    pub path: Vec<&'a [u8]>,
+    pub length: u64,
+    pub kind: FileKind,
+}
+
+impl<'a> Outline<'a> {
+    /// Reads as leniently as libtorrent: the first of equal keys, in any order, and what has the wrong type is not
+    /// there.
+    pub fn read(info: &Node<'a>) -> Result<Outline<'a>, Error> {
+        let missing = |field: &str, kind| Error::field(format!("info.{field}"), Problem::Missing(kind));
+        let bytes = |key: &str| info.get(key.as_bytes()).and_then(Node::as_bytes);
+        if info.as_dict().is_none() {
+            return Err(Error::field("info", Problem::Missing("a dictionary")));
+        }
+        let pieces = bytes("pieces");
+        if pieces.is_none() && (info.get(b"meta version").is_some() || info.get(b"file tree").is_some()) {
+            return Err(Error::V2Only);
+        }
+        let name = bytes("name.utf-8").or(bytes("name")).ok_or_else(|| missing("name", "a string"))?;
+        let piece_length = info.get(b"piece length").and_then(Node::as_integer);
+        let piece_length = piece_length.ok_or_else(|| missing("piece length", "an integer"))?;
+        let content = match info.get(b"files").and_then(Node::as_list) {
+            Some(files) => Content::Folder(read_entries(files)?),
+            None => Content::File(read_length(info, "info")?),
+        };
+        Ok(Outline {
+            name,
+            piece_length: not_negative("info.piece length", piece_length)?,
+            pieces: pieces.ok_or_else(|| missing("pieces", "a string"))?,
+            private: info.get(b"private").and_then(Node::as_integer).is_some_and(|flag| flag != 0),
+            content,
+        })
+    }
+
+    /// The dictionary that says just this, byte for byte as mktorrent writes it.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::new();
+        out.dict(|dict| {
+            match &self.content {
+                Content::File(length) => dict.key("length").integer(*length),
+                Content::Folder(entries) => dict.key("files").list(|list| {
+                    for entry in entries {
+                        list.dict(|file| {
+                            file.key("length").integer(entry.length);
+                            file.key("path").list(|path| entry.path.iter().for_each(|part| path.bytes(part)));
+                        });
+                    }
+                }),
+            }
+            dict.key("name").bytes(self.name);
+            dict.key("piece length").integer(self.piece_length);
+            dict.key("pieces").bytes(self.pieces);
+            if self.private {
+                dict.key("private").integer(1);
+            }
+        });
+        out.finish()
+    }
+
+    /// Length and kind of every file.
+    pub fn sizes(&self) -> Vec<(u64, FileKind)> {
+        match &self.content {
+            Content::File(length) => vec![(*length, FileKind::Normal)],
+            Content::Folder(entries) => entries.iter().map(|entry| (entry.length, entry.kind)).collect(),
+        }
+    }
+
+    /// The files of a folder; none where there is no folder.
+    pub fn entries(&self) -> &[Entry<'a>] {
+        match &self.content {
+            Content::File(_) => &[],
+            Content::Folder(entries) => entries,
+        }
+    }
+}
+
+fn read_entries<'a>(files: &[Node<'a>]) -> Result<Vec<Entry<'a>>, Error> {
+    if files.is_empty() {
+        return Err(Error::NoFiles);
+    }
+    if files.len() > MAX_FILES {
+        return Err(Error::TooManyFiles(files.len()));
+    }
+    files.iter().enumerate().map(|(index, file)| read_entry(index, file)).collect()
+}
+
+fn read_entry<'a>(index: usize, file: &Node<'a>) -> Result<Entry<'a>, Error> {
+    let field = |key: &str| format!("info.files[{index}].{key}");
+    let attributes = file.get(b"attr").and_then(Node::as_bytes).unwrap_or_default();
+    let list = |key: &[u8]| file.get(key).and_then(Node::as_list);
+    let path = match list(b"path.utf-8").or_else(|| list(b"path")) {
+        Some(parts) => parts.iter().map(Node::as_bytes).collect::<Option<Vec<_>>>(),
+        None => attributes.contains(&b'p').then(Vec::new),
+    };
+    let path = path.ok_or_else(|| Error::field(field("path"), Problem::Missing("a list of strings")))?;
+    if path.len() > MAX_DEPTH {
+        return Err(Error::field(field("path"), Problem::TooDeep(path.len())));
+    }
+    // BitComet's pad files, older than BEP 47, are known by their name alone.
+    let named_pad = path.last().is_some_and(|name| name.starts_with(b"_____padding_file_"));
+    let kind = match attributes {
+        _ if attributes.contains(&b'l') => FileKind::Symlink,
+        _ if attributes.contains(&b'p') || named_pad => FileKind::Pad,
+        _ => FileKind::Normal,
+    };
+    let length = if kind == FileKind::Symlink { 0 } else { read_length(file, &format!("info.files[{index}]"))? };
+    Ok(Entry { path, length, kind })
+}
+
+fn read_length(dict: &Node<'_>, field: &str) -> Result<u64, Error> {
+    let field = format!("{field}.length");
+    match dict.get(b"length").and_then(Node::as_integer) {
+        Some(length) => not_negative(&field, length),
+        None => Err(Error::field(field, Problem::Missing("an integer"))),
+    }
+}
+
+fn not_negative(field: &str, number: i64) -> Result<u64, Error> {
+    u64::try_from(number).map_err(|_| Error::field(field, Problem::OutOfRange(number.into())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bencode::decode;
+
+    const HASH: &str = "HHHHHHHHHHHHHHHHHHHH";
+
+    #[test]
+    fn a_folder_encodes_to_the_bytes_that_bep_3_asks_for() {
+        let entry = |path, length| Entry { path, length, kind: FileKind::Normal };
+        let outline = Outline {
+            name: b"t",
+            piece_length: 16_384,
+            pieces: HASH.as_bytes(),
+            private: true,
+            content: Content::Folder(vec![entry(vec![b"sub", b"x.txt"], 3), entry(vec![b"empty"], 0)]),
+        };
+        let raw = outline.encode();
+        let want = format!(
+            "d5:filesld6:lengthi3e4:pathl3:sub5:x.txteed6:lengthi0e4:pathl5:emptyeee\
+             4:name1:t12:piece lengthi16384e6:pieces20:{HASH}7:privatei1ee"
+        );
+        assert_eq!(raw.escape_ascii().to_string(), want);
+        assert_eq!(Outline::read(&decode(&raw).unwrap()).unwrap(), outline);
+    }
+}
