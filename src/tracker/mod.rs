@@ -1,10 +1,10 @@
 //! WHO has it: the tracker's memory, an announce both ways, and the client that asks other trackers.
 //!
 //! In reading order:
-//! - [`announce`], [`scrape`]: what is asked; [`query`]: how it is written in a URL.
-//! - [`table`]: the swarms, made of [`swarm`] and [`peers`], bounded by [`census`]; [`address`]: who may dial whom.
+//! - [`announce`], [`scrape`]: what is asked; `query`: how it is written in a URL.
+//! - [`table`]: the swarms, made of `swarm` and `peers`, bounded by `census`; [`address`]: who may dial whom.
 //! - [`reply`]: what is answered, in bencode and in JSON; [`answer`]: the same, read by a client.
-//! - [`client`]: asks a tracker over HTTP; [`udp`]: over UDP; [`tiers`]: which of several trackers to ask, and when.
+//! - [`client`]: asks a tracker over HTTP, by `udp` over UDP; [`tiers`]: which of several trackers to ask, and when.
 //!
 //! All but `client` and `udp` are pure. Listening for announces is `web`'s.
 
@@ -12,12 +12,15 @@ pub mod address;
 pub mod announce;
 pub mod answer;
 mod census;
+pub mod client;
 mod peers;
 mod query;
 pub mod reply;
 pub mod scrape;
 mod swarm;
 pub mod table;
+pub mod tiers;
+mod udp;
 
 pub use census::{Full, Limits};
 pub use query::Refusal;

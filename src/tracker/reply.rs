@@ -1,6 +1,6 @@
 //! What the tracker answers an announce with: bencode for clients (BEP 3, 7, 23), JSON for people and scripts.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use serde::Serialize;
 
@@ -40,8 +40,8 @@ fn compact_peers(dict: &mut DictEncoder<'_>, reply: &Reply) {
     for peer in &reply.peers {
         let port = peer.address.port().to_be_bytes();
         match peer.address.ip() {
-            IpAddr::V4(ip) => v4.extend_from_slice(&[&ip.octets()[..], &port].concat()),
-            IpAddr::V6(ip) => v6.extend_from_slice(&[&ip.octets()[..], &port].concat()),
+            IpAddr::V4(ip) => v4.extend(ip.octets().into_iter().chain(port)),
+            IpAddr::V6(ip) => v6.extend(ip.octets().into_iter().chain(port)),
         }
     }
     dict.key("peers").bytes(v4);
@@ -90,14 +90,18 @@ struct JsonFailure<'a> {
 
 /// The reply in JSON. A peer id is any bytes: what is no printable ASCII in it is escaped as in `\x00`.
 pub fn json(reply: &Reply) -> Vec<u8> {
-    let peer = |address: SocketAddr, peer_id: String| JsonPeer { ip: address.ip(), port: address.port(), peer_id };
+    let peers = reply.peers.iter().map(|peer| JsonPeer {
+        ip: peer.address.ip(),
+        port: peer.address.port(),
+        peer_id: peer.peer_id.to_string(),
+    });
     print(&JsonReply {
         interval: reply.interval,
         min_interval: reply.min_interval,
         complete: reply.counts.complete,
         incomplete: reply.counts.incomplete,
         downloaded: reply.counts.downloaded,
-        peers: reply.peers.iter().map(|it| peer(it.address, it.peer_id.to_string())).collect(),
+        peers: peers.collect(),
         warning_message: reply.unlisted.map(|full| full.to_string()),
     })
 }

@@ -3,7 +3,11 @@
 //! Who gets whom is decided here: never oneself, a seeder no seeders, a leecher some of both kinds, its own family
 //! first (BEP 7), and nobody under an address that cannot be dialled from where the asker is.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    hash::Hash,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use super::{
     address::Asker,
@@ -90,11 +94,11 @@ impl Swarm {
         let mut picked = Vec::with_capacity(announce.wanted.min(self.len()));
         let pick = Pick { announce, asker, now, chance };
         if asker.is_ipv6() {
-            pick.from(&self.v6, &mut picked);
-            pick.from(&self.v4, &mut picked);
+            pick.take_from(&self.v6, &mut picked);
+            pick.take_from(&self.v4, &mut picked);
         } else {
-            pick.from(&self.v4, &mut picked);
-            pick.from(&self.v6, &mut picked);
+            pick.take_from(&self.v4, &mut picked);
+            pick.take_from(&self.v6, &mut picked);
         }
         picked
     }
@@ -114,21 +118,20 @@ struct Pick<'a> {
 }
 
 impl Pick<'_> {
-    fn from<A: Copy + Eq + std::hash::Hash + Into<IpAddr>>(&self, peers: &Peers<A>, picked: &mut Vec<PeerAddress>) {
+    fn take_from<A: Copy + Eq + Hash + Into<IpAddr>>(&self, peers: &Peers<A>, picked: &mut Vec<PeerAddress>) {
         let wanted = self.announce.wanted - picked.len();
-        let seeders = match self.announce.is_seeder() {
+        let quota = match self.announce.is_seeder() {
             true => 0,
             false => (wanted / PEERS_FOR_A_SEEDER).max(wanted.saturating_sub(peers.leechers())),
         };
-        let seeders =
-            peers.some_seeders(seeders + SPARE_LOOKS, self.chance).filter_map(|peer| self.usable(peer)).take(seeders);
-        picked.extend(seeders);
+        let seeders = peers.some_seeders(quota + SPARE_LOOKS, self.chance);
+        picked.extend(seeders.filter_map(|peer| self.usable(peer)).take(quota));
         let rest = self.announce.wanted - picked.len();
-        let chance = self.chance.rotate_left(32);
-        picked.extend(peers.some_leechers(rest + SPARE_LOOKS, chance).filter_map(|peer| self.usable(peer)).take(rest));
+        let leechers = peers.some_leechers(rest + SPARE_LOOKS, self.chance.rotate_left(32));
+        picked.extend(leechers.filter_map(|peer| self.usable(peer)).take(rest));
     }
 
-    fn usable<A: Copy + Eq + std::hash::Hash + Into<IpAddr>>(&self, peer: &Record<A>) -> Option<PeerAddress> {
+    fn usable<A: Copy + Eq + Hash + Into<IpAddr>>(&self, peer: &Record<A>) -> Option<PeerAddress> {
         let kept = peer.ip.into();
         let is_asker =
             peer.peer_id == self.announce.peer_id || (kept == self.asker.kept_as() && peer.port == self.announce.port);
@@ -147,6 +150,6 @@ fn view<A: Copy + Into<IpAddr>>(peer: &Record<A>) -> PeerView {
         left: peer.left,
         uploaded: peer.uploaded,
         downloaded: peer.downloaded,
-        seen: std::time::Duration::from_secs(peer.seen.into()),
+        seen: Duration::from_secs(peer.seen.into()),
     }
 }

@@ -1,0 +1,314 @@
+//! Asks a tracker for peers, over HTTP with ureq or over UDP: the scheme of the URL decides.
+//!
+//! It blocks its caller, for a bounded time, and reads a bounded answer: a tracker is a stranger that a metainfo
+//! chose. It keeps no torrent's state; whose turn it is, is for [`tiers`](super::tiers) to say.
+
+use std::{
+    fmt,
+    io::{self, Read},
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use ureq::Agent;
+
+use super::{
+    announce::{Announce, Event},
+    answer::{self, Answer},
+    udp,
+};
+
+/// How long a name may take to resolve.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection may take to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long an answer may take to begin once it is asked for.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an announce may take in all, redirects and lost packets included.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The same for a goodbye: a process that ends has 2 s for everything.
+const GOODBYE_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// The longest body that is read, in bytes. A thousand peers in the longest form take 70 KB.
+const MAX_BODY: u64 = 1024 * 1024;
+
+/// How many redirects are followed.
+const MAX_REDIRECTS: u32 = 3;
+
+/// Why an announce brought no peers.
+#[derive(Debug)]
+pub enum Error {
+    /// A URL of a scheme that trackers are not asked by.
+    Scheme(String),
+    /// A URL that cannot be asked.
+    Url(String),
+    /// An https URL, and this binary was built without TLS.
+    NoTls,
+    /// Nobody could be asked there.
+    Unreachable(io::Error),
+    /// No whole answer in time.
+    Timeout,
+    /// It sends from one place to the next.
+    Redirects,
+    /// An answer of more than 1 MiB.
+    TooLarge,
+    /// Something that is no HTTP, as ureq describes it.
+    Http(String),
+    /// An HTTP status that is no success, with a body that says nothing.
+    Status(u16),
+    /// An answer came, and it names no peers.
+    Answer(answer::Error),
+    /// [`Client::end`] was called.
+    Cancelled,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Scheme(scheme) => write!(f, "a tracker is asked over http, https or udp, not over {scheme:?}"),
+            Error::Url(why) => write!(f, "the tracker's URL cannot be asked: {why}"),
+            Error::NoTls => f.write_str("this minitorrent was built without https"),
+            Error::Unreachable(error) => write!(f, "the tracker cannot be reached: {error}"),
+            Error::Timeout => f.write_str("the tracker did not answer in time"),
+            Error::Redirects => write!(f, "the tracker redirects more than {MAX_REDIRECTS} times"),
+            Error::TooLarge => write!(f, "the tracker's answer is longer than {MAX_BODY} bytes"),
+            Error::Http(why) => write!(f, "the tracker speaks no proper HTTP: {why}"),
+            Error::Status(status) => write!(f, "the tracker answers with HTTP status {status}"),
+            Error::Answer(error) => error.fmt(f),
+            Error::Cancelled => f.write_str("the announce was cancelled"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Asks trackers, from any number of threads.
+#[derive(Debug)]
+pub struct Client {
+    agent: Agent,
+    key: u32,
+    is_ending: AtomicBool,
+}
+
+impl Client {
+    /// A client with this `key`, a random number by which trackers know it again when its address changes.
+    pub fn new(key: u32) -> Client {
+        let config = Agent::config_builder()
+            .user_agent(concat!("minitorrent/", env!("CARGO_PKG_VERSION")))
+            .proxy(None)
+            .http_status_as_error(false)
+            .max_redirects(MAX_REDIRECTS)
+            .timeout_resolve(Some(RESOLVE_TIMEOUT))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_recv_response(Some(RESPONSE_TIMEOUT))
+            .build();
+        Client { agent: config.new_agent(), key, is_ending: AtomicBool::new(false) }
+    }
+
+    /// Announces to the tracker at `url` and waits for its answer.
+    pub fn announce(&self, url: &str, announce: &Announce, tracker_id: Option<&[u8]>) -> Result<Answer, Error> {
+        let is_goodbye = announce.event == Event::Stopped;
+        let is_cancelled = || !is_goodbye && self.is_ending.load(Ordering::Relaxed);
+        let limit = if is_goodbye { GOODBYE_TIMEOUT } else { TOTAL_TIMEOUT };
+        if is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| Error::Url(format!("{url:?} has no scheme")))?;
+        match scheme.to_ascii_lowercase().as_str() {
+            "https" if !cfg!(feature = "tls") => Err(Error::NoTls),
+            "http" | "https" => self.get(&announce.url(url, self.key, tracker_id), limit),
+            "udp" => {
+                let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+                udp::announce(authority, announce, self.key, limit, &is_cancelled)
+            }
+            _ => Err(Error::Scheme(scheme.to_owned())),
+        }
+    }
+
+    /// From now on only goodbyes are sent; who waits for a UDP tracker stops waiting.
+    pub fn end(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
+    }
+
+    fn get(&self, url: &str, limit: Duration) -> Result<Answer, Error> {
+        let request = self.agent.get(url).config().timeout_global(Some(limit)).build();
+        let mut response = request.call().map_err(from_ureq)?;
+        let mut body = Vec::new();
+        let mut reader = response.body_mut().as_reader().take(MAX_BODY + 1);
+        reader.read_to_end(&mut body).map_err(|error| from_ureq(error.into()))?;
+        if body.len() as u64 > MAX_BODY {
+            return Err(Error::TooLarge);
+        }
+        let status = response.status();
+        match Answer::parse(&body) {
+            Err(error) if !status.is_success() && !matches!(error, answer::Error::Failure(_)) => {
+                Err(Error::Status(status.as_u16()))
+            }
+            outcome => outcome.map_err(Error::Answer),
+        }
+    }
+}
+
+fn from_ureq(error: ureq::Error) -> Error {
+    match error {
+        ureq::Error::Timeout(_) => Error::Timeout,
+        ureq::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => Error::Timeout,
+        ureq::Error::Io(error) => Error::Unreachable(error),
+        ureq::Error::HostNotFound => Error::Unreachable(io::Error::new(io::ErrorKind::NotFound, "no such host")),
+        ureq::Error::TooManyRedirects => Error::Redirects,
+        ureq::Error::BadUri(why) => Error::Url(why),
+        ureq::Error::Http(error) => Error::Url(error.to_string()),
+        other => Error::Http(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metainfo::{InfoHash, PeerId};
+    use std::{
+        io::{BufRead, BufReader, Write},
+        net::{TcpListener, UdpSocket},
+        sync::mpsc,
+        thread,
+        time::Instant,
+    };
+
+    fn sample(event: Event) -> Announce {
+        let (info_hash, peer_id) = (InfoHash([1; 20]), PeerId([b'p'; 20]));
+        Announce { info_hash, peer_id, port: 6881, uploaded: 0, downloaded: 0, left: 9, event, wanted: 50 }
+    }
+
+    /// A server that gives these answers, one to a connection, and passes on what was asked.
+    fn server(answers: Vec<Vec<u8>>) -> (String, mpsc::Receiver<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let (asked, questions) = mpsc::channel();
+        thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let head: Vec<String> =
+                    BufReader::new(&stream).lines().map_while(Result::ok).take_while(|it| !it.is_empty()).collect();
+                let _ = asked.send(head.join("\n"));
+                let _ = stream.write_all(&answer);
+            }
+        });
+        (base, questions)
+    }
+
+    fn response(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n", body.len());
+        [head.as_bytes(), body].concat()
+    }
+
+    fn ask(answers: Vec<Vec<u8>>) -> Result<Answer, Error> {
+        Client::new(1).announce(&format!("{}/announce", server(answers).0), &sample(Event::Started), None)
+    }
+
+    fn sentence(answer: Vec<u8>) -> String {
+        ask(vec![answer]).unwrap_err().to_string()
+    }
+
+    const GOOD: &[u8] = b"d8:intervali7e5:peers6:\x01\x02\x03\x04\0\x50e";
+
+    #[test]
+    fn a_tracker_is_asked_as_bep_3_says_and_its_answer_read() {
+        let (base, questions) = server(vec![response("200 OK", "", GOOD)]);
+        let answer =
+            Client::new(0xbeef).announce(&format!("{base}/a?pass=1"), &sample(Event::Started), Some(b"id")).unwrap();
+        assert_eq!(answer.peers, ["1.2.3.4:80".parse().unwrap()]);
+        let question = questions.recv().unwrap();
+        assert!(question.starts_with("GET /a?pass=1&info_hash=%01%01%01%01"), "{question}");
+        assert!(question.contains("&key=0000beef&event=started&trackerid=id HTTP/1.1"), "{question}");
+        assert!(question.to_lowercase().contains("user-agent: minitorrent/"), "{question}");
+    }
+
+    #[test]
+    fn redirects_are_followed_to_the_limit() {
+        let (end, _) = server(vec![response("200 OK", "", GOOD)]);
+        let to = |url: &str| response("302 Found", &format!("Location: {url}\r\n"), b"");
+        let hops = |count: u32, end: &str| (1..count).fold(to(end), |next, _| to(&server(vec![next]).0));
+        assert!(ask(vec![hops(MAX_REDIRECTS, &end)]).is_ok());
+        assert!(matches!(ask(vec![hops(MAX_REDIRECTS + 1, &end)]), Err(Error::Redirects)));
+        for elsewhere in ["file:///etc/passwd", "ftp://127.0.0.1/", "gopher://x/", "http://"] {
+            assert!(ask(vec![to(elsewhere)]).is_err(), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_read_to_the_limit() {
+        let body = |length: usize| {
+            let padding = length - "d7:padding1048000:5:peers0:e".len();
+            format!("d7:padding{padding}:{}5:peers0:e", "x".repeat(padding)).into_bytes()
+        };
+        let (fits, not) = (body(MAX_BODY as usize), body(MAX_BODY as usize + 1));
+        assert_eq!((fits.len() as u64, not.len() as u64), (MAX_BODY, MAX_BODY + 1));
+        assert!(ask(vec![response("200 OK", "", &fits)]).is_ok());
+        assert!(matches!(ask(vec![response("200 OK", "", &not)]), Err(Error::TooLarge)));
+    }
+
+    #[test]
+    fn every_failure_is_a_sentence() {
+        let html = b"<html>hello</html>";
+        let refusal = b"d14:failure reason7:go awaye";
+        for (answer, want) in [
+            (response("200 OK", "", html), "the tracker answers with a web page; is this the announce URL?"),
+            (response("404 Not Found", "", html), "the tracker answers with HTTP status 404"),
+            (response("400 Bad Request", "", refusal), "the tracker refuses: go away"),
+            (
+                response("200 OK", "", b""),
+                "the tracker's answer is no bencode: the bencoded data ends within a value (at byte 0)",
+            ),
+        ] {
+            assert_eq!(sentence(answer), want);
+        }
+        assert!(sentence(b"SSH-2.0-OpenSSH\r\n\r\n".to_vec()).starts_with("the tracker speaks no proper HTTP: "));
+        assert!(sentence(Vec::new()).starts_with("the tracker cannot be reached: "));
+    }
+
+    #[test]
+    fn other_schemes_are_not_asked() {
+        let ask = |url: &str| Client::new(1).announce(url, &sample(Event::Started), None).unwrap_err().to_string();
+        assert_eq!(ask("file:///etc/passwd"), "a tracker is asked over http, https or udp, not over \"file\"");
+        assert_eq!(ask("wss://tracker"), "a tracker is asked over http, https or udp, not over \"wss\"");
+        assert!(ask("tracker/announce").ends_with("\"tracker/announce\" has no scheme"));
+        assert!(ask("udp://tracker/announce").starts_with("the tracker cannot be reached: "), "no port");
+        assert!(ask("http://").starts_with("the tracker's URL cannot be asked: "));
+    }
+
+    #[test]
+    fn a_closed_port_and_a_silent_tracker_are_told_apart() {
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let error = Client::new(1).announce(&format!("http://{closed}/"), &sample(Event::Started), None);
+        assert!(matches!(error, Err(Error::Unreachable(_))));
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let start = Instant::now();
+        let url = format!("http://{}/", silent.local_addr().unwrap());
+        assert!(matches!(Client::new(1).announce(&url, &sample(Event::Stopped), None), Err(Error::Timeout)));
+        assert!(start.elapsed() < Duration::from_secs(5), "a goodbye is short");
+    }
+
+    #[test]
+    fn who_is_ending_only_says_goodbye() {
+        let (base, _) = server(vec![response("200 OK", "", GOOD)]);
+        let client = Client::new(1);
+        client.end();
+        assert!(matches!(client.announce(&base, &sample(Event::Regular), None), Err(Error::Cancelled)));
+        assert!(client.announce(&base, &sample(Event::Stopped), None).is_ok());
+    }
+
+    #[test]
+    fn a_udp_url_is_asked_over_udp() {
+        let tracker = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let url = format!("UDP://{}/announce?x", tracker.local_addr().unwrap());
+        let asking = thread::spawn(move || Client::new(1).announce(&url, &sample(Event::Started), None));
+        let mut packet = [0; 100];
+        let (_, from) = tracker.recv_from(&mut packet).unwrap();
+        tracker.send_to(&[b"\0\0\0\x03", &packet[12..16], b"no"].concat(), from).unwrap();
+        assert_eq!(asking.join().unwrap().unwrap_err().to_string(), "the tracker refuses: no");
+    }
+}
