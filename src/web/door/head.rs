@@ -107,7 +107,7 @@ pub fn end(buffer: &[u8], searched: usize) -> Option<usize> {
 
 impl Head {
     /// Reads what [`end`] found to be a whole head.
-    pub fn parse(raw: &[u8]) -> Result<Head, Fault> {
+    pub(super) fn parse(raw: &[u8]) -> Result<Head, Fault> {
         if raw.len() > MAX_HEAD {
             return Err(Fault::TooLarge);
         }
@@ -218,22 +218,22 @@ impl Head {
     }
 
     /// HTTP/1.0 or HTTP/1.1.
-    pub fn version(&self) -> &HTTPVersion {
+    pub(super) fn version(&self) -> &HTTPVersion {
         &self.version
     }
 
     /// How the body is framed.
-    pub fn framing(&self) -> Framing {
+    pub(super) fn framing(&self) -> Framing {
         self.framing
     }
 
     /// Whether the client would go on with this connection.
-    pub fn keep_alive(&self) -> bool {
+    pub(super) fn keep_alive(&self) -> bool {
         self.keep_alive
     }
 
     /// Whether the client waits for `100 Continue` before it sends the body.
-    pub fn expects_continue(&self) -> bool {
+    pub(super) fn expects_continue(&self) -> bool {
         self.expects_continue && self.framing != Framing::Length(0)
     }
 }

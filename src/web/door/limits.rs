@@ -30,7 +30,7 @@ pub struct Limits {
     pub head_time: Duration,
     /// How long a connection may rest between two requests.
     pub idle_time: Duration,
-    /// How long a body or an answer may stand still; see [`Pace`](super::pace::Pace).
+    /// How long a body or an answer may stand still.
     pub grace: Duration,
     /// Bytes a second that a body or an answer must move at, once the grace is used up.
     pub least_rate: u64,
