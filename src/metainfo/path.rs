@@ -142,7 +142,7 @@ fn split_extension(name: &str) -> (&str, &str) {
 }
 
 /// Cuts a name to `limit` bytes between two characters, and before its extension.
-fn shorten(name: &str, limit: usize) -> Cow<'_, str> {
+pub(crate) fn shorten(name: &str, limit: usize) -> Cow<'_, str> {
     if name.len() <= limit {
         return name.into();
     }

@@ -1,0 +1,139 @@
+//! From a request to its answer: what a handler thread does, and a transfer thread at its end.
+
+use std::{
+    io::{self, Read, Seek, SeekFrom},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use crossbeam_channel::{Receiver, Sender};
+use mio::Waker;
+use tiny_http::Method;
+
+use super::{
+    Request, Service,
+    body::Body,
+    connection::{Connection, Then},
+    head::Head,
+    limits::Limits,
+    reply::{Content, Reply},
+    transfer::{Transfers, send_file},
+};
+
+/// A file, or a stretch of one, that a handler sends itself has at most so many bytes.
+const SMALL_FILE: u64 = 64 * 1024;
+
+/// A request whose body is there, on its way to a handler.
+#[derive(Debug)]
+pub struct Job {
+    pub(super) connection: Connection,
+    pub(super) head: Head,
+    pub(super) body: Vec<u8>,
+}
+
+/// What every thread that answers shares.
+pub struct Answering {
+    pub(super) service: Arc<dyn Service>,
+    pub(super) limits: Limits,
+    pub(super) transfers: Arc<Transfers>,
+    /// Connections that wait for their socket again go back to the watcher, which the waker tells.
+    pub(super) returns: Sender<Connection>,
+    pub(super) waker: Waker,
+}
+
+impl Answering {
+    /// Answers jobs until the watcher, who sends them, is gone.
+    pub fn run(self: &Arc<Answering>, jobs: &Receiver<Box<Job>>) {
+        for job in jobs {
+            let Job { connection, head, body } = *job;
+            let (peer, local) = (connection.peer, connection.local());
+            let mut request = Request { head: &head, peer, local, body: Body::whole(body) };
+            let reply = self.ask(&mut request);
+            let then = if head.keep_alive() { Then::Next } else { Then::Close };
+            self.send(connection, &head, reply, then);
+        }
+    }
+
+    /// Answers a request whose body is read as it comes, on a thread of its own.
+    pub fn stream(self: &Arc<Answering>, connection: Connection, head: Head) {
+        let Some(permit) = self.transfers.permit(connection.seat.address()) else {
+            return self.send(connection, &head, busy(), Then::Linger);
+        };
+        let answering = Arc::clone(self);
+        let started = self.transfers.start(permit, connection, move |mut connection| {
+            let (peer, local) = (connection.peer, connection.local());
+            let body = Body::stream(&mut connection, &head, &answering.limits);
+            let mut request = Request { head: &head, peer, local, body };
+            let reply = answering.ask(&mut request);
+            let then = match (request.body.is_off_the_wire(), head.keep_alive()) {
+                (false, _) => Then::Linger,
+                (true, false) => Then::Close,
+                (true, true) => Then::Next,
+            };
+            if connection.stream.set_nonblocking(true).is_ok() {
+                answering.send(connection, &head, reply, then);
+            }
+        });
+        if let Err(error) = started {
+            log::warn!("an upload cannot be taken: {error}");
+        }
+    }
+
+    /// The service's reply, or a 500 when it panics: one bad request must not take a handler with it.
+    fn ask(&self, request: &mut Request<'_>) -> Reply {
+        let reply = catch_unwind(AssertUnwindSafe(|| self.service.answer(request)));
+        reply.unwrap_or_else(|_| Reply::text(500, "this request met a fault of the program; its log says more"))
+    }
+
+    /// Sends a reply: at once what fits the socket, files on a thread of their own, and what is left over by the watcher.
+    fn send(self: &Arc<Answering>, connection: Connection, head: &Head, reply: Reply, then: Then) {
+        let (mut bytes, content) = reply.print(head.version(), then == Then::Next);
+        if *head.method() != Method::Head {
+            match content {
+                Content::Bytes(content) => bytes.extend_from_slice(&content),
+                Content::Omitted(_) => {}
+                Content::File { mut file, offset, length } if length <= SMALL_FILE => {
+                    if let Err(error) = read_stretch(&mut file, offset, length, &mut bytes) {
+                        return log::warn!("a file cannot be read: {error}");
+                    }
+                }
+                Content::File { file, offset, length } => {
+                    let Some(permit) = self.transfers.permit(connection.seat.address()) else {
+                        return self.send(connection, head, busy(), then);
+                    };
+                    let answering = Arc::clone(self);
+                    let started = self.transfers.start(permit, connection, move |connection| {
+                        let sent = send_file(&connection.stream, &bytes, file, offset, length, &answering.limits);
+                        match sent.and_then(|()| connection.stream.set_nonblocking(true)) {
+                            Ok(()) => answering.finish(connection, Vec::new(), then),
+                            Err(error) => log::debug!("a download broke off: {error}"),
+                        }
+                    });
+                    return started.unwrap_or_else(|error| log::warn!("a download cannot be sent: {error}"));
+                }
+            }
+        }
+        self.finish(connection, bytes, then);
+    }
+
+    /// Sends the last bytes of an answer, and gives the connection back if it is of further use.
+    fn finish(&self, mut connection: Connection, bytes: Vec<u8>, then: Then) {
+        // The channel has room for every connection that the door may have. Only a door that closes takes none back.
+        if connection.answer(bytes, then, &self.limits) && self.returns.try_send(connection).is_ok() {
+            self.waker.wake().unwrap_or_else(|error| log::warn!("the door cannot be woken: {error}"));
+        }
+    }
+}
+
+fn read_stretch(file: &mut std::fs::File, offset: u64, length: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
+    file.seek(SeekFrom::Start(offset))?;
+    if file.take(length).read_to_end(bytes)? as u64 == length {
+        return Ok(());
+    }
+    Err(io::ErrorKind::UnexpectedEof.into())
+}
+
+fn busy() -> Reply {
+    Reply::text(503, "this machine has as many uploads and downloads as it can take; try again in a moment")
+        .with("Retry-After", "5")
+}

@@ -1,0 +1,118 @@
+//! What a request is answered with: a status, fields, and bytes or a stretch of a file.
+//!
+//! The head is printed by tiny_http's `Response`, without its body and with a length of 0, whose line the door then
+//! replaces: tiny_http counts lengths in `usize`, and gives no way to say whether the connection goes on.
+
+use std::{borrow::Cow, fs::File, io};
+
+use tiny_http::{HTTPVersion, Header, Response, StatusCode};
+
+/// What tiny_http prints last, for a length of 0.
+const LENGTH_ZERO: &[u8] = b"Content-Length: 0\r\n\r\n";
+
+/// An answer that has not been sent.
+pub struct Reply {
+    response: Response<io::Empty>,
+    content: Content,
+}
+
+/// What follows an answer's head.
+#[derive(Debug)]
+pub enum Content {
+    /// Bytes in memory.
+    Bytes(Cow<'static, [u8]>),
+    /// `length` bytes of a file from `offset` on.
+    File {
+        /// Open for reading.
+        file: File,
+        /// Where to begin, in bytes.
+        offset: u64,
+        /// How many bytes.
+        length: u64,
+    },
+    /// Nothing, though the head tells the length of what there would be (a 304, RFC 9110 section 15.4.5).
+    Omitted(u64),
+}
+
+impl Reply {
+    /// An answer with bytes of that type.
+    pub fn new(status: u16, content_type: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Reply {
+        Reply::with_content(status, content_type, Content::Bytes(bytes.into()))
+    }
+
+    /// An answer with any content.
+    pub fn with_content(status: u16, content_type: &str, content: Content) -> Reply {
+        let response = Response::new(StatusCode(status), Vec::new(), io::empty(), Some(0), None);
+        Reply { response: response.with_chunked_threshold(usize::MAX), content }.with("Content-Type", content_type)
+    }
+
+    /// A line of plain text.
+    pub fn text(status: u16, sentence: impl std::fmt::Display) -> Reply {
+        Reply::new(status, "text/plain; charset=utf-8", format!("{sentence}\n").into_bytes())
+    }
+
+    /// The same with one more field. A byte that no field may carry becomes `?`: a name can never end its line.
+    pub fn with(mut self, field: &'static str, value: &str) -> Reply {
+        let value: Vec<u8> = value.bytes().map(|byte| if matches!(byte, b' '..=b'~') { byte } else { b'?' }).collect();
+        self.response.add_header(Header::from_bytes(field, value).expect("both are ASCII"));
+        self
+    }
+
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        self.response.status_code()
+    }
+
+    /// Bytes that follow the head, unless it answers HEAD.
+    pub fn length(&self) -> u64 {
+        match &self.content {
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::File { length, .. } | Content::Omitted(length) => *length,
+        }
+    }
+
+    /// The printed head, and what follows it.
+    pub fn print(self, version: &HTTPVersion, keep_alive: bool) -> (Vec<u8>, Content) {
+        let length = self.length();
+        let mut head = Vec::with_capacity(512);
+        self.response
+            .with_header(Header::from_bytes("Server", "minitorrent").expect("both are ASCII"))
+            .raw_print(&mut head, HTTPVersion(1, 1), &[], true, None)
+            .expect("writing to memory does not fail");
+        debug_assert!(head.ends_with(LENGTH_ZERO));
+        head.truncate(head.len() - LENGTH_ZERO.len());
+        head.extend_from_slice(format!("Content-Length: {length}\r\n").as_bytes());
+        head.extend_from_slice(match (keep_alive, *version <= (1, 0)) {
+            (false, _) => b"Connection: close\r\n\r\n",
+            (true, true) => b"Connection: keep-alive\r\n\r\n",
+            (true, false) => b"\r\n",
+        });
+        (head, self.content)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn print(reply: Reply, keep_alive: bool) -> String {
+        String::from_utf8(reply.print(&HTTPVersion(1, 1), keep_alive).0).unwrap()
+    }
+
+    #[test]
+    fn a_head_tells_length_and_whether_the_connection_goes_on() {
+        let kept = print(Reply::text(200, "ok"), true);
+        assert!(kept.starts_with("HTTP/1.1 200 OK\r\n"), "{kept}");
+        assert!(kept.ends_with("Content-Length: 3\r\n\r\n"), "{kept}");
+        assert!(!kept.contains("Connection") && !kept.contains("Transfer-Encoding"), "{kept}");
+        assert!(print(Reply::text(200, "ok"), false).ends_with("\r\nConnection: close\r\n\r\n"));
+        let huge = Reply::with_content(304, "text/plain", Content::Omitted(u64::MAX));
+        assert!(print(huge, true).contains("Content-Length: 18446744073709551615\r\n"));
+    }
+
+    #[test]
+    fn a_field_never_ends_its_line() {
+        let reply = Reply::text(200, "ok").with("X-Name", "a\r\nSet-Cookie: b\0\u{e4}");
+        assert!(print(reply, true).contains("X-Name: a??Set-Cookie: b???\r\n"));
+    }
+}

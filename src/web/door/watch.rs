@@ -1,0 +1,234 @@
+//! The watch thread: it owns the listener and every connection that waits for something, so that waiting costs no thread.
+
+use std::{
+    collections::BTreeMap,
+    io::ErrorKind,
+    net::IpAddr,
+    os::fd::AsRawFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender};
+use mio::{Events, Interest, Poll, Token, net::TcpListener, unix::SourceFd};
+
+use super::{
+    census::{Census, Full, Seat},
+    connection::{Connection, Step, Wants},
+    handler::{Answering, Job},
+};
+
+/// Tokens of the poller that are no connection's; connections count from there.
+pub const LISTENER: Token = Token(0);
+/// What handlers wake the watcher by.
+pub const WAKER: Token = Token(1);
+const FIRST_CONNECTION: usize = 2;
+
+/// How often deadlines are looked at while anybody waits.
+const SWEEP_EVERY: Duration = Duration::from_millis(250);
+
+/// How long nothing is accepted after the system refused: longer than a blink, shorter than a person notices.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Connections that are accepted before the others get a turn.
+const ACCEPT_BATCH: usize = 64;
+
+/// Bytes of answers that may lie in memory because clients do not take them; above it the oldest is dropped.
+const MAX_UNSENT: usize = 16 * 1024 * 1024;
+
+/// Bytes read at once; a whole announce is 400.
+const SCRATCH_LENGTH: usize = 16 * 1024;
+
+/// What the watch thread owns.
+pub struct Watch {
+    pub(super) poll: Poll,
+    pub(super) listener: TcpListener,
+    pub(super) answering: Arc<Answering>,
+    pub(super) census: Arc<Census>,
+    pub(super) jobs: Sender<Box<Job>>,
+    pub(super) returns: Receiver<Connection>,
+    pub(super) stopping: Arc<AtomicBool>,
+}
+
+/// The connections that wait, each under the token that the poller knows it by. A token is never used twice and grows
+/// with time, so the first is the one that has waited longest.
+struct Waiting {
+    connections: BTreeMap<usize, Parked>,
+    next: usize,
+    /// The sum over all that are parked.
+    unsent: usize,
+}
+
+struct Parked {
+    connection: Connection,
+    /// Bytes of its answer that were left when it was parked.
+    unsent: usize,
+}
+
+impl Watch {
+    /// Runs until the door stops.
+    pub fn run(mut self) {
+        let mut events = Events::with_capacity(1024);
+        let mut waiting = Waiting { connections: BTreeMap::new(), next: FIRST_CONNECTION, unsent: 0 };
+        let mut scratch = vec![0; SCRATCH_LENGTH];
+        let mut next_sweep = Instant::now() + SWEEP_EVERY;
+        let mut accept_at = Some(Instant::now());
+        loop {
+            let now = Instant::now();
+            let sweep_in = (!waiting.connections.is_empty()).then(|| next_sweep.saturating_duration_since(now));
+            let accept_in = accept_at.map(|at| at.saturating_duration_since(now));
+            let timeout = [sweep_in, accept_in].into_iter().flatten().min();
+            if let Err(error) = self.poll.poll(&mut events, timeout)
+                && error.kind() != ErrorKind::Interrupted
+            {
+                log::error!("the door cannot watch its connections any longer: {error}");
+                return;
+            }
+            if self.stopping.load(Ordering::Acquire) {
+                return;
+            }
+            for event in &events {
+                match event.token() {
+                    LISTENER => accept_at = accept_at.or(Some(Instant::now())),
+                    WAKER => {}
+                    Token(token) => self.go_on(token, &mut waiting, &mut scratch),
+                }
+            }
+            while let Ok(connection) = self.returns.try_recv() {
+                self.advance(connection, &mut waiting, &mut scratch);
+            }
+            if accept_at.is_some_and(|at| at <= Instant::now()) {
+                accept_at = self.accept(&mut waiting, &mut scratch);
+            }
+            if Instant::now() >= next_sweep {
+                next_sweep = Instant::now() + SWEEP_EVERY;
+                self.sweep(&mut waiting);
+            }
+        }
+    }
+
+    /// Accepts a batch. Tells when to accept again, without having been told by the poller.
+    fn accept(&self, waiting: &mut Waiting, scratch: &mut [u8]) -> Option<Instant> {
+        for _ in 0..ACCEPT_BATCH {
+            match self.listener.accept() {
+                Ok((stream, peer)) => {
+                    let Some(seat) = self.seat(peer.ip(), waiting) else { continue };
+                    let limits = &self.answering.limits;
+                    let connection = Connection::new(stream.into(), peer, seat, limits, Instant::now());
+                    self.advance(connection, waiting, scratch);
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => return None,
+                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
+                    _ => {
+                        // Descriptors or memory have run out. Both come back; whoever waited longest makes the start.
+                        log::warn!("no connection can be accepted for now: {error}");
+                        self.evict(None, waiting);
+                        return Some(Instant::now() + ACCEPT_PAUSE);
+                    }
+                },
+            }
+        }
+        Some(Instant::now())
+    }
+
+    /// A seat for a new connection, if need be that of the one that has waited longest.
+    fn seat(&self, address: IpAddr, waiting: &mut Waiting) -> Option<Seat> {
+        loop {
+            let evicted = match self.census.take(address) {
+                Ok(seat) => return Some(seat),
+                Err(Full::ForAll) => self.evict(None, waiting),
+                Err(Full::ForAddress) => self.evict(Some(address.to_canonical()), waiting),
+            };
+            // Everybody is being answered, which ends soon; there is nobody to close for this one.
+            if !evicted {
+                return None;
+            }
+        }
+    }
+
+    /// Closes the connection, of that address if one is given, that has waited longest for its head; if all have
+    /// theirs, the one that has waited longest for anything.
+    fn evict(&self, address: Option<IpAddr>, waiting: &mut Waiting) -> bool {
+        let is_his = |parked: &Parked| address.is_none_or(|address| parked.connection.seat.address() == address);
+        let his = || waiting.connections.iter().filter(|(_, parked)| is_his(parked));
+        let found = his().find(|(_, parked)| parked.connection.is_without_head()).or_else(|| his().next());
+        let Some(token) = found.map(|(token, _)| *token) else { return false };
+        self.unpark(token, waiting).is_some()
+    }
+
+    /// Goes on with a connection whose socket is ready.
+    fn go_on(&self, token: usize, waiting: &mut Waiting, scratch: &mut [u8]) {
+        let Some(Parked { connection, .. }) = waiting.connections.get_mut(&token) else { return };
+        let wanted = connection.wants();
+        let step = connection.step(&*self.answering.service, &self.answering.limits, scratch);
+        if matches!(step, Step::Wait) && connection.wants() == wanted {
+            return;
+        }
+        if let Some(connection) = self.unpark(token, waiting) {
+            self.follow(step, connection, waiting);
+        }
+    }
+
+    /// Goes on with a connection that does not wait yet.
+    fn advance(&self, mut connection: Connection, waiting: &mut Waiting, scratch: &mut [u8]) {
+        let step = connection.step(&*self.answering.service, &self.answering.limits, scratch);
+        self.follow(step, connection, waiting);
+    }
+
+    fn follow(&self, step: Step, connection: Connection, waiting: &mut Waiting) {
+        match step {
+            Step::Wait => self.park(connection, waiting),
+            Step::Answer(head, body) => {
+                // The queue has room for every connection, and one connection has one request at a time.
+                let sent = self.jobs.try_send(Box::new(Job { connection, head, body }));
+                debug_assert!(sent.is_ok());
+            }
+            Step::Stream(head) => self.answering.stream(connection, head),
+            Step::Close => {}
+        }
+    }
+
+    fn park(&self, connection: Connection, waiting: &mut Waiting) {
+        let token = waiting.next;
+        let interest = match connection.wants() {
+            Wants::Read => Interest::READABLE,
+            Wants::Write => Interest::WRITABLE,
+        };
+        let socket = connection.stream.as_raw_fd();
+        if let Err(error) = self.poll.registry().register(&mut SourceFd(&socket), Token(token), interest) {
+            return log::warn!("a connection cannot be watched: {error}");
+        }
+        waiting.next += 1;
+        let unsent = connection.unsent();
+        waiting.unsent += unsent;
+        waiting.connections.insert(token, Parked { connection, unsent });
+        while waiting.unsent > MAX_UNSENT {
+            let others = waiting.connections.iter().find(|(other, parked)| **other != token && parked.unsent > 0);
+            let Some((oldest, _)) = others else { break };
+            self.unpark(*oldest, waiting);
+        }
+    }
+
+    fn unpark(&self, token: usize, waiting: &mut Waiting) -> Option<Connection> {
+        let Parked { connection, unsent } = waiting.connections.remove(&token)?;
+        waiting.unsent -= unsent;
+        let socket = connection.stream.as_raw_fd();
+        if let Err(error) = self.poll.registry().deregister(&mut SourceFd(&socket)) {
+            log::warn!("a connection is still being watched: {error}");
+        }
+        Some(connection)
+    }
+
+    /// Closes what is past its deadline.
+    fn sweep(&self, waiting: &mut Waiting) {
+        let now = Instant::now();
+        let late = waiting.connections.iter().filter(|(_, parked)| parked.connection.deadline() <= now);
+        for token in late.map(|(token, _)| *token).collect::<Vec<_>>() {
+            self.unpark(token, waiting);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Files that go out: whole, in part, or not at all because the asker has them (RFC 9110, sections 13 and 14).
+
+use std::{
+    fs::File,
+    io,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use http_range::{HttpRange, HttpRangeParseError};
+
+use super::{
+    door::{Content, Reply, Request},
+    failure::Failure,
+    names,
+};
+
+/// Answers with the file at `path`, to be saved as `name`.
+pub fn send(request: &Request<'_>, path: &Path, name: &str, content_type: &str) -> Result<Reply, Failure> {
+    let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
+    let (metadata, file) = opened.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Failure::new(404, "there is no such file"),
+        _ => Failure::of_disk(&error),
+    })?;
+    let modified = metadata.modified().unwrap_or(UNIX_EPOCH);
+    let version = Version::new(metadata.len(), modified);
+    let length = metadata.len();
+    let reply = if version.is_known_to(request) {
+        Reply::with_content(304, content_type, Content::Omitted(length))
+    } else {
+        match stretch(request, &version, length) {
+            Stretch::Whole => Reply::with_content(200, content_type, Content::File { file, offset: 0, length }),
+            Stretch::Part(HttpRange { start, length: wanted }) => {
+                let content = Content::File { file, offset: start, length: wanted };
+                let range = format!("bytes {start}-{}/{length}", start + wanted - 1);
+                Reply::with_content(206, content_type, content).with("Content-Range", &range)
+            }
+            Stretch::Outside => {
+                let reply = Reply::text(416, format!("the file has {length} bytes"));
+                return Ok(reply.with("Content-Range", &format!("bytes */{length}")));
+            }
+        }
+    };
+    Ok(reply
+        .with("ETag", &version.tag)
+        .with("Last-Modified", &version.modified)
+        .with("Accept-Ranges", "bytes")
+        .with("Content-Disposition", &names::disposition(name))
+        // A stranger's page must never run as one of ours.
+        .with("Content-Security-Policy", "default-src 'none'; sandbox"))
+}
+
+/// What tells one state of a file from another.
+struct Version {
+    tag: String,
+    modified: String,
+}
+
+impl Version {
+    fn new(length: u64, modified: SystemTime) -> Version {
+        let nanoseconds = modified.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        Version { tag: format!("\"{length:x}-{nanoseconds:x}\""), modified: httpdate::fmt_http_date(modified) }
+    }
+
+    /// Whether the asker says that it has this state.
+    fn is_known_to(&self, request: &Request<'_>) -> bool {
+        match (request.field("if-none-match"), request.field("if-modified-since")) {
+            (Some(tags), _) => tags
+                .split(',')
+                .map(str::trim)
+                .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == self.tag),
+            (None, Some(date)) => {
+                let parse = |text: &str| httpdate::parse_http_date(text).ok();
+                parse(date).zip(parse(&self.modified)).is_some_and(|(theirs, ours)| ours <= theirs)
+            }
+            (None, None) => false,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Stretch {
+    Whole,
+    Part(HttpRange),
+    Outside,
+}
+
+/// What of the file is asked for. Several ranges at once, and what is malformed, get all of it, as RFC 9110 allows.
+fn stretch(request: &Request<'_>, version: &Version, length: u64) -> Stretch {
+    let Some(range) = request.field("range") else { return Stretch::Whole };
+    // A part of another state would be glued to the wrong rest.
+    if request.field("if-range").is_some_and(|known| known != version.tag && known != version.modified) {
+        return Stretch::Whole;
+    }
+    match HttpRange::parse(range, length).as_deref() {
+        Ok([range]) => Stretch::Part(*range),
+        Err(HttpRangeParseError::NoOverlap) => Stretch::Outside,
+        _ => Stretch::Whole,
+    }
+}

@@ -1,0 +1,77 @@
+//! What the list of files says about each: plain values, as they are kept in the state file.
+
+use std::{fs, time::UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::metainfo::InfoHash;
+
+/// One line of the list. Its name is that of its files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Names the torrent.
+    #[serde(with = "hex")]
+    pub info_hash: InfoHash,
+    /// Bytes of content.
+    pub length: u64,
+    /// Where the content is.
+    pub origin: Origin,
+}
+
+/// Where the content of an [`Entry`] is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// Here, in `uploads/`.
+    Upload {
+        /// The seeder's port that the upload asked for.
+        port: Option<u16>,
+        /// The file as it was when it was known to be whole and on disk.
+        stamp: Option<Stamp>,
+    },
+    /// With others.
+    Registered {
+        /// Bytes that both forms of the metainfo take on disk.
+        bytes: u64,
+        /// When somebody was last in its swarm, in seconds since 1970.
+        seen: u64,
+    },
+}
+
+/// Size and time of change of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    length: u64,
+    seconds: u64,
+    nanoseconds: u32,
+}
+
+impl Entry {
+    /// Whether the content is here.
+    pub fn is_upload(&self) -> bool {
+        matches!(self.origin, Origin::Upload { .. })
+    }
+}
+
+impl Stamp {
+    /// Of a file as it is now; nothing where the system tells no time.
+    pub fn of(file: &fs::Metadata) -> Option<Stamp> {
+        let modified = file.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(Stamp { length: file.len(), seconds: modified.as_secs(), nanoseconds: modified.subsec_nanos() })
+    }
+}
+
+/// An info hash as hex digits.
+mod hex {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::metainfo::InfoHash;
+
+    pub fn serialize<S: Serializer>(hash: &InfoHash, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(hash)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<InfoHash, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}

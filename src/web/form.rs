@@ -1,0 +1,133 @@
+//! `POST /upload`: the page's form, with files and perhaps a seeder's port, in any order.
+
+use std::io::Read;
+
+use super::{
+    Site,
+    door::{Reply, Request},
+    failure::Failure,
+    multipart::{Event, Field, Parser},
+    names,
+    parts::Part,
+    upload::{broken, empty, parse_port, save},
+    views,
+};
+
+/// Bytes read at once; with it, memory does not depend on the file.
+const READ_LENGTH: usize = 128 * 1024;
+
+/// The longest field of the form that is no file, in bytes. A port takes 5.
+const MAX_FIELD: usize = 64;
+
+/// The most files of one form.
+const MAX_FILES: usize = 64;
+
+/// Answers with a page, or in JSON where that is asked for.
+pub fn post(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
+    let content_type = request.field("content-type").unwrap_or_default();
+    let parser = Parser::new(content_type).map_err(|error| Failure::new(415, error.to_string()))?;
+    site.check_space(request)?;
+    let mut form = Form { site, parser, files: Vec::new(), port: String::new(), at: At::Nowhere };
+    form.read(request)?;
+    let Form { files, port, .. } = form;
+    if files.is_empty() {
+        return Err(Failure::new(400, "no file was chosen"));
+    }
+    let port = parse_port(site, &port)?;
+    if let Some((name, _)) = files.iter().find(|(_, part)| part.length() == 0) {
+        return Err(empty(name));
+    }
+    let saved = files.into_iter().map(|(name, part)| save(site, request, part, &name, port));
+    let saved = saved.collect::<Result<Vec<_>, _>>()?;
+    if request.field("accept").is_some_and(|accept| accept.contains("application/json")) {
+        return Ok(Reply::new(201, "application/json", views::json(&saved)));
+    }
+    Ok(views::page(201, views::saved(&saved)))
+}
+
+/// A form that is being read.
+struct Form<'a> {
+    site: &'a Site,
+    parser: Parser,
+    files: Vec<(String, Part<'a>)>,
+    port: String,
+    at: At,
+}
+
+/// Which field the content belongs to.
+#[derive(Clone, Copy)]
+enum At {
+    Nowhere,
+    Port,
+    /// The last one of the files.
+    File,
+}
+
+impl Form<'_> {
+    fn read(&mut self, request: &mut Request<'_>) -> Result<(), Failure> {
+        let mut buffer = vec![0; READ_LENGTH];
+        let (mut start, mut end) = (0, 0);
+        loop {
+            let step = self.parser.step(&buffer[start..end]);
+            let (used, event) = step.map_err(|error| Failure::new(400, error.to_string()))?;
+            match event {
+                Event::Field(field) => self.begin(field)?,
+                Event::Content(range) => self.add(&buffer[start..][range])?,
+                Event::FieldEnd => self.at = At::Nowhere,
+                Event::End => return Ok(()),
+                Event::More => {
+                    buffer.copy_within(start + used..end, 0);
+                    (start, end) = (0, end - start - used);
+                    let count = request.body.read(&mut buffer[end..]).map_err(broken)?;
+                    if count == 0 {
+                        return Err(Failure::new(400, "the form ends before its last boundary"));
+                    }
+                    end += count;
+                    continue;
+                }
+            }
+            start += used;
+        }
+    }
+
+    fn begin(&mut self, field: Field) -> Result<(), Failure> {
+        self.at = match field {
+            Field { name, file_name: None } if name == "port" => At::Port,
+            // A browser sends a nameless file when none was chosen.
+            Field { name, file_name: Some(file_name) } if name == "file" && !file_name.is_empty() => {
+                if self.files.len() == MAX_FILES {
+                    return Err(Failure::new(413, format!("at most {MAX_FILES} files can be sent at once")));
+                }
+                let name = names::clean(&file_name);
+                // A form begins anew. When somebody is sending a file of the same name, this one stands beside it.
+                let mut keys = std::iter::once(name.clone()).chain((2..=MAX_FILES).map(|n| names::numbered(&name, n)));
+                let part = keys.find_map(|key| match self.site.parts.begin(&format!("{key}~"), 0) {
+                    Err(failure) if failure.status == 409 => None,
+                    begun => Some(begun),
+                });
+                let part = part.unwrap_or_else(|| Err(Failure::new(409, "too many uploads of this name at once")))?;
+                self.files.push((name, part));
+                At::File
+            }
+            _ => At::Nowhere,
+        };
+        Ok(())
+    }
+
+    fn add(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        match self.at {
+            At::Nowhere => Ok(()),
+            At::Port if self.port.len() + bytes.len() > MAX_FIELD => {
+                Err(Failure::new(413, "the port field of the form is too long"))
+            }
+            At::Port => {
+                self.port.push_str(&String::from_utf8_lossy(bytes));
+                Ok(())
+            }
+            At::File => {
+                let (_, part) = self.files.last_mut().expect("a file has begun");
+                part.write(bytes).map_err(|error| Failure::of_disk(&error))
+            }
+        }
+    }
+}

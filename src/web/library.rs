@@ -1,0 +1,427 @@
+//! What is listed: uploads, and metainfos that others registered. One owner of the list, on disk and in memory.
+//!
+//! On disk, under `--data`: `uploads/NAME`, `metainfos/NAME.json` and `.torrent`, and `metainfos/.library.json` with what
+//! those do not tell (the port that was asked for, and size and time at which an upload was known to be whole). Names that
+//! begin with a dot are ours alone. The lock is held to look and to change, never while a file is read or written.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+pub use super::entry::{Entry, Origin, Stamp};
+use super::{failure::Failure, names};
+use crate::metainfo::{InfoHash, Metainfo};
+
+/// How many further ports uploads may ask for: each is a listener of the process.
+pub const MAX_PORTS: usize = 16;
+
+/// How many metainfos others may register. Each has up to 16 MiB on disk, and 200 bytes in memory.
+pub const MAX_REGISTERED: usize = 1000;
+
+/// How many bytes the registered metainfos may have on disk, in both forms together.
+pub const MAX_REGISTERED_BYTES: u64 = 512 * 1024 * 1024;
+
+/// How long a registered metainfo stays that nobody seeds or fetches.
+pub const UNSEEN_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The lowest port that an upload may ask for: those below belong to the system.
+pub const MIN_PORT: u16 = 1024;
+
+const STATE_FILE: &str = ".library.json";
+
+/// The list, and the folders it describes.
+#[derive(Debug)]
+pub struct Library {
+    uploads: PathBuf,
+    metainfos: PathBuf,
+    state: Mutex<State>,
+    /// Held while the state file is written, so that an older state never replaces a newer one. Nothing else waits for it.
+    writing: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entries: BTreeMap<String, Entry>,
+    /// Names that are being given away.
+    claimed: HashSet<String>,
+}
+
+/// An upload of an earlier run, to be seeded again.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// What it is.
+    pub metainfo: Arc<Metainfo>,
+    /// The file.
+    pub file: PathBuf,
+    /// The seeder's port that it asked for.
+    pub port: Option<u16>,
+    /// Whether size and time are those at which it was known to be whole. If not, it must be verified.
+    pub is_unchanged: bool,
+}
+
+/// A name that nobody else gets while this lives.
+#[derive(Debug)]
+pub struct Claim<'a> {
+    library: &'a Library,
+    name: String,
+}
+
+impl Library {
+    /// Opens, and if need be makes, the folders below `data`.
+    pub fn open(data: &Path) -> io::Result<Library> {
+        let (uploads, metainfos) = (data.join("uploads"), data.join("metainfos"));
+        fs::create_dir_all(&uploads)?;
+        fs::create_dir_all(&metainfos)?;
+        let known: BTreeMap<String, Entry> = match fs::read(metainfos.join(STATE_FILE)) {
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+                log::warn!("the list of files is damaged and is made anew: {error}");
+                BTreeMap::new()
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) => return Err(error),
+        };
+        let library = Library { uploads, metainfos, state: Mutex::default(), writing: Mutex::default() };
+        let entries = library.find(known)?;
+        library.state().entries = entries;
+        Ok(library)
+    }
+
+    /// What really lies there: metainfos whose upload is there too, or that are known to be registered.
+    fn find(&self, mut known: BTreeMap<String, Entry>) -> io::Result<BTreeMap<String, Entry>> {
+        let mut found = BTreeMap::new();
+        for file in fs::read_dir(&self.metainfos)? {
+            let file_name = file?.file_name();
+            let Some(name) = file_name.to_str().and_then(|name| name.strip_suffix(".torrent")) else { continue };
+            let length = fs::metadata(self.upload_path(name)).ok().filter(fs::Metadata::is_file).map(|file| file.len());
+            let entry = match (known.remove(name), length) {
+                (Some(entry @ Entry { origin: Origin::Registered { .. }, .. }), None) => entry,
+                (Some(entry), Some(length)) if entry.length == length => entry,
+                (_, Some(length)) if !name.starts_with('.') => match self.read_metainfo(name) {
+                    Ok(metainfo) if metainfo.is_single_file() && metainfo.length() == length => {
+                        let origin = Origin::Upload { port: None, stamp: None };
+                        Entry { info_hash: metainfo.info_hash(), length, origin }
+                    }
+                    _ => continue,
+                },
+                _ => continue,
+            };
+            found.insert(name.to_owned(), entry);
+        }
+        Ok(found)
+    }
+
+    /// The uploads of earlier runs.
+    pub fn shared(&self) -> Vec<Shared> {
+        let uploads = self.entries().into_iter().filter_map(|(name, entry)| match entry.origin {
+            Origin::Upload { port, stamp } => Some((name, port, stamp)),
+            Origin::Registered { .. } => None,
+        });
+        uploads
+            .filter_map(|(name, port, stamp)| {
+                let file = self.upload_path(&name);
+                let is_unchanged =
+                    stamp.is_some() && fs::metadata(&file).ok().and_then(|file| Stamp::of(&file)) == stamp;
+                match self.read_metainfo(&name) {
+                    Ok(metainfo) => Some(Shared { metainfo: Arc::new(metainfo), file, port, is_unchanged }),
+                    Err(failure) => {
+                        log::warn!("{name:?} cannot be shared again: {failure}");
+                        None
+                    }
+                }
+            })
+            .collect()
+    }
+
+    /// Every name with its entry, in the order of names.
+    pub fn entries(&self) -> Vec<(String, Entry)> {
+        self.state().entries.iter().map(|(name, entry)| (name.clone(), entry.clone())).collect()
+    }
+
+    /// The entry of that name.
+    pub fn get(&self, name: &str) -> Option<Entry> {
+        self.state().entries.get(name).cloned()
+    }
+
+    /// The name and entry of a torrent.
+    pub fn find_hash(&self, info_hash: InfoHash) -> Option<(String, Entry)> {
+        let state = self.state();
+        let found = state.entries.iter().find(|(_, entry)| entry.info_hash == info_hash);
+        found.map(|(name, entry)| (name.clone(), entry.clone()))
+    }
+
+    /// Takes a name off the list, for the same torrent to be listed anew.
+    pub fn forget(&self, name: &str) {
+        self.state().entries.remove(name);
+    }
+
+    /// Where an upload of that name lies.
+    pub fn upload_path(&self, name: &str) -> PathBuf {
+        self.uploads.join(name)
+    }
+
+    /// Where a metainfo of that name lies; the extension tells the form.
+    pub fn metainfo_path(&self, name: &str, extension: &str) -> PathBuf {
+        self.metainfos.join(format!("{name}.{extension}"))
+    }
+
+    /// Where parts of uploads lie.
+    pub fn parts_path(&self) -> PathBuf {
+        self.uploads.join(".part")
+    }
+
+    /// Whether one more upload may ask for that port.
+    pub fn check_port(&self, port: u16) -> Result<(), Failure> {
+        if port < MIN_PORT {
+            return Err(Failure::new(400, format!("port {port}: a seeder's port is from {MIN_PORT} to 65535")));
+        }
+        let used = |entry: &Entry| match entry.origin {
+            Origin::Upload { port, .. } => port,
+            Origin::Registered { .. } => None,
+        };
+        let ports: BTreeSet<u16> = self.state().entries.values().filter_map(used).collect();
+        if ports.len() >= MAX_PORTS && !ports.contains(&port) {
+            return Err(Failure::new(
+                409,
+                format!("{MAX_PORTS} different ports are in use, which is the most; choose one of them"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_room_for_registered(&self) -> Result<(), Failure> {
+        let state = self.state();
+        let sizes = state.entries.values().filter_map(|entry| match entry.origin {
+            Origin::Registered { bytes, .. } => Some(bytes),
+            Origin::Upload { .. } => None,
+        });
+        let (count, bytes) = sizes.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
+        if count >= MAX_REGISTERED || bytes >= MAX_REGISTERED_BYTES {
+            return Err(Failure::new(
+                507,
+                format!("{count} metainfos are registered here already; there is no room for more"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// `name`, or the first numbered form of it that nobody has.
+    pub fn claim(&self, name: &str) -> Claim<'_> {
+        let mut state = self.state();
+        let is_free = |name: &String| {
+            !state.entries.contains_key(name) && !state.claimed.contains(name) && !self.upload_path(name).exists()
+        };
+        let candidates = std::iter::once(name.to_owned()).chain((2..).map(|number| names::numbered(name, number)));
+        let name = candidates.into_iter().find(is_free).expect("numbers do not end");
+        state.claimed.insert(name.clone());
+        drop(state);
+        Claim { library: self, name }
+    }
+
+    /// Notes that an upload is whole and on disk, as it lies there now.
+    pub fn stamp(&self, name: &str) -> io::Result<()> {
+        let file = fs::File::open(self.upload_path(name))?;
+        file.sync_data()?;
+        let found = Stamp::of(&file.metadata()?);
+        if let Some(Entry { origin: Origin::Upload { stamp, .. }, .. }) = self.state().entries.get_mut(name) {
+            *stamp = found;
+        }
+        self.save()
+    }
+
+    /// Notes who was seen, and forgets registered metainfos that nobody was seen in for long.
+    pub fn forget_unseen(&self, is_seen: impl Fn(&InfoHash) -> bool) -> io::Result<()> {
+        let now = now_seconds();
+        let mut forgotten = Vec::new();
+        self.state().entries.retain(|name, entry| {
+            let Origin::Registered { seen, .. } = &mut entry.origin else { return true };
+            if is_seen(&entry.info_hash) {
+                *seen = now;
+            }
+            let keeps = now.saturating_sub(*seen) < UNSEEN_TIME.as_secs();
+            if !keeps {
+                forgotten.push(name.clone());
+            }
+            keeps
+        });
+        for path in forgotten.iter().flat_map(|name| ["json", "torrent"].map(|form| self.metainfo_path(name, form))) {
+            fs::remove_file(path)?;
+        }
+        if forgotten.is_empty() { Ok(()) } else { self.save() }
+    }
+
+    fn read_metainfo(&self, name: &str) -> Result<Metainfo, Failure> {
+        let bytes = fs::read(self.metainfo_path(name, "torrent")).map_err(|error| Failure::of_disk(&error))?;
+        Metainfo::read(&bytes).map_err(|error| Failure::new(500, error.to_string()))
+    }
+
+    fn save(&self) -> io::Result<()> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = serde_json::to_vec(&self.state().entries)?;
+        replace(&self.metainfos.join(STATE_FILE), &bytes)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Claim<'_> {
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Lists a file that was received whole; it moves to `uploads/`. Its metainfo comes first: without the file it is not
+    /// listed, but the file without it would be of no use.
+    pub fn list_upload(self, received: &Path, metainfo: &Metainfo, port: Option<u16>) -> io::Result<Entry> {
+        self.write(metainfo)?;
+        fs::rename(received, self.library.upload_path(&self.name))?;
+        Ok(self.list(metainfo, Origin::Upload { port, stamp: None }))
+    }
+
+    /// Lists a metainfo whose content others have.
+    pub fn list_registered(self, metainfo: &Metainfo) -> Result<Entry, Failure> {
+        self.library.check_room_for_registered()?;
+        let bytes = self.write(metainfo).map_err(|error| Failure::of_disk(&error))?;
+        Ok(self.list(metainfo, Origin::Registered { bytes, seen: now_seconds() }))
+    }
+
+    /// Writes both forms, and tells their bytes.
+    fn write(&self, metainfo: &Metainfo) -> io::Result<u64> {
+        let (json, torrent) = (metainfo.to_json(), metainfo.to_torrent());
+        replace(&self.library.metainfo_path(&self.name, "json"), &json)?;
+        replace(&self.library.metainfo_path(&self.name, "torrent"), &torrent)?;
+        Ok((json.len() + torrent.len()) as u64)
+    }
+
+    fn list(&self, metainfo: &Metainfo, origin: Origin) -> Entry {
+        let entry = Entry { info_hash: metainfo.info_hash(), length: metainfo.length(), origin };
+        self.library.state().entries.insert(self.name.clone(), entry.clone());
+        // What lies there is found without it; only the port and the stamp would be lost.
+        self.library.save().unwrap_or_else(|error| log::warn!("the list of files cannot be saved: {error}"));
+        entry
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.library.state().claimed.remove(&self.name);
+    }
+}
+
+/// Puts `bytes` in the place of a file: whoever opens it finds the old or the new, also after a power cut.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_file_name(format!(".{:016x}.tmp", getrandom::u64().map_err(io::Error::other)?));
+    let written = fs::write(&temporary, bytes)
+        .and_then(|()| fs::File::open(&temporary)?.sync_data())
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // The first error is the one that counts.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metainfo::{PieceHasher, create::Options};
+
+    fn metainfo(name: &str, bytes: &[u8]) -> Metainfo {
+        let mut hasher = PieceHasher::new(16);
+        hasher.update(bytes);
+        Metainfo::from_hashes(name, &hasher.finish(), &Options::default()).unwrap()
+    }
+
+    fn upload(library: &Library, name: &str, bytes: &[u8], port: Option<u16>) -> String {
+        let received = library.uploads.join(".received");
+        fs::write(&received, bytes).unwrap();
+        let claim = library.claim(name);
+        let name = claim.name().to_owned();
+        claim.list_upload(&received, &metainfo(&name, bytes), port).unwrap();
+        name
+    }
+
+    #[test]
+    fn a_name_that_is_taken_gets_a_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = Library::open(folder.path()).unwrap();
+        assert_eq!(upload(&library, "a.iso", b"one", None), "a.iso");
+        assert_eq!(upload(&library, "a.iso", b"two", None), "a (2).iso");
+        fs::write(library.upload_path("a (3).iso"), b"not ours").unwrap();
+        let claim = library.claim("a.iso");
+        assert_eq!((claim.name(), library.claim("a.iso").name()), ("a (4).iso", "a (5).iso"));
+        drop(claim);
+        assert_eq!(library.claim("a.iso").name(), "a (4).iso");
+    }
+
+    #[test]
+    fn uploads_are_there_after_a_restart_and_trusted_while_unchanged() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = Library::open(folder.path()).unwrap();
+        for (name, port) in [("same", Some(6890)), ("unknown", None), ("changed", None), ("gone", None)] {
+            upload(&library, name, b"content", port);
+        }
+        for name in ["same", "changed", "gone"] {
+            library.stamp(name).unwrap();
+        }
+        library.claim("others").list_registered(&metainfo("others", b"elsewhere")).unwrap();
+        fs::write(library.upload_path("changed"), b"CONTENT").unwrap();
+        fs::File::open(library.upload_path("changed")).unwrap().set_modified(UNIX_EPOCH).unwrap();
+        fs::remove_file(library.upload_path("gone")).unwrap();
+
+        let library = Library::open(folder.path()).unwrap();
+        let shared = library.shared();
+        let seen: Vec<_> = shared.iter().map(|it| (it.metainfo.name(), it.port, it.is_unchanged)).collect();
+        assert_eq!(seen, [("changed", None, false), ("same", Some(6890), true), ("unknown", None, false)]);
+        assert!(library.get("others").is_some() && library.get("gone").is_none());
+
+        // Without the state file nothing that lies there is lost, and nothing is trusted.
+        fs::remove_file(library.metainfos.join(STATE_FILE)).unwrap();
+        let shared = Library::open(folder.path()).unwrap().shared();
+        assert_eq!(
+            shared.iter().map(|it| (it.metainfo.name(), it.is_unchanged)).collect::<Vec<_>>(),
+            [("changed", false), ("same", false), ("unknown", false)]
+        );
+    }
+
+    #[test]
+    fn ports_are_bounded_at_the_limit_and_not_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = Library::open(folder.path()).unwrap();
+        assert_eq!(library.check_port(MIN_PORT - 1).unwrap_err().status, 400);
+        for port in 0..MAX_PORTS as u16 {
+            library.check_port(MIN_PORT + port).unwrap();
+            upload(&library, "a", &port.to_be_bytes(), Some(MIN_PORT + port));
+        }
+        assert!(library.check_port(MIN_PORT).is_ok());
+        assert_eq!(library.check_port(u16::MAX).unwrap_err().status, 409);
+    }
+
+    #[test]
+    fn a_registered_metainfo_is_forgotten_when_nobody_was_seen_for_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = Library::open(folder.path()).unwrap();
+        library.claim("a").list_registered(&metainfo("a", b"a")).unwrap();
+        library.forget_unseen(|_| false).unwrap();
+        assert!(library.get("a").is_some());
+        if let Some(Entry { origin: Origin::Registered { seen, .. }, .. }) = library.state().entries.get_mut("a") {
+            *seen = 0;
+        }
+        library.forget_unseen(|_| true).unwrap();
+        assert!(library.get("a").is_some());
+        if let Some(Entry { origin: Origin::Registered { seen, .. }, .. }) = library.state().entries.get_mut("a") {
+            *seen = 0;
+        }
+        library.forget_unseen(|_| false).unwrap();
+        assert!(library.get("a").is_none() && !library.metainfo_path("a", "json").exists());
+    }
+}

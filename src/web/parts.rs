@@ -1,0 +1,246 @@
+//! Uploads that are not whole yet: files of our own, hashed as they grow, kept for a while when they break off.
+
+use std::{
+    cmp::Reverse,
+    collections::HashMap,
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use super::failure::Failure;
+use crate::metainfo::{Hashes, PieceHasher, create::DEFAULT_PIECE_LENGTH};
+
+/// How long a part is kept for its upload to go on.
+pub const KEPT_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many bytes the kept parts may have together; above it the oldest go.
+pub const KEPT_BYTES: u64 = 16 * 1024 * 1024 * 1024;
+
+/// How many parts keep their hashes in memory while nobody adds to them; the others are read again. 8 KiB a 100 MiB each.
+const KEPT_HASHERS: usize = 64;
+
+/// Bytes read at once when a part is hashed again.
+const READ_LENGTH: usize = 128 * 1024;
+
+/// The folder of parts, and who is at work in it.
+#[derive(Debug)]
+pub struct Parts {
+    folder: PathBuf,
+    known: Mutex<HashMap<String, Known>>,
+}
+
+/// What memory has of a part, by its key.
+#[derive(Debug)]
+enum Known {
+    /// Somebody adds to it.
+    Growing,
+    /// The hashes of all that is on disk.
+    Resting(PieceHasher),
+}
+
+/// A part that is growing. Dropping it keeps what is there.
+#[derive(Debug)]
+pub struct Part<'a> {
+    parts: &'a Parts,
+    key: String,
+    file: File,
+    hasher: PieceHasher,
+    is_discarded: bool,
+}
+
+impl Parts {
+    /// Opens, and if need be makes, the folder.
+    pub fn open(folder: PathBuf) -> io::Result<Parts> {
+        fs::create_dir_all(&folder)?;
+        let parts = Parts { folder, known: Mutex::default() };
+        parts.sweep(SystemTime::now())?;
+        Ok(parts)
+    }
+
+    /// How many bytes of a part are there; `None` when nothing is.
+    pub fn length(&self, key: &str) -> Option<u64> {
+        fs::metadata(self.path(key)).ok().map(|file| file.len())
+    }
+
+    /// Goes on with a part from `offset`, which must be where it ends; 0 begins anew.
+    pub fn begin(&self, key: &str, offset: u64) -> Result<Part<'_>, Failure> {
+        let hasher = match self.known().insert(key.to_owned(), Known::Growing) {
+            Some(Known::Growing) => {
+                return Err(Failure::new(409, "a file of this name is just being uploaded; wait until that ends"));
+            }
+            Some(Known::Resting(hasher)) => Some(hasher),
+            None => None,
+        };
+        self.reopen(key, offset, hasher).inspect_err(|_| {
+            self.known().remove(key);
+        })
+    }
+
+    fn reopen(&self, key: &str, offset: u64, hasher: Option<PieceHasher>) -> Result<Part<'_>, Failure> {
+        let of_disk = |error| Failure::of_disk(&error);
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(offset == 0).open(self.path(key));
+        let mut file = file.map_err(of_disk)?;
+        let length = file.metadata().map_err(of_disk)?.len();
+        if length != offset {
+            return Err(Failure::new(
+                409,
+                format!("{length} bytes of this file are here; go on from there, or begin anew"),
+            ));
+        }
+        let hasher = match hasher.filter(|hasher| hasher.length() == length) {
+            Some(hasher) => hasher,
+            None => hash(&mut file).map_err(of_disk)?,
+        };
+        file.seek(SeekFrom::End(0)).map_err(of_disk)?;
+        Ok(Part { parts: self, key: key.to_owned(), file, hasher, is_discarded: false })
+    }
+
+    /// Removes parts that are too old, and the oldest of too many.
+    pub fn sweep(&self, now: SystemTime) -> io::Result<()> {
+        let mut resting = Vec::new();
+        for file in fs::read_dir(&self.folder)? {
+            let file = file?;
+            let metadata = file.metadata()?;
+            let key = file.file_name().to_string_lossy().into_owned();
+            if !matches!(self.known().get(&key), Some(Known::Growing)) {
+                resting.push((metadata.modified()?, metadata.len(), key));
+            }
+        }
+        resting.sort_by_key(|(modified, ..)| Reverse(*modified));
+        let mut bytes = 0_u64;
+        for (modified, length, key) in resting {
+            bytes += length;
+            if bytes > KEPT_BYTES || now.duration_since(modified).is_ok_and(|age| age > KEPT_TIME) {
+                fs::remove_file(self.path(&key))?;
+                self.known().remove(&key);
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self, key: &str) -> PathBuf {
+        self.folder.join(key)
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Part<'_> {
+    /// Bytes that are there.
+    pub fn length(&self) -> u64 {
+        self.hasher.length()
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> PathBuf {
+        self.parts.path(&self.key)
+    }
+
+    /// Adds bytes.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.hasher.update(bytes);
+        Ok(())
+    }
+
+    /// The hashes of all that is there.
+    pub fn hashes(&self) -> Hashes {
+        self.hasher.clone().finish()
+    }
+
+    /// Forgets it: it is whole, and was moved to its place, or is of no use.
+    pub fn discard(mut self) {
+        self.is_discarded = true;
+    }
+}
+
+impl Drop for Part<'_> {
+    fn drop(&mut self) {
+        let mut known = self.parts.known();
+        known.remove(&self.key);
+        if self.is_discarded || self.length() == 0 {
+            // Nothing is left where it was moved away.
+            let _ = fs::remove_file(self.path());
+        } else if known.len() < KEPT_HASHERS {
+            let hasher = std::mem::replace(&mut self.hasher, PieceHasher::new(DEFAULT_PIECE_LENGTH));
+            known.insert(std::mem::take(&mut self.key), Known::Resting(hasher));
+        }
+    }
+}
+
+/// Hashes a file from its begin.
+fn hash(file: &mut File) -> io::Result<PieceHasher> {
+    let mut hasher = PieceHasher::new(DEFAULT_PIECE_LENGTH);
+    let mut buffer = vec![0; READ_LENGTH];
+    file.rewind()?;
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole(bytes: &[u8]) -> Hashes {
+        let mut hasher = PieceHasher::new(DEFAULT_PIECE_LENGTH);
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
+    #[test]
+    fn a_part_goes_on_from_where_it_broke_off_also_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = vec![7; 300_000];
+        let mut parts = Parts::open(folder.path().to_owned()).unwrap();
+        for (from, to, restart) in [(0, 100, false), (100, 270_000, true), (270_000, 300_000, false)] {
+            if restart {
+                parts = Parts::open(folder.path().to_owned()).unwrap();
+            }
+            assert_eq!(parts.length("key").unwrap_or(0), from as u64);
+            let mut part = parts.begin("key", from as u64).unwrap();
+            part.write(&bytes[from..to]).unwrap();
+            if to == bytes.len() {
+                assert_eq!(part.hashes(), whole(&bytes));
+                part.discard();
+            }
+        }
+        assert_eq!(parts.length("key"), None, "what has ended is not kept");
+    }
+
+    #[test]
+    fn a_part_has_one_writer_who_knows_where_it_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let parts = Parts::open(folder.path().to_owned()).unwrap();
+        let mut part = parts.begin("key", 0).unwrap();
+        assert_eq!(parts.begin("key", 0).unwrap_err().status, 409);
+        part.write(b"abc").unwrap();
+        drop(part);
+        assert_eq!(parts.begin("key", 2).unwrap_err().status, 409);
+        assert_eq!(parts.begin("key", 3).unwrap().length(), 3);
+        assert_eq!(parts.begin("key", 0).unwrap().length(), 0);
+    }
+
+    #[test]
+    fn old_parts_go_and_growing_ones_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let parts = Parts::open(folder.path().to_owned()).unwrap();
+        parts.begin("resting", 0).unwrap().write(b"abc").unwrap();
+        let mut growing = parts.begin("growing", 0).unwrap();
+        growing.write(b"abc").unwrap();
+        let soon = SystemTime::now() + KEPT_TIME / 2;
+        parts.sweep(soon).unwrap();
+        assert_eq!(parts.length("resting"), Some(3));
+        parts.sweep(soon + KEPT_TIME).unwrap();
+        assert_eq!((parts.length("resting"), parts.length("growing")), (None, Some(3)));
+    }
+}

@@ -1,0 +1,132 @@
+//! The swarm table with a clock, a lock and this machine's addresses around it: what announces are answered from.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use data_encoding::HEXLOWER;
+
+use super::{
+    address::own_addresses,
+    door::{Reply, Request},
+};
+use crate::{
+    metainfo::InfoHash,
+    tracker::{
+        address::Asker,
+        announce::Announce,
+        reply, scrape,
+        table::{self, Counts, SwarmTable},
+    },
+};
+
+/// How long the list of this machine's addresses is believed; a cable or a new lease changes it.
+const OWN_ADDRESSES_TIME: Duration = Duration::from_secs(30);
+
+/// What peers and swarms a table looks at in one sweep from outside; see [`SwarmTable::sweep`].
+const SWEEP_LOOKS: usize = 100_000;
+
+/// Who has what. Shared by all that announce: browsers by the door, this process's own seeder directly.
+#[derive(Debug)]
+pub struct Swarms {
+    table: Mutex<SwarmTable>,
+    began: Instant,
+    tracker_id: String,
+    chance: AtomicU64,
+    own: Mutex<(Instant, Arc<[IpAddr]>)>,
+}
+
+/// The form that an announce is answered in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// For clients (BEP 3).
+    Bencode,
+    /// For people and scripts.
+    Json,
+}
+
+impl Swarms {
+    /// No swarms yet.
+    pub fn new(limits: crate::tracker::Limits) -> Result<Swarms, getrandom::Error> {
+        Ok(Swarms {
+            table: Mutex::new(SwarmTable::new(limits)),
+            began: Instant::now(),
+            tracker_id: HEXLOWER.encode(&getrandom::u32()?.to_be_bytes()),
+            chance: AtomicU64::new(getrandom::u64()?),
+            own: Mutex::new((Instant::now(), own_addresses().into())),
+        })
+    }
+
+    /// Takes in an announce of this process or of anyone, and answers it.
+    pub fn announce(&self, announce: &Announce, asker: &Asker) -> table::Reply {
+        // The golden ratio's bits, added up and stirred: chance that nobody outside can foretell without the seed.
+        let stride = self.chance.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        let chance = (stride ^ (stride >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        self.table().announce(announce, asker, self.began.elapsed(), chance ^ (chance >> 32))
+    }
+
+    /// How many are in a swarm.
+    pub fn counts(&self, info_hash: &InfoHash) -> Counts {
+        self.table().counts(info_hash)
+    }
+
+    /// How many swarms and peers there are.
+    pub fn totals(&self) -> (usize, usize) {
+        let table = self.table();
+        (table.swarm_count(), table.peer_count())
+    }
+
+    /// Forgets who has not announced for long. Announces do so by themselves; a quiet tracker is told now and then.
+    pub fn sweep(&self) {
+        self.table().sweep(self.began.elapsed(), SWEEP_LOOKS);
+    }
+
+    /// This machine's addresses, as of a moment ago.
+    pub fn own_addresses(&self) -> Arc<[IpAddr]> {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if own.0.elapsed() > OWN_ADDRESSES_TIME {
+            *own = (Instant::now(), own_addresses().into());
+        }
+        Arc::clone(&own.1)
+    }
+
+    /// Answers `/announce` and `/tracker`.
+    pub(super) fn answer_announce(&self, request: &Request<'_>, form: Form) -> Reply {
+        match (Announce::parse(request.query().as_bytes()), form) {
+            (Ok((announce, peers_form)), _) => {
+                let asker = Asker::new(request.peer().ip(), request.local().ip(), &self.own_addresses());
+                let answer = self.announce(&announce, &asker);
+                match form {
+                    Form::Bencode => bencoded(reply::bencode(&answer, peers_form, &self.tracker_id)),
+                    Form::Json => Reply::new(200, "application/json", reply::json(&answer)),
+                }
+            }
+            // Clients show the reason only when the status is 200.
+            (Err(refusal), Form::Bencode) => bencoded(reply::bencode_failure(&refusal.to_string())),
+            (Err(refusal), Form::Json) => {
+                Reply::new(400, "application/json", reply::json_failure(&refusal.to_string()))
+            }
+        }
+    }
+
+    /// Answers `/scrape` (BEP 48).
+    pub(super) fn answer_scrape(&self, request: &Request<'_>) -> Reply {
+        bencoded(match scrape::parse(request.query().as_bytes()) {
+            Ok(hashes) => scrape::reply(hashes.into_iter().map(|hash| (hash, self.counts(&hash))).collect()),
+            Err(refusal) => reply::bencode_failure(&refusal.to_string()),
+        })
+    }
+
+    fn table(&self) -> MutexGuard<'_, SwarmTable> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn bencoded(bytes: Vec<u8>) -> Reply {
+    Reply::new(200, "text/plain", bytes)
+}

@@ -1,0 +1,396 @@
+//! The whole site behind a door on a real port, as curl and browsers use it.
+
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpStream},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use super::*;
+use crate::metainfo::{PieceHasher, create::Options};
+
+/// Orders as they went out: name, file and port.
+type Orders = Arc<Mutex<Vec<(String, PathBuf, Option<u16>)>>>;
+
+struct Room {
+    folder: tempfile::TempDir,
+    orders: Orders,
+    port: u16,
+    web: Arc<Web>,
+    door: Door,
+}
+
+/// An answer, taken apart.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn field(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+}
+
+impl Room {
+    fn new() -> Room {
+        Room::with(|_| Ok(()))
+    }
+
+    fn with(answer: impl Fn(Option<u16>) -> Result<(), String> + Send + Sync + 'static) -> Room {
+        Room::open(tempfile::tempdir().unwrap(), true, answer)
+    }
+
+    fn open(
+        folder: tempfile::TempDir,
+        has_page: bool,
+        answer: impl Fn(Option<u16>) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Room {
+        let swarms = Arc::new(Swarms::new(crate::tracker::Limits::default()).unwrap());
+        let orders = Orders::default();
+        let heard = Arc::clone(&orders);
+        let carry_out = Box::new(move |order| {
+            let Order::Seed { metainfo, file, port } = order;
+            heard.lock().unwrap().push((metainfo.name().to_owned(), file, port));
+            answer(port)
+        });
+        let library = Arc::new(Library::open(folder.path()).unwrap());
+        let site = Site::open(library, Arc::clone(&swarms), Some("http://room:5000/".into()), carry_out).unwrap();
+        let web = Arc::new(Web::new(swarms, has_page.then_some(site)));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let limits = Limits { connections_per_address: 500, ..Limits::for_descriptors(20_000) };
+        let door = web.serve(listener, limits).unwrap();
+        Room { folder, orders, port, web, door }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+
+    fn ask(&self, line: &str, fields: &str, body: &[u8]) -> Answer {
+        let mut stream = self.connect();
+        let length = body.len();
+        let head =
+            format!("{line} HTTP/1.1\r\nHost: a:5000\r\nConnection: close\r\nContent-Length: {length}\r\n{fields}\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        // A refusal may come before the last byte is taken.
+        let _ = stream.write_all(body);
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+        Answer { status: head[9..12].parse().unwrap(), head, body: bytes.split_off(end) }
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.ask(&format!("GET {path}"), "", b"")
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) -> Answer {
+        self.ask(&format!("PUT /uploads/{name}"), "", bytes)
+    }
+
+    fn form(&self, parts: &[(&str, &[u8])], fields: &str) -> Answer {
+        let mut body = Vec::new();
+        for (disposition, content) in parts {
+            let head = format!("--xyz\r\nContent-Disposition: form-data; {disposition}\r\n\r\n");
+            body.extend_from_slice(head.as_bytes());
+            body.extend_from_slice(content);
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(b"--xyz--\r\n");
+        self.ask("POST /upload", &format!("Content-Type: multipart/form-data; boundary=xyz\r\n{fields}"), &body)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let files = self.get("/api/files").json();
+        files.as_array().unwrap().iter().map(|file| file["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn orders(&self) -> Vec<(String, PathBuf, Option<u16>)> {
+        self.orders.lock().unwrap().clone()
+    }
+
+    fn waits_for_transfers(&self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.door.stats().transfers > 0 {
+            assert!(Instant::now() < deadline, "a transfer does not end");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn content(length: usize) -> Vec<u8> {
+    (0..length).map(|at| (at * 7 + at / 251) as u8).collect()
+}
+
+fn metainfo(name: &str, bytes: &[u8]) -> Metainfo {
+    let mut hasher = PieceHasher::new(16 * 1024);
+    hasher.update(bytes);
+    Metainfo::from_hashes(name, &hasher.finish(), &Options::default()).unwrap()
+}
+
+#[test]
+fn a_file_sent_by_the_form_is_saved_listed_ordered_and_linked() {
+    let room = Room::new();
+    let bytes = content(1_000_000);
+    let name = "Gro\u{df}er \u{661f} <b>.iso";
+    let file = format!("name=\"file\"; filename=\"{name}\"");
+    let answer = room.form(&[("name=\"port\"", b"6890"), (&file, &bytes)], "");
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    assert!(answer.text().contains("Gro\u{df}er \u{661f} &lt;b&gt;.iso"), "{}", answer.text());
+    assert!(answer.field("Content-Security-Policy").is_some_and(|policy| !policy.contains("unsafe")));
+    let path = room.folder.path().join("uploads").join(name);
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    assert_eq!(room.orders(), [(name.to_owned(), path, Some(6890))]);
+
+    let listed = &room.get("/api/files").json()[0];
+    let [download, json, torrent] = ["download", "json", "torrent"].map(|key| room.get(listed[key].as_str().unwrap()));
+    assert_eq!(download.body, bytes);
+    let disposition = download.field("Content-Disposition").unwrap();
+    assert!(disposition.ends_with("filename*=UTF-8''Gro%C3%9Fer%20%E6%98%9F%20%3Cb%3E.iso"), "{disposition}");
+    let (json, torrent) = (Metainfo::read(&json.body).unwrap(), Metainfo::read(&torrent.body).unwrap());
+    assert_eq!(json.info_hash(), torrent.info_hash());
+    assert_eq!(json.trackers(), [["http://room:5000/announce"]]);
+    assert_eq!(listed["info_hash"], json.info_hash().to_string());
+    let page = room.get("/").text();
+    assert!(page.contains("minitorrent fetch http://room:5000/metainfos/Gro%C3%9Fer") && !page.contains("<b>.iso"));
+}
+
+#[test]
+fn several_files_and_a_late_port_travel_in_one_form() {
+    let room = Room::new();
+    let parts: [(&str, &[u8]); 3] = [
+        ("name=\"file\"; filename=\"a\"", b"one"),
+        ("name=\"file\"; filename=\"a\"", b"two"),
+        ("name=\"port\"", b"6890"),
+    ];
+    let answer = room.form(&parts, "Accept: application/json\r\n");
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    assert_eq!((&answer.json()[1]["name"], &answer.json()[1]["asked_name"]), (&"a (2)".into(), &"a".into()));
+    assert_eq!(room.orders().iter().map(|(_, _, port)| *port).collect::<Vec<_>>(), [Some(6890), Some(6890)]);
+}
+
+#[test]
+fn a_put_that_broke_off_is_not_listed_and_goes_on() {
+    let room = Room::new();
+    let bytes = content(700_000);
+    let mut stream = room.connect();
+    stream.write_all(b"PUT /uploads/big.iso HTTP/1.1\r\nHost: a\r\nContent-Length: 700000\r\n\r\n").unwrap();
+    stream.write_all(&bytes[..300_000]).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    room.waits_for_transfers();
+    assert!(room.names().is_empty() && room.orders().is_empty());
+    assert_eq!(room.get("/uploads/big.iso").status, 404);
+
+    let told = room.ask("HEAD /uploads/big.iso", "", b"");
+    assert_eq!((told.status, told.field("Upload-Offset")), (202, Some("300000")));
+    let put = |range: &str, bytes: &[u8]| {
+        room.ask("PUT /uploads/big.iso", &format!("Content-Range: bytes {range}/700000\r\n"), bytes)
+    };
+    assert_eq!(put("200000-299999", &bytes[200_000..300_000]).status, 409);
+    let partly = put("300000-499999", &bytes[300_000..500_000]);
+    assert_eq!((partly.status, partly.field("Upload-Offset")), (202, Some("500000")));
+    let whole = put("500000-699999", &bytes[500_000..]);
+    assert_eq!(whole.status, 201, "{}", whole.text());
+    assert_eq!(room.get("/uploads/big.iso").body, bytes);
+    let stored = Metainfo::read(&room.get("/metainfos/big.iso.torrent").body).unwrap();
+    let mut hasher = PieceHasher::new(stored.geometry().piece_length());
+    hasher.update(&bytes);
+    assert_eq!(stored.piece_hash(stored.geometry().piece(2).unwrap()), &hasher.finish().pieces[40..60]);
+    assert_eq!(room.ask("HEAD /uploads/big.iso", "", b"").field("Content-Length"), Some("700000"));
+}
+
+#[test]
+fn a_name_that_is_taken_gets_another_and_the_same_file_does_not() {
+    let room = Room::new();
+    assert_eq!(room.put("a.iso", b"one").json()["name"], "a.iso");
+    let second = room.put("a.iso", b"two").json();
+    assert_eq!((&second["name"], &second["asked_name"]), (&"a (2).iso".into(), &"a.iso".into()));
+    let again = room.put("a.iso", b"one").json();
+    assert_eq!((&again["name"], again["asked_name"].is_null()), (&"a.iso".into(), true));
+    assert_eq!(room.names(), ["a (2).iso", "a.iso"]);
+    assert_eq!(room.orders().len(), 2);
+}
+
+#[test]
+fn a_port_that_cannot_be_had_is_said_and_the_file_is_shared_all_the_same() {
+    let room = Room::with(|port| if port.is_some() { Err("port 6890 is taken".into()) } else { Ok(()) });
+    let answer = room.ask("PUT /uploads/a?port=6890", "", b"content");
+    assert_eq!((answer.status, &answer.json()["warning"]), (201, &"port 6890 is taken".into()));
+    for bad in ["80", "65536", "x", "+6890"] {
+        assert_eq!(room.ask(&format!("PUT /uploads/b?port={bad}"), "", b"content").status, 400, "{bad}");
+    }
+    assert_eq!(room.form(&[("name=\"port\"", b"80"), ("name=\"file\"; filename=\"b\"", b"x")], "").status, 400);
+    assert_eq!(room.names(), ["a"]);
+}
+
+#[test]
+fn what_is_no_upload_is_refused_with_a_sentence() {
+    let room = Room::new();
+    assert_eq!(room.form(&[("name=\"file\"; filename=\"\"", b"")], "").status, 400);
+    assert!(room.put("empty", b"").text().contains("without a single byte"));
+    assert_eq!(room.ask("POST /upload", "", b"x").status, 415);
+    let cut = b"--xyz\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nabc";
+    let cut = room.ask("POST /upload", "Content-Type: multipart/form-data; boundary=xyz\r\n", cut);
+    assert_eq!(cut.status, 400);
+    let mut lengthless = room.connect();
+    lengthless.write_all(b"PUT /uploads/a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    lengthless.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 411 "), "{answer}");
+    let space = room.connect();
+    let huge = "PUT /uploads/a HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775807\r\n\r\n";
+    (&space).write_all(huge.as_bytes()).unwrap();
+    let mut answer = [0; 12];
+    (&space).read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 507");
+    let foreign = room.ask("PUT /uploads/a", "Origin: http://evil.example\r\n", b"x");
+    assert_eq!(foreign.status, 403);
+    assert_eq!(room.ask("PUT /uploads/a", "Origin: http://a:5000\r\n", b"x").status, 201);
+    assert_eq!(room.ask("DELETE /uploads/a", "", b"").field("Allow"), Some("GET, HEAD, PUT"));
+    assert_eq!(room.names(), ["a"]);
+}
+
+#[test]
+fn names_never_leave_the_folder() {
+    let room = Room::new();
+    std::fs::write(room.folder.path().join("secret"), b"secret").unwrap();
+    for path in
+        ["/uploads/../secret", "/uploads/%2e%2e/secret", "/uploads/..%2fsecret", "/uploads//secret", "/uploads/.part"]
+    {
+        assert_eq!(room.get(path).status, 404, "{path}");
+    }
+    assert_eq!(room.get("/metainfos/.library.json").status, 404);
+    assert_eq!(room.put("..%2f..%2fsecret", b"x").json()["name"], "secret");
+    assert_eq!(room.put(".part", b"y").json()["name"], "_.part");
+    assert_eq!(room.get("/uploads/%ff").status, 400);
+    assert_eq!(std::fs::read(room.folder.path().join("secret")).unwrap(), b"secret");
+}
+
+#[test]
+fn downloads_come_whole_in_part_or_not_at_all() {
+    let room = Room::new();
+    let bytes = content(300_000);
+    room.put("a.iso", &bytes);
+    let whole = room.get("/uploads/a.iso");
+    let tag = whole.field("ETag").unwrap();
+    let date = whole.field("Last-Modified").unwrap();
+    let get = |fields: &str| room.ask("GET /uploads/a.iso", &format!("{fields}\r\n"), b"");
+    for (range, from, to) in [("0-0", 0, 1), ("5-9", 5, 10), ("100000-", 100_000, 300_000), ("-7", 299_993, 300_000)] {
+        let part = get(&format!("Range: bytes={range}"));
+        assert_eq!((part.status, &part.body[..]), (206, &bytes[from..to]), "{range}");
+        assert_eq!(part.field("Content-Range"), Some(&format!("bytes {from}-{}/300000", to - 1)[..]));
+    }
+    let outside = get("Range: bytes=300000-");
+    assert_eq!((outside.status, outside.field("Content-Range")), (416, Some("bytes */300000")));
+    for whole in ["bytes=0-1,5-6", "bytes=x", "pages=1-2", "bytes=5-4"] {
+        assert_eq!(get(&format!("Range: {whole}")).status, 200, "{whole}");
+    }
+    for (known, status) in [(tag, 206), (date, 206), ("\"other\"", 200)] {
+        assert_eq!(get(&format!("Range: bytes=0-1\r\nIf-Range: {known}")).status, status);
+    }
+    let known = get(&format!("If-None-Match: \"x\", {tag}"));
+    assert_eq!((known.status, known.body.len(), known.field("Content-Length")), (304, 0, Some("300000")));
+    assert_eq!(get(&format!("If-Modified-Since: {date}")).status, 304);
+    assert_eq!(get("If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT").status, 200);
+    assert_eq!(whole.field("X-Content-Type-Options"), Some("nosniff"));
+}
+
+#[test]
+fn a_metainfo_is_registered_once_and_never_replaces_another() {
+    let room = Room::new();
+    let (one, two) = (metainfo("a.iso", b"one"), metainfo("a.iso", b"two"));
+    let register = |bytes: &[u8]| room.ask("POST /metainfos", "", bytes);
+    assert_eq!(register(&one.to_json()).status, 201);
+    assert_eq!(register(&one.to_torrent()).status, 200);
+    let second = register(&two.to_torrent());
+    assert_eq!((second.status, &second.json()["name"]), (201, &"a (2).iso".into()));
+    assert_eq!(Metainfo::read(&room.get("/metainfos/a.iso.json").body).unwrap(), one);
+    assert_eq!(room.get("/uploads/a.iso").status, 404);
+    assert_eq!(register(b"<html>").status, 400);
+    let long = [b"d".to_vec(), vec![b'1'; register::MAX_LENGTH as usize]].concat();
+    assert_eq!(register(&long).status, 413);
+    room.web.sweep().unwrap();
+    assert_eq!(room.names(), ["a (2).iso", "a.iso"]);
+    assert!(room.orders().is_empty());
+}
+
+#[test]
+fn what_others_have_and_what_was_removed_by_hand_can_be_uploaded() {
+    let room = Room::new();
+    let mut hasher = PieceHasher::new(crate::metainfo::create::DEFAULT_PIECE_LENGTH);
+    hasher.update(b"content");
+    let registered = Metainfo::from_hashes("a", &hasher.finish(), &Options::default()).unwrap();
+    assert_eq!(room.ask("POST /metainfos", "", &registered.to_json()).status, 201);
+    assert_eq!(room.get("/uploads/a").status, 404);
+    for _ in 0..2 {
+        let answer = room.put("a", b"content").json();
+        assert_eq!((&answer["name"], &answer["info_hash"]), (&"a".into(), &registered.info_hash().to_string().into()));
+        assert_eq!(room.get("/uploads/a").body, b"content");
+        std::fs::remove_file(room.folder.path().join("uploads/a")).unwrap();
+    }
+    assert_eq!(room.names(), ["a"]);
+}
+
+#[test]
+fn announces_are_answered_in_both_forms_and_counted_on_the_page() {
+    let room = Room::new();
+    let entry = room.put("a.iso", b"content").json();
+    let hash = entry["info_hash"].as_str().unwrap();
+    let query = format!("info_hash={hash}&peer_id=-XX0000-abcdefghijkl&port=6881&uploaded=0&downloaded=0&left=0");
+    let bencoded = room.get(&format!("/announce?{query}&compact=1"));
+    assert!(bencoded.body.starts_with(b"d8:completei1e"), "{}", bencoded.text());
+    let json = room.get(&format!("/tracker?{query}")).json();
+    assert!(json["interval"].is_number(), "{json}");
+    assert!(room.get("/announce?port=1").body.starts_with(b"d14:failure reason"));
+    assert_eq!(room.get("/tracker?port=1").status, 400);
+    assert!(room.get(&format!("/scrape?info_hash={hash}")).body.starts_with(b"d5:filesd20:"));
+    assert_eq!(room.get("/api/files").json()[0]["seeding"], 1);
+    assert!(room.get("/metrics").text().contains("\nminitorrent_peers 1\n"));
+}
+
+#[test]
+fn a_tracker_without_a_page_announces_and_nothing_else() {
+    let room = Room::open(tempfile::tempdir().unwrap(), false, |_| Ok(()));
+    assert_eq!(room.get("/healthz").text(), "ok\n");
+    assert_eq!(room.get("/announce").status, 200);
+    assert_eq!(room.get("/metrics").status, 200);
+    for path in ["/", "/api/files", "/uploads/a", "/static/style.css"] {
+        assert_eq!(room.get(path).status, 404, "{path}");
+    }
+    assert_eq!(room.put("a", b"x").status, 404);
+}
+
+#[test]
+fn uploads_are_stamped_and_shared_again_after_a_restart() {
+    let room = Room::new();
+    assert_eq!(room.ask("PUT /uploads/a?port=6890", "", b"content").status, 201);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let shared = Library::open(room.folder.path()).unwrap().shared();
+        assert_eq!((shared.len(), shared[0].port), (1, Some(6890)));
+        if shared[0].is_unchanged {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the upload is never noted as whole");
+        thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,225 @@
+//! Files that come in by `PUT /uploads/NAME`, and what becomes of every file that came in.
+//!
+//! A file is a part until its last byte is there; then it moves to `uploads/`, its metainfo is written, and an order to
+//! seed it goes out. What breaks off stays a part. `PUT` goes on with a part by `Content-Range: bytes FIRST-LAST/LENGTH`,
+//! and `HEAD` tells in `Upload-Offset` where FIRST must be. A client that may upload different files of one name tells
+//! them apart by an `Upload-Tag` of its own choice (letters, digits and dashes).
+
+use std::io::Read;
+
+use serde::Serialize;
+
+use super::{
+    Order, Site,
+    door::{Reply, Request},
+    failure::Failure,
+    library::Entry,
+    names,
+    parts::Part,
+    views,
+};
+use crate::metainfo::{Metainfo, create::Options};
+
+/// Bytes read at once; with it, memory does not depend on the file.
+const READ_LENGTH: usize = 128 * 1024;
+
+/// The longest `Upload-Tag`, in bytes.
+const MAX_TAG: usize = 40;
+
+/// What became of one file: what is shown in HTML, and told in JSON.
+#[derive(Debug, Serialize)]
+pub struct Saved {
+    /// The name it is listed under.
+    pub name: String,
+    /// The name it came with, where another file had that already.
+    pub asked_name: Option<String>,
+    /// Bytes.
+    pub length: u64,
+    /// Names the torrent.
+    pub info_hash: String,
+    /// Where to download it.
+    pub download_url: String,
+    /// The metainfo in JSON.
+    pub json_url: String,
+    /// The metainfo as `.torrent`.
+    pub torrent_url: String,
+    /// What was asked for and could not be done.
+    pub warning: Option<String>,
+}
+
+/// Stretch of a file that a `PUT` brings: its first byte, and the file's length where that is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stretch {
+    first: u64,
+    /// One behind the last, and the whole length.
+    end: Option<(u64, u64)>,
+}
+
+/// `PUT /uploads/NAME`, with `?port=` for a seeder's port.
+pub fn put(site: &Site, request: &mut Request<'_>, name: &str) -> Result<Reply, Failure> {
+    let name = names::clean(name);
+    let port = match request.query().strip_prefix("port=") {
+        Some(text) => parse_port(site, text)?,
+        None => None,
+    };
+    let stretch = Stretch::of(request.field("content-range"))?;
+    site.check_space(request)?;
+    let mut part = site.parts.begin(&part_key(&name, request)?, stretch.first)?;
+    receive(request, &mut part)?;
+    if let Some((end, length)) = stretch.end {
+        if part.length() != end {
+            return Err(Failure::new(400, format!("the body ends at byte {}, not at {end}", part.length())));
+        }
+        if end < length {
+            let sentence = format!("{end} of {length} bytes are here");
+            return Ok(Reply::text(202, sentence).with("Upload-Offset", &end.to_string()));
+        }
+    }
+    let saved = save(site, request, part, &name, port)?;
+    let json_url = saved.json_url.clone();
+    Ok(Reply::new(201, "application/json", views::json(&saved)).with("Location", &json_url))
+}
+
+/// `HEAD /uploads/NAME` where there is no such upload yet.
+pub fn progress(site: &Site, request: &Request<'_>, name: &str) -> Result<Reply, Failure> {
+    match site.parts.length(&part_key(&names::clean(name), request)?) {
+        Some(length) => Ok(Reply::text(202, "not whole yet").with("Upload-Offset", &length.to_string())),
+        None => Err(Failure::new(404, "there is no such file")),
+    }
+}
+
+fn receive(request: &mut Request<'_>, part: &mut Part<'_>) -> Result<(), Failure> {
+    let mut buffer = vec![0; READ_LENGTH];
+    loop {
+        match request.body.read(&mut buffer).map_err(broken)? {
+            0 => return Ok(()),
+            count => part.write(&buffer[..count]).map_err(|error| Failure::of_disk(&error))?,
+        }
+    }
+}
+
+/// Makes an upload of a part that is whole, and has it seeded.
+pub(super) fn save(
+    site: &Site,
+    request: &Request<'_>,
+    part: Part<'_>,
+    name: &str,
+    port: Option<u16>,
+) -> Result<Saved, Failure> {
+    if part.length() == 0 {
+        return Err(empty(name));
+    }
+    let base = site.base_url(request);
+    let hashes = part.hashes();
+    let options = Options { trackers: vec![vec![format!("{base}/announce")]], ..Options::default() };
+    let metainfo_of = |name: &str| {
+        let made = Metainfo::from_hashes(name, &hashes, &options);
+        made.map_err(|error| Failure::new(400, error.to_string()))
+    };
+    let same = metainfo_of(name)?.info_hash();
+    match site.library.find_hash(same) {
+        Some((listed, entry)) if entry.is_upload() && site.library.upload_path(&listed).is_file() => {
+            part.discard();
+            return Ok(Saved::new(&base, &listed, &entry));
+        }
+        // Others have it, or somebody removed it by hand: now it is here.
+        Some((listed, _)) => site.library.forget(&listed),
+        None => {}
+    }
+    let claim = site.library.claim(name);
+    let listed = claim.name().to_owned();
+    let metainfo = metainfo_of(&listed)?;
+    let entry = claim.list_upload(&part.path(), &metainfo, port).map_err(|error| Failure::of_disk(&error))?;
+    part.discard();
+    let order = Order::Seed { metainfo: metainfo.into(), file: site.library.upload_path(&listed), port };
+    let warning = (site.carry_out)(order);
+    site.stamp_soon(listed.clone());
+    let asked_name = (listed != name).then(|| name.to_owned());
+    Ok(Saved { asked_name, warning: warning.err(), ..Saved::new(&base, &listed, &entry) })
+}
+
+impl Saved {
+    fn new(base: &str, name: &str, entry: &Entry) -> Saved {
+        let encoded = names::encode(name);
+        Saved {
+            name: name.to_owned(),
+            asked_name: None,
+            length: entry.length,
+            info_hash: entry.info_hash.to_string(),
+            download_url: format!("{base}/uploads/{encoded}"),
+            json_url: format!("{base}/metainfos/{encoded}.json"),
+            torrent_url: format!("{base}/metainfos/{encoded}.torrent"),
+            warning: None,
+        }
+    }
+}
+
+impl Stretch {
+    /// Reads `bytes FIRST-LAST/LENGTH`; without the field, a whole file comes.
+    fn of(field: Option<&str>) -> Result<Stretch, Failure> {
+        let Some(field) = field else { return Ok(Stretch { first: 0, end: None }) };
+        let numbers = || {
+            let (range, length) = field.strip_prefix("bytes ")?.split_once('/')?;
+            let (first, last) = range.split_once('-')?;
+            Some((number(first)?, number(last)?, number(length)?))
+        };
+        match numbers() {
+            Some((first, last, length)) if first <= last && last < length => {
+                Ok(Stretch { first, end: Some((last + 1, length)) })
+            }
+            _ => Err(Failure::new(400, "Content-Range must be: bytes FIRST-LAST/LENGTH")),
+        }
+    }
+}
+
+/// Digits and nothing else.
+fn number(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// A seeder's port as a form or a query tells it; empty means the usual one.
+pub(super) fn parse_port(site: &Site, text: &str) -> Result<Option<u16>, Failure> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let port = number(text).and_then(|port| u16::try_from(port).ok());
+    let port = port.ok_or_else(|| Failure::new(400, "a seeder's port is a number from 1024 to 65535"))?;
+    site.library.check_port(port)?;
+    Ok(Some(port))
+}
+
+fn part_key(name: &str, request: &Request<'_>) -> Result<String, Failure> {
+    let tag = request.field("upload-tag").unwrap_or_default();
+    if tag.len() > MAX_TAG || !tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Err(Failure::new(400, format!("Upload-Tag is at most {MAX_TAG} letters, digits and dashes")));
+    }
+    Ok(format!("{name}~{tag}"))
+}
+
+/// The refusal of a file without content.
+pub(super) fn empty(name: &str) -> Failure {
+    Failure::new(400, format!("{name} is empty: a torrent without a single byte has nothing to share"))
+}
+
+/// The refusal of a body that broke off.
+pub(super) fn broken(error: std::io::Error) -> Failure {
+    let status = if error.kind() == std::io::ErrorKind::TimedOut { 408 } else { 400 };
+    Failure::new(status, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stretch_is_what_content_range_says_and_nothing_else() {
+        assert_eq!(Stretch::of(None).unwrap(), Stretch { first: 0, end: None });
+        assert_eq!(Stretch::of(Some("bytes 5-9/10")).unwrap(), Stretch { first: 5, end: Some((10, 10)) });
+        for bad in
+            ["bytes 5-4/10", "bytes 5-10/10", "bytes */10", "bytes 5-9/*", "5-9/10", "bytes +5-9/10", "bytes -/", ""]
+        {
+            assert!(Stretch::of(Some(bad)).is_err(), "{bad}");
+        }
+    }
+}
