@@ -14,8 +14,8 @@ use crate::{
     metainfo::{
         Metainfo,
         create::{self, DEFAULT_PIECE_LENGTH, Options},
-        escape,
     },
+    text::escape,
     terminal::{self, Progress},
 };
 
@@ -72,7 +72,7 @@ pub fn write(metainfo: &Metainfo, out: Option<&str>) -> Result<Vec<PathBuf>, Fai
 
 /// What was made, and where it is.
 pub fn said(metainfo: &Metainfo, written: &[PathBuf]) -> String {
-    let mut text = format!("{}, {}, info hash {}\n", escape(metainfo.name()), terminal::Size(metainfo.length()), metainfo.info_hash());
+    let mut text = format!("{}, {}, info hash {}\n", escape(metainfo.name()), crate::text::Size(metainfo.length()), metainfo.info_hash());
     for path in written {
         text += &format!("wrote {}\n", escape(&path.to_string_lossy()));
     }

@@ -21,7 +21,7 @@ impl Failure {
 /// Escaped: a path, a tracker or a peer may have put anything in it.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&crate::metainfo::escape(&self.0))
+        f.write_str(&crate::text::escape(&self.0))
     }
 }
 

@@ -12,13 +12,15 @@ use crossbeam_channel::{Receiver, select, tick};
 use super::{ENDING, Failure, chance, cores, new_peer_id, signals, source};
 use crate::{
     cli,
-    downloader::{Fetch, Outcome, Plan, Report, Settings},
-    metainfo::{Metainfo, escape},
+    downloader::{Fetch, Outcome, Plan, Settings, report::Report},
+    metainfo::Metainfo,
+    text::escape,
     net::PortChoice,
     peer::Host,
     seeder::{Announcer, DEFAULT_SLOTS, Listener, Registry},
     storage::{self, Access, Journal, Ledger, Store, journal::Ending as Closing},
-    terminal::{self, Progress, Rate, Size, Time},
+    terminal::{self, Progress, Rate, Time},
+    text::Size,
     tracker::client::Client,
 };
 

@@ -14,6 +14,8 @@ use std::process::ExitCode;
 
 pub use failure::Failure;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::{
     cli::{Arguments, Command},
     metainfo::PeerId,
@@ -25,6 +27,9 @@ const ENDING: std::time::Duration = std::time::Duration::from_millis(1500);
 
 /// Where the tracker of this machine listens unless told otherwise.
 const TRACKER_PORT: u16 = 5000;
+
+/// Descriptors that are of use: thousands of connections. Systems that allow a billion make some loops over them slow.
+const MAX_DESCRIPTORS: u64 = 16 * 1024;
 
 /// Does what the command line says.
 pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -41,6 +46,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Create(_) | Command::Show(_) | Command::Verify(_) => 0,
     };
     terminal::start_log(verbose.max(arguments.verbose));
+    allow_descriptors();
     match command {
         Command::Tracker(arguments) => tracker::run(arguments),
         Command::Seed(arguments) => seed::run(arguments),
@@ -61,6 +67,18 @@ fn new_peer_id() -> Result<PeerId, Failure> {
 /// A random number.
 fn chance() -> Result<u64, Failure> {
     getrandom::u64().map_err(|error| Failure::new(format!("the system has no random numbers: {error}")))
+}
+
+/// Takes the descriptors that the system is ready to give: a room of peers needs more than the usual 1024.
+fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(MAX_DESCRIPTORS, |maximum| maximum.min(MAX_DESCRIPTORS));
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum });
+        if let Err(error) = raised {
+            log::info!("the limit of open descriptors stays as it is: {error}");
+        }
+    }
 }
 
 /// How many threads to hash with.

@@ -13,13 +13,14 @@ use crate::{
     metainfo::{
         Metainfo,
         create::{DEFAULT_PIECE_LENGTH, Options},
-        escape,
     },
+    text::escape,
     net::PortChoice,
     peer::{Host, Share},
     seeder::{Announcer, DEFAULT_SLOTS, Registry, Service},
     storage::{Access, Store},
-    terminal::{self, Size},
+    terminal,
+    text::Size,
     tracker::client::Client,
 };
 

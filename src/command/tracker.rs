@@ -15,12 +15,13 @@ use crossbeam_channel::{Receiver, select, tick};
 use super::{ENDING, Failure, TRACKER_PORT, chance, fetch::open_listener, new_peer_id, seed, signals, verify};
 use crate::{
     cli,
-    metainfo::{Metainfo, escape},
+    metainfo::Metainfo,
     net::{self, PortChoice},
     peer::Host,
     seeder::{Announcer, DEFAULT_SLOTS, Listener, OwnTracker, Registry, Service},
     storage::{Access, Store},
     terminal,
+    text::escape,
     tracker::{Limits, address::Asker, announce::Announce, answer::Answer, client::Client},
     web::{
         CarryOut, Order, Site, Web,
@@ -53,7 +54,7 @@ pub fn run(arguments: cli::Tracker) -> Result<ExitCode, Failure> {
     let sharing = if arguments.no_web { None } else { Some(Sharing::open(&arguments, &swarms, &base)?) };
     let site = sharing.as_ref().map(|sharing| sharing.site(&arguments, &swarms)).transpose()?;
     let web = Arc::new(Web::new(swarms, site));
-    let door = web.serve(listener, door::Limits::default()).map_err(|error| Failure::about("the tracker", error))?;
+    let mut door = web.serve(listener, door::Limits::of_this_process()).map_err(|error| Failure::about("the tracker", error))?;
     say(&arguments, &base, sharing.as_ref());
 
     wait(&web, &signals);

@@ -29,7 +29,7 @@ pub fn run(arguments: &cli::Verify) -> Result<ExitCode, Failure> {
         });
         terminal::print(&format!("{line}\n"));
     } else if have.is_full() {
-        terminal::print(&format!("{}: all {all} pieces are right\n", crate::metainfo::escape(metainfo.name())));
+        terminal::print(&format!("{}: all {all} pieces are right\n", crate::text::escape(metainfo.name())));
     }
     if have.is_full() {
         return Ok(ExitCode::SUCCESS);

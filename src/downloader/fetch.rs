@@ -12,11 +12,10 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select, tick};
 
 use super::{
-    Report,
     coordinator::{Action, Coordinator, Pulse, Settings},
     dialler::{Dialler, Failure},
     hash::{self, Bench, Hashed},
-    report::Meter,
+    report::{Meter, Report},
 };
 use crate::{
     bitfield::Bitfield,

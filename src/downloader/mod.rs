@@ -8,9 +8,8 @@ mod coordinator;
 mod dialler;
 mod fetch;
 mod hash;
-mod report;
+pub mod report;
 mod roster;
 
 pub use coordinator::Settings;
 pub use fetch::{Fetch, Outcome, Plan};
-pub use report::Report;

@@ -4,7 +4,8 @@ use std::fmt::{self, Display, Write};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{FileKind, Metainfo, path::is_deceptive};
+use super::{FileKind, Metainfo};
+use crate::text::{Size, escape};
 
 /// What RFC 3986 leaves unreserved stands in a magnet link as it is.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -15,22 +16,14 @@ pub(super) fn describe(metainfo: &Metainfo) -> String {
     text
 }
 
-/// The text with whatever could move the cursor, hide or turn letters written as `\u{…}`; letters of any script stay.
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() || is_deceptive(c) { escaped.extend(c.escape_default()) } else { escaped.push(c) }
-    }
-    escaped
-}
-
 fn write(out: &mut String, metainfo: &Metainfo) -> fmt::Result {
     let geometry = metainfo.geometry();
     row(out, "name", metainfo.name())?;
     row(out, "info hash", metainfo.info_hash())?;
-    row(out, "size", Size(metainfo.length()))?;
-    let piece_length = Size(geometry.piece_length().into());
-    row(out, "pieces", format_args!("{} of {piece_length}", geometry.piece_count()))?;
+    row(out, "size", format_args!("{} ({} bytes)", Size(metainfo.length()), metainfo.length()))?;
+    let piece_length = geometry.piece_length();
+    let size = Size(piece_length.into());
+    row(out, "pieces", format_args!("{} of {size} ({piece_length} bytes)", geometry.piece_count()))?;
     for (number, tier) in metainfo.trackers().iter().enumerate() {
         let label = if number == 0 { "trackers" } else { "  then" };
         tier.iter().enumerate().try_for_each(|(at, url)| row(out, if at == 0 { label } else { "" }, url))?;
@@ -71,20 +64,6 @@ fn magnet(metainfo: &Metainfo) -> String {
         link.push_str(&format!("&{key}={}", utf8_percent_encode(value, QUERY)));
     }
     link
-}
-
-/// Bytes, in a unit that people can grasp and exactly.
-struct Size(u64);
-
-impl Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Size(bytes) = *self;
-        let power = (bytes.max(1).ilog2() / 10) as usize;
-        match power.checked_sub(1).map(|at| ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"][at]) {
-            Some(unit) => write!(f, "{:.1} {unit} ({bytes} bytes)", bytes as f64 / (1_u64 << (10 * power)) as f64),
-            None => write!(f, "{bytes} bytes"),
-        }
-    }
 }
 
 /// Seconds since 1970 as a date and time in UTC.

@@ -24,7 +24,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use describe::escape;
 pub use error::{Error, Problem};
 pub use geometry::{BLOCK_LENGTH, Block, Geometry, PieceIndex};
 pub use hasher::{Hashes, PieceHasher};

@@ -10,6 +10,8 @@ use std::{
     collections::{HashMap, HashSet},
 };
 
+use crate::text::is_deceptive;
+
 /// Bytes that one part of a path may have: what Linux and macOS file systems hold.
 pub const MAX_NAME: usize = 255;
 
@@ -71,11 +73,6 @@ pub(super) fn is_unsafe(part: &[u8]) -> bool {
 /// Whether this system could hold a file of that name, pretty or not.
 pub(super) fn is_possible(part: &[u8]) -> bool {
     !matches!(part, b"" | b"." | b"..") && part.len() <= MAX_NAME && !part.iter().any(|byte| matches!(byte, b'/' | 0))
-}
-
-/// Characters that are invisible or turn the writing direction: `exe.txt` that is really `txt.exe`.
-pub fn is_deceptive(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Gives a number to each path that equals an earlier one or is a folder of another, so that all can lie side by side.

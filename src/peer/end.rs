@@ -33,7 +33,7 @@ pub enum End {
     /// It sent a second bitfield, or one after its first `have`.
     LateBitfield,
     /// Its extension handshake is no bencode.
-    Extension(crate::bencode::Error),
+    Extension(wire::ExtensionError),
     /// It says it has a piece that the torrent has not.
     NoSuchPiece(u32),
     /// It asked for bytes that lie outside of the torrent's pieces.
@@ -76,7 +76,7 @@ impl fmt::Display for End {
             End::Wire(error) => write!(f, "it sent {error}"),
             End::Bitfield(error) => write!(f, "it sent {error}"),
             End::LateBitfield => f.write_str("it sent a bitfield that was not its first word on what it has"),
-            End::Extension(error) => write!(f, "its extension handshake cannot be read: {error}"),
+            End::Extension(error) => write!(f, "it sent {error}"),
             End::NoSuchPiece(index) => write!(f, "it claims piece {index}, which the torrent has not"),
             End::NoSuchBlock(block) => write!(f, "it asked for {block}, which the torrent has not"),
             End::PieceNotHere(index) => write!(f, "it asked for piece {index}, which is not here"),

@@ -16,7 +16,7 @@ pub fn start_log(verbose: u8) {
         .parse_default_env()
         .format(|out, record| {
             // What a peer or a browser sent must not move the cursor or forge a line.
-            let text = crate::metainfo::escape(&record.args().to_string());
+            let text = crate::text::escape(&record.args().to_string());
             writeln!(out, "{}: {text}", record.level().as_str().to_ascii_lowercase())
         })
         .init();

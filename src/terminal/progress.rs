@@ -7,8 +7,8 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Rate, Size, Time};
-use crate::downloader::Report;
+use super::{Rate, Time};
+use crate::{downloader::report::Report, text::Size};
 
 /// How often there is a line where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);

@@ -1,5 +1,7 @@
 //! The extension protocol's handshake (BEP 10): a dictionary that says what else its sender can do.
 
+use std::fmt;
+
 use crate::bencode::{self, Encoder};
 
 /// The extended message id of the handshake itself.
@@ -18,6 +20,18 @@ pub struct ExtendedHandshake {
     /// `v`: its client's name and version.
     pub client: Option<String>,
 }
+
+/// A payload that is no bencode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExtensionError(bencode::Error);
+
+impl fmt::Display for ExtensionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an extension handshake that cannot be read: {}", self.0)
+    }
+}
+
+impl std::error::Error for ExtensionError {}
 
 impl ExtendedHandshake {
     /// The payload behind the extended message id.
@@ -40,8 +54,8 @@ impl ExtendedHandshake {
 
     /// From a payload. What is missing, of the wrong type or out of range is left out: a peer with a bad
     /// extension handshake still has pieces.
-    pub fn from_bytes(payload: &[u8]) -> Result<ExtendedHandshake, bencode::Error> {
-        let (dict, _) = bencode::decode_prefix(payload)?;
+    pub fn from_bytes(payload: &[u8]) -> Result<ExtendedHandshake, ExtensionError> {
+        let (dict, _) = bencode::decode_prefix(payload).map_err(ExtensionError)?;
         let number = |key: &[u8]| dict.get(key).and_then(|node| node.as_integer());
         let client = dict.get(b"v").and_then(|node| node.as_bytes()).map(|bytes| {
             let end = bytes.len().min(MAX_CLIENT);

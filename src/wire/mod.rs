@@ -9,6 +9,6 @@ mod extension;
 mod handshake;
 mod message;
 
-pub use extension::{EXTENDED_HANDSHAKE, ExtendedHandshake};
+pub use extension::{EXTENDED_HANDSHAKE, ExtendedHandshake, ExtensionError};
 pub use handshake::{HANDSHAKE_LENGTH, Handshake, HandshakeError, PROTOCOL_LENGTH, Reserved};
 pub use message::{Error, Limits, Message, RawBlock, Step, decode, encode, piece_head};
