@@ -33,6 +33,7 @@ use std::{
 
 use crossbeam_channel::bounded;
 use mio::{Interest, Poll, Waker};
+use socket2::SockRef;
 use tiny_http::Method;
 
 pub use body::Body;
@@ -59,6 +60,9 @@ mod watch;
 
 #[cfg(test)]
 mod tests;
+
+/// Connections that may wait to be accepted; the system may allow fewer.
+const BACKLOG: i32 = 1024;
 
 /// How long a door that stops waits for its transfers to notice.
 const STOP_TIME: Duration = Duration::from_secs(1);
@@ -157,8 +161,11 @@ impl Gauge {
 impl Door {
     /// Opens the door on a listener that is bound already.
     pub fn open(listener: TcpListener, limits: Limits, service: Arc<dyn Service>) -> io::Result<Door> {
+        let socket = SockRef::from(&listener);
         // Accepted sockets inherit it: the last bytes of an answer never wait for an acknowledgement.
-        socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
+        socket.set_tcp_nodelay(true)?;
+        // std asks for 128: the rest of a room that comes in at once would try again only after a second.
+        socket.listen(BACKLOG)?;
         listener.set_nonblocking(true)?;
         let mut listener = mio::net::TcpListener::from_std(listener);
         let poll = Poll::new()?;

@@ -196,6 +196,7 @@ fn bodies_that_are_announced_and_never_sent_hold_nobody_up() {
         let _ = silent.pop().unwrap().read_to_string(&mut answer);
         let told = answer.starts_with("HTTP/1.1 503 ") || answer.starts_with("HTTP/1.1 400 ") || answer.is_empty();
         assert!(told, "{answer}");
+        drop(silent);
         street.comes_to_rest();
     }
 }

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// How long a transfer's socket blocks before its pace is looked at.
-const TICK: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(250);
 
 /// Bytes that are copied at once.
 const COPY_LENGTH: usize = 128 * 1024;
