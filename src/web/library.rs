@@ -9,11 +9,11 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 pub use super::entry::{Entry, Origin, Stamp};
-use super::{failure::Failure, names};
+use super::{entry::now_seconds, failure::Failure, names};
 use crate::metainfo::{InfoHash, Metainfo};
 
 /// How many further ports uploads may ask for: each is a listener of the process.
@@ -326,10 +326,6 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
-fn now_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -375,7 +371,7 @@ mod tests {
         }
         library.claim("others").list_registered(&metainfo("others", b"elsewhere")).unwrap();
         fs::write(library.upload_path("changed"), b"CONTENT").unwrap();
-        fs::File::open(library.upload_path("changed")).unwrap().set_modified(UNIX_EPOCH).unwrap();
+        fs::File::open(library.upload_path("changed")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
         fs::remove_file(library.upload_path("gone")).unwrap();
 
         let library = Library::open(folder.path()).unwrap();
