@@ -234,23 +234,33 @@ impl Library {
 
     /// Notes who was seen, and forgets registered metainfos that nobody was seen in for long.
     pub fn forget_unseen(&self, is_seen: impl Fn(&InfoHash) -> bool) -> io::Result<()> {
+        let forgotten = self.take_unseen(is_seen);
+        for claim in &forgotten {
+            for form in ["json", "torrent"] {
+                fs::remove_file(self.metainfo_path(claim.name(), form))?;
+            }
+        }
+        if forgotten.is_empty() { Ok(()) } else { self.save() }
+    }
+
+    /// Takes them off the list. Their names stay claimed until their files are gone.
+    fn take_unseen(&self, is_seen: impl Fn(&InfoHash) -> bool) -> Vec<Claim<'_>> {
         let now = now_seconds();
-        let mut forgotten = Vec::new();
-        self.state().entries.retain(|name, entry| {
+        let mut unseen = Vec::new();
+        let mut state = self.state();
+        state.entries.retain(|name, entry| {
             let Origin::Registered { seen, .. } = &mut entry.origin else { return true };
             if is_seen(&entry.info_hash) {
                 *seen = now;
             }
-            let keeps = now.saturating_sub(*seen) < UNSEEN_TIME.as_secs();
-            if !keeps {
-                forgotten.push(name.clone());
+            let is_kept = now.saturating_sub(*seen) < UNSEEN_TIME.as_secs();
+            if !is_kept {
+                unseen.push(name.clone());
             }
-            keeps
+            is_kept
         });
-        for path in forgotten.iter().flat_map(|name| ["json", "torrent"].map(|form| self.metainfo_path(name, form))) {
-            fs::remove_file(path)?;
-        }
-        if forgotten.is_empty() { Ok(()) } else { self.save() }
+        state.claimed.extend(unseen.iter().cloned());
+        unseen.into_iter().map(|name| Claim { library: self, name }).collect()
     }
 
     fn read_metainfo(&self, name: &str) -> Result<Metainfo, Failure> {
