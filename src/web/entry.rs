@@ -1,6 +1,9 @@
 //! What the list of files says about each: plain values, as they are kept in the state file.
 
-use std::{fs, time::UNIX_EPOCH};
+use std::{
+    fs,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +36,8 @@ pub enum Origin {
     Registered {
         /// Bytes that both forms of the metainfo take on disk.
         bytes: u64,
-        /// When somebody was last in its swarm, in seconds since 1970.
+        /// When somebody was last in its swarm, in seconds since 1970. A restart counts: until then nobody could announce.
+        #[serde(skip, default = "now_seconds")]
         seen: u64,
     },
 }
@@ -59,6 +63,11 @@ impl Stamp {
         let modified = file.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
         Some(Stamp { length: file.len(), seconds: modified.as_secs(), nanoseconds: modified.subsec_nanos() })
     }
+}
+
+/// Seconds since 1970.
+pub fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// An info hash as hex digits.

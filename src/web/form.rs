@@ -1,6 +1,6 @@
 //! `POST /upload`: the page's form, with files and perhaps a seeder's port, in any order.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use super::{
     Site,
@@ -21,6 +21,9 @@ const MAX_FIELD: usize = 64;
 
 /// The most files of one form.
 const MAX_FILES: usize = 64;
+
+/// What may follow the last boundary, in bytes.
+const MAX_EPILOGUE: u64 = 1024;
 
 /// Answers with a page, or in JSON where that is asked for.
 pub fn post(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
@@ -73,8 +76,12 @@ impl Form<'_> {
             match event {
                 Event::Field(field) => self.begin(field)?,
                 Event::Content(range) => self.add(&buffer[start..][range])?,
-                Event::FieldEnd => self.at = At::Nowhere,
-                Event::End => return Ok(()),
+                Event::FieldEnd => self.end(),
+                Event::End => {
+                    // A line end follows. What is more than that is left, and the connection with it.
+                    let _ = io::copy(&mut (&mut request.body).take(MAX_EPILOGUE), &mut io::sink());
+                    return Ok(());
+                }
                 Event::More => {
                     buffer.copy_within(start + used..end, 0);
                     (start, end) = (0, end - start - used);
@@ -112,6 +119,13 @@ impl Form<'_> {
             _ => At::Nowhere,
         };
         Ok(())
+    }
+
+    fn end(&mut self) {
+        if let (At::File, Some((_, part))) = (self.at, self.files.last_mut()) {
+            part.close();
+        }
+        self.at = At::Nowhere;
     }
 
     fn add(&mut self, bytes: &[u8]) -> Result<(), Failure> {

@@ -9,11 +9,11 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 pub use super::entry::{Entry, Origin, Stamp};
-use super::{failure::Failure, names};
+use super::{entry::now_seconds, failure::Failure, names};
 use crate::metainfo::{InfoHash, Metainfo};
 
 /// How many further ports uploads may ask for: each is a listener of the process.
@@ -234,23 +234,33 @@ impl Library {
 
     /// Notes who was seen, and forgets registered metainfos that nobody was seen in for long.
     pub fn forget_unseen(&self, is_seen: impl Fn(&InfoHash) -> bool) -> io::Result<()> {
+        let forgotten = self.take_unseen(is_seen);
+        for claim in &forgotten {
+            for form in ["json", "torrent"] {
+                fs::remove_file(self.metainfo_path(claim.name(), form))?;
+            }
+        }
+        if forgotten.is_empty() { Ok(()) } else { self.save() }
+    }
+
+    /// Takes them off the list. Their names stay claimed until their files are gone.
+    fn take_unseen(&self, is_seen: impl Fn(&InfoHash) -> bool) -> Vec<Claim<'_>> {
         let now = now_seconds();
-        let mut forgotten = Vec::new();
-        self.state().entries.retain(|name, entry| {
+        let mut unseen = Vec::new();
+        let mut state = self.state();
+        state.entries.retain(|name, entry| {
             let Origin::Registered { seen, .. } = &mut entry.origin else { return true };
             if is_seen(&entry.info_hash) {
                 *seen = now;
             }
-            let keeps = now.saturating_sub(*seen) < UNSEEN_TIME.as_secs();
-            if !keeps {
-                forgotten.push(name.clone());
+            let is_kept = now.saturating_sub(*seen) < UNSEEN_TIME.as_secs();
+            if !is_kept {
+                unseen.push(name.clone());
             }
-            keeps
+            is_kept
         });
-        for path in forgotten.iter().flat_map(|name| ["json", "torrent"].map(|form| self.metainfo_path(name, form))) {
-            fs::remove_file(path)?;
-        }
-        if forgotten.is_empty() { Ok(()) } else { self.save() }
+        state.claimed.extend(unseen.iter().cloned());
+        unseen.into_iter().map(|name| Claim { library: self, name }).collect()
     }
 
     fn read_metainfo(&self, name: &str) -> Result<Metainfo, Failure> {
@@ -326,10 +336,6 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
-fn now_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -375,7 +381,7 @@ mod tests {
         }
         library.claim("others").list_registered(&metainfo("others", b"elsewhere")).unwrap();
         fs::write(library.upload_path("changed"), b"CONTENT").unwrap();
-        fs::File::open(library.upload_path("changed")).unwrap().set_modified(UNIX_EPOCH).unwrap();
+        fs::File::open(library.upload_path("changed")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
         fs::remove_file(library.upload_path("gone")).unwrap();
 
         let library = Library::open(folder.path()).unwrap();

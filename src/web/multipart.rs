@@ -223,7 +223,25 @@ fn parameter(mut rest: &str, wanted: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_content_comes_out_as_it_went_in(content in "[\r\nx-]{0,60}|[ -~]{0,20}", cut in 0_usize..200) {
+            prop_assume!(!content.contains("\r\n------x"));
+            let form = format!("------x\r\nContent-Disposition: form-data; name=a\r\n\r\n{content}\r\n------x--\r\n");
+            let (before, behind) = form.as_bytes().split_at(cut.min(form.len()));
+            prop_assert_eq!(read(&[before, behind]), Ok((vec![(field("a", None), content.into_bytes())], true)));
+        }
+
+        #[test]
+        fn no_bytes_at_all_do_harm(parts in prop::collection::vec(any::<Vec<u8>>(), 0..4)) {
+            let parts: Vec<&[u8]> = std::iter::once(&b"------x\r\n"[..]).chain(parts.iter().map(Vec::as_slice)).collect();
+            let _ = read(&parts);
+        }
+    }
 
     const TYPE: &str = "multipart/form-data; boundary=----x";
 

@@ -46,7 +46,8 @@ enum Known {
 pub struct Part<'a> {
     parts: &'a Parts,
     key: String,
-    file: File,
+    /// Open while bytes come.
+    file: Option<File>,
     hasher: PieceHasher,
     is_discarded: bool,
 }
@@ -96,7 +97,7 @@ impl Parts {
             None => hash(&mut file).map_err(of_disk)?,
         };
         file.seek(SeekFrom::End(0)).map_err(of_disk)?;
-        Ok(Part { parts: self, key: key.to_owned(), file, hasher, is_discarded: false })
+        Ok(Part { parts: self, key: key.to_owned(), file: Some(file), hasher, is_discarded: false })
     }
 
     /// Removes parts that are too old, and the oldest of too many.
@@ -144,9 +145,14 @@ impl Part<'_> {
 
     /// Adds bytes.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
+        self.file.as_mut().expect("nothing is added to a part that was closed").write_all(bytes)?;
         self.hasher.update(bytes);
         Ok(())
+    }
+
+    /// Lets go of the file, because all its bytes are there: a form of many files must not hold a descriptor for each.
+    pub fn close(&mut self) {
+        self.file = None;
     }
 
     /// The hashes of all that is there.

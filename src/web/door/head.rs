@@ -263,7 +263,22 @@ fn range_within(whole: &[u8], part: &[u8]) -> Range<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_at_all_do_harm(line in "[A-Z]{0,4} ?/?[ -~\\x00-\\xff]{0,20} HTTP/1.[01]", rest in any::<Vec<u8>>()) {
+            let bytes = [line.as_bytes(), b"\r\nHost: a\r\n", &rest, b"\r\n\r\n"].concat();
+            if let Some(length) = end(&bytes, 0)
+                && let Ok(head) = Head::parse(&bytes[..length])
+            {
+                prop_assert!(head.path().starts_with('/') && head.field("host") == Some("a"));
+                prop_assert!(!head.query().contains(char::is_control));
+            }
+        }
+    }
 
     fn parse(text: &str) -> Result<Head, Fault> {
         assert_eq!(end(text.as_bytes(), 0), Some(text.len()), "{text:?} is no whole head");

@@ -1,6 +1,6 @@
 //! How much the door lets in, and how long it waits.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use rustix::process::{Resource, getrlimit};
 
@@ -12,6 +12,12 @@ pub const MAX_CONNECTIONS: u64 = 4096;
 
 /// The most uploads and downloads at once. Each has a thread, an open file and a buffer of 128 KiB.
 pub const MAX_TRANSFERS: usize = 64;
+
+/// At least so many requests are answered at once: one may read a small file while another announces.
+pub const MIN_HANDLERS: usize = 2;
+
+/// At most so many: beyond that they only wait for the swarm table's lock.
+pub const MAX_HANDLERS: usize = 4;
 
 /// Caps and deadlines of one [`Door`](super::Door). The defaults are for a process; tests shorten them.
 #[derive(Debug, Clone)]
@@ -47,7 +53,9 @@ impl Limits {
             connections_per_address: connections / 4,
             transfers,
             transfers_per_address: transfers / 4,
-            handlers: 4,
+            handlers: thread::available_parallelism()
+                .map_or(MIN_HANDLERS, usize::from)
+                .clamp(MIN_HANDLERS, MAX_HANDLERS),
             head_time: Duration::from_secs(10),
             idle_time: Duration::from_secs(30),
             grace: Duration::from_secs(10),
