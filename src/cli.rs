@@ -55,12 +55,7 @@ pub enum Command {
 
 /// Run a tracker, and a page on which to share files. What is uploaded there is kept and seeded.
 #[derive(FromArgs, Debug)]
-#[argh(
-    subcommand,
-    name = "tracker",
-    help_triggers("-h", "--help"),
-    example = "minitorrent tracker --data /srv/share"
-)]
+#[argh(subcommand, name = "tracker", help_triggers("-h", "--help"), example = "minitorrent tracker --data /srv/share")]
 pub struct Tracker {
     /// port of the page and of announces (5000, or the next free one)
     #[argh(option)]
@@ -248,14 +243,21 @@ pub struct Verify {
 /// Reads a command line, the program's own name first.
 pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Arguments, Stop> {
     let words: Vec<String> = words
-        .map(|word| word.into_string().map_err(|word| format!("{} is not UTF-8\n", word.to_string_lossy().escape_debug())))
+        .map(|word| {
+            word.into_string().map_err(|word| format!("{} is not UTF-8\n", word.to_string_lossy().escape_debug()))
+        })
         .collect::<Result<_, _>>()
         .map_err(Stop::Usage)?;
     let words: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
-    Arguments::from_args(&["minitorrent"], &words).map_err(|exit| match exit.status {
+    let arguments = Arguments::from_args(&["minitorrent"], &words).map_err(|exit| match exit.status {
         Ok(()) => Stop::Help(exit.output + "\n"),
         Err(()) => Stop::Usage(exit.output.trim_end().to_owned() + "\nTry --help.\n"),
-    })
+    })?;
+    if arguments.command.is_none() && !arguments.version {
+        let what = "Say what to do: tracker, seed, fetch, create, show or verify.\nTry --help.\n";
+        return Err(Stop::Usage(what.to_owned()));
+    }
+    Ok(arguments)
 }
 
 /// A rate such as `800`, `500K` or `10M`: bytes a second, with 1024 to the K.

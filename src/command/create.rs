@@ -15,8 +15,8 @@ use crate::{
         Metainfo,
         create::{self, DEFAULT_PIECE_LENGTH, Options},
     },
-    text::escape,
     terminal::{self, Progress},
+    text::escape,
 };
 
 /// Makes a metainfo and says where it is.
@@ -72,7 +72,12 @@ pub fn write(metainfo: &Metainfo, out: Option<&str>) -> Result<Vec<PathBuf>, Fai
 
 /// What was made, and where it is.
 pub fn said(metainfo: &Metainfo, written: &[PathBuf]) -> String {
-    let mut text = format!("{}, {}, info hash {}\n", escape(metainfo.name()), crate::text::Size(metainfo.length()), metainfo.info_hash());
+    let mut text = format!(
+        "{}, {}, info hash {}\n",
+        escape(metainfo.name()),
+        crate::text::Size(metainfo.length()),
+        metainfo.info_hash()
+    );
     for path in written {
         text += &format!("wrote {}\n", escape(&path.to_string_lossy()));
     }

@@ -14,13 +14,13 @@ use crate::{
     cli,
     downloader::{Fetch, Outcome, Plan, Settings, report::Report},
     metainfo::Metainfo,
-    text::escape,
     net::PortChoice,
     peer::Host,
     seeder::{Announcer, DEFAULT_SLOTS, Listener, Registry},
     storage::{self, Access, Journal, Ledger, Store, journal::Ending as Closing},
     terminal::{self, Progress, Rate, Time},
     text::Size,
+    text::escape,
     tracker::client::Client,
 };
 
@@ -48,7 +48,8 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
     let signals = signals::listen()?;
     let metainfo = Arc::new(source::read(&arguments.meta)?);
     let begun = Instant::now();
-    let store = Store::open(metainfo.clone(), Path::new(&arguments.out), Access::Write { preallocate: arguments.preallocate })?;
+    let store =
+        Store::open(metainfo.clone(), Path::new(&arguments.out), Access::Write { preallocate: arguments.preallocate })?;
     let store = Arc::new(store);
     let journal = Journal::start().map_err(|error| Failure::about("the journal", error))?;
     let (ledger, have) = resume(&store, &journal, arguments.json)?;
@@ -61,11 +62,7 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
         host: host.clone(),
         ledger: ledger.clone(),
         have,
-        settings: Settings {
-            max_peers: arguments.max_peers,
-            slots: DEFAULT_SLOTS,
-            memory: arguments.memory << 20,
-        },
+        settings: Settings { max_peers: arguments.max_peers, slots: DEFAULT_SLOTS, memory: arguments.memory << 20 },
         hash_workers: cores(),
         seed: chance()?,
     });
@@ -180,7 +177,9 @@ impl Watch<'_> {
         let path = out.join(self.name);
         terminal::print(&format!(
             "{} is complete: {} in {}, {rate}\n",
-            escape(&path.to_string_lossy()), Size(report.length), Time(time),
+            escape(&path.to_string_lossy()),
+            Size(report.length),
+            Time(time),
         ));
     }
 
@@ -207,7 +206,11 @@ fn why_quiet(report: &Report) -> String {
 }
 
 /// Finds out what is here already, with progress.
-fn resume(store: &Arc<Store>, journal: &Journal, quiet: bool) -> Result<(Arc<Ledger>, crate::bitfield::Bitfield), Failure> {
+fn resume(
+    store: &Arc<Store>,
+    journal: &Journal,
+    quiet: bool,
+) -> Result<(Arc<Ledger>, crate::bitfield::Bitfield), Failure> {
     let progress = Mutex::new(Progress::new(quiet));
     let opened = storage::resume::open(store, cores(), &|done, total| {
         let text = "of the pieces that may be here are checked";

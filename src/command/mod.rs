@@ -33,11 +33,8 @@ const MAX_DESCRIPTORS: u64 = 16 * 1024;
 
 /// Does what the command line says.
 pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    if arguments.version {
-        return Ok(terminal::print(concat!("minitorrent ", env!("CARGO_PKG_VERSION"), "\n")));
-    }
     let Some(command) = arguments.command else {
-        return Err(Failure::new("say what to do: tracker, seed, fetch, create, show or verify; --help tells more"));
+        return Ok(terminal::print(concat!("minitorrent ", env!("CARGO_PKG_VERSION"), "\n")));
     };
     let verbose = match &command {
         Command::Tracker(tracker) => tracker.verbose,

@@ -7,20 +7,22 @@ use std::{
     time::Duration,
 };
 
-use super::{ENDING, Failure, TRACKER_PORT, chance, create, fetch::open_listener, new_peer_id, signals, source, verify};
+use super::{
+    ENDING, Failure, TRACKER_PORT, chance, create, fetch::open_listener, new_peer_id, signals, source, verify,
+};
 use crate::{
     cli,
     metainfo::{
         Metainfo,
         create::{DEFAULT_PIECE_LENGTH, Options},
     },
-    text::escape,
     net::PortChoice,
     peer::{Host, Share},
     seeder::{Announcer, DEFAULT_SLOTS, Registry, Service},
     storage::{Access, Store},
     terminal,
     text::Size,
+    text::escape,
     tracker::client::Client,
 };
 

@@ -1,11 +1,6 @@
 //! Where a metainfo comes from: a path or an http(s) URL, either form, told apart by content.
 
-use std::{
-    fs::File,
-    io::Read,
-    path::Path,
-    time::Duration,
-};
+use std::{fs::File, io::Read, path::Path, time::Duration};
 
 use super::Failure;
 use crate::{metainfo::Metainfo, tracker::client::Client};

@@ -54,7 +54,8 @@ pub fn run(arguments: cli::Tracker) -> Result<ExitCode, Failure> {
     let sharing = if arguments.no_web { None } else { Some(Sharing::open(&arguments, &swarms, &base)?) };
     let site = sharing.as_ref().map(|sharing| sharing.site(&arguments, &swarms)).transpose()?;
     let web = Arc::new(Web::new(swarms, site));
-    let mut door = web.serve(listener, door::Limits::of_this_process()).map_err(|error| Failure::about("the tracker", error))?;
+    let mut door =
+        web.serve(listener, door::Limits::of_this_process()).map_err(|error| Failure::about("the tracker", error))?;
     say(&arguments, &base, sharing.as_ref());
 
     wait(&web, &signals);
@@ -230,8 +231,9 @@ impl Giving {
         if listeners.len() > MAX_LISTENERS {
             return Err(Failure::new(format!("{MAX_LISTENERS} further ports are open already; seeded on {instead}")));
         }
-        let listener = Listener::open(PortChoice::Asked(port), self.host.clone(), self.registry.clone(), self.max_peers)
-            .map_err(|error| Failure::new(format!("port {port} cannot be had ({error}); seeded on {instead}")))?;
+        let listener =
+            Listener::open(PortChoice::Asked(port), self.host.clone(), self.registry.clone(), self.max_peers)
+                .map_err(|error| Failure::new(format!("port {port} cannot be had ({error}); seeded on {instead}")))?;
         listeners.insert(port, listener);
         Ok(port)
     }

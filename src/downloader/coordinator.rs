@@ -130,7 +130,14 @@ struct Flight {
 
 impl Coordinator {
     /// Begins with the pieces that are verified already.
-    pub fn new(geometry: &Geometry, have: &Bitfield, ours: PeerId, settings: Settings, seed: u64, now: Instant) -> Self {
+    pub fn new(
+        geometry: &Geometry,
+        have: &Bitfield,
+        ours: PeerId,
+        settings: Settings,
+        seed: u64,
+        now: Instant,
+    ) -> Self {
         Coordinator {
             geometry: *geometry,
             ours,
@@ -378,7 +385,8 @@ impl Coordinator {
     fn ban(&mut self, liar: &Remote, why: &str, out: &mut Vec<Action>) {
         log::warn!("banned {liar}: {why}");
         self.roster.ban(liar);
-        let again = self.peers.values().filter(|peer| peer.remote.peer_id == liar.peer_id && peer.remote.ip() == liar.ip());
+        let again =
+            self.peers.values().filter(|peer| peer.remote.peer_id == liar.peer_id && peer.remote.ip() == liar.ip());
         out.extend(again.map(|peer| Action::End(peer.remote.session)));
     }
 

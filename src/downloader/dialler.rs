@@ -53,7 +53,9 @@ impl Dialler {
     pub fn dial(&self, address: SocketAddr) -> Result<(), SocketAddr> {
         self.queue.try_send(address).map_err(TrySendError::into_inner)?;
         let waiting = self.queue.len();
-        if self.crew.idle.load(Ordering::Acquire) < waiting && self.crew.workers.load(Ordering::Acquire) < self.max_workers {
+        if self.crew.idle.load(Ordering::Acquire) < waiting
+            && self.crew.workers.load(Ordering::Acquire) < self.max_workers
+        {
             self.hire();
         }
         Ok(())

@@ -4,7 +4,10 @@
 use std::{
     collections::{HashMap, VecDeque},
     io,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -92,6 +95,7 @@ impl Fetch {
             events,
             finished: Some(finished.clone()),
             traffic: Traffic::default(),
+            sending: AtomicUsize::new(0),
         });
         let bench = Bench { ledger: plan.ledger, have: share.have.clone(), pieces, results };
         hash::start(plan.hash_workers, &bench)?;
@@ -263,7 +267,8 @@ impl Shell {
                 }
             }
             Action::Help { helper, owner, piece } => {
-                let missing = self.handles.get(&owner).and_then(|owner| owner.desk().last_missing(piece, ERRAND_BLOCKS));
+                let missing =
+                    self.handles.get(&owner).and_then(|owner| owner.desk().last_missing(piece, ERRAND_BLOCKS));
                 if let (Some((home, blocks)), Some(helper)) = (missing, self.handles.get(&helper)) {
                     blocks.into_iter().for_each(|block| helper.send_on_errand(block, home, now));
                 }

@@ -123,7 +123,8 @@ impl Roster {
         if self.banned_ids.contains(&(remote.ip(), remote.peer_id)) || self.is_host_banned(remote.ip()) {
             return Verdict::Refuse("it is banned");
         }
-        let twin = self.sessions.values().find(|other| other.remote.peer_id == remote.peer_id).map(|other| other.remote);
+        let twin =
+            self.sessions.values().find(|other| other.remote.peer_id == remote.peer_id).map(|other| other.remote);
         let verdict = match twin {
             None => Verdict::Keep,
             Some(twin) if twin.direction == remote.direction => Verdict::Refuse("there is a session with it already"),
@@ -164,7 +165,8 @@ impl Roster {
         let Some(over) = self.sessions.remove(&session) else { return };
         let Some(address) = over.listens else { return };
         let elsewhere = self.sessions.values().any(|other| other.listens == Some(address));
-        if let Some(known) = self.known.get_mut(&address).filter(|known| known.state == State::Connected && !elsewhere) {
+        if let Some(known) = self.known.get_mut(&address).filter(|known| known.state == State::Connected && !elsewhere)
+        {
             known.state = if for_good { State::Banned } else { State::Idle(now + FIRST_WAIT) };
         }
     }

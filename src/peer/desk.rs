@@ -252,6 +252,7 @@ impl Desk {
     fn due(&mut self, now: Instant) -> Vec<Block> {
         if self.asked.is_empty() {
             self.progress = now;
+            self.window.begin_turn(now);
         }
         let room = self.window.blocks().saturating_sub(self.asked.len());
         let due: Vec<_> = self.waiting.drain(..room.min(self.waiting.len())).collect();

@@ -30,8 +30,6 @@ pub enum End {
     Wire(wire::Error),
     /// Its bitfield is none for this torrent.
     Bitfield(bitfield::Error),
-    /// It sent a second bitfield, or one after its first `have`.
-    LateBitfield,
     /// Its extension handshake is no bencode.
     Extension(wire::ExtensionError),
     /// It says it has a piece that the torrent has not.
@@ -55,7 +53,7 @@ impl End {
             End::ClosedByPeer | End::ClosedByUs | End::Io(_) | End::Silent | End::Slow => false,
             End::UnknownTorrent(_) | End::Storage(_) => false,
             End::Handshake(_) | End::OtherTorrent(_) | End::Myself | End::Wire(_) | End::Bitfield(_) => true,
-            End::LateBitfield | End::Extension(_) | End::NoSuchPiece(_) | End::NoSuchBlock(_) => true,
+            End::Extension(_) | End::NoSuchPiece(_) | End::NoSuchBlock(_) => true,
             End::PieceNotHere(_) | End::Unasked(_) | End::Overflow(_) => true,
         }
     }
@@ -75,7 +73,6 @@ impl fmt::Display for End {
             End::Myself => f.write_str("it is this program itself"),
             End::Wire(error) => write!(f, "it sent {error}"),
             End::Bitfield(error) => write!(f, "it sent {error}"),
-            End::LateBitfield => f.write_str("it sent a bitfield that was not its first word on what it has"),
             End::Extension(error) => write!(f, "it sent {error}"),
             End::NoSuchPiece(index) => write!(f, "it claims piece {index}, which the torrent has not"),
             End::NoSuchBlock(block) => write!(f, "it asked for {block}, which the torrent has not"),

@@ -147,7 +147,8 @@ impl Outbox {
             return run;
         }
         while let Some(block) = self.gives.front() {
-            let follows = run.last().is_none_or(|last| last.piece == block.piece && last.begin + last.length == block.begin);
+            let follows =
+                run.last().is_none_or(|last| last.piece == block.piece && last.begin + last.length == block.begin);
             if !follows || (!run.is_empty() && bytes + u64::from(block.length) > max_run) {
                 break;
             }

@@ -9,13 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    End, Event, Handle, Host, Order, Payload,
-    desk::Expected,
-    inlet::Inlet,
-    piece::Home,
-    share::Traffic,
-};
+use super::{End, Event, Handle, Host, Order, Payload, desk::Expected, inlet::Inlet, piece::Home, share::Traffic};
 use crate::{
     bitfield::Bitfield,
     metainfo::Block,
@@ -111,12 +105,16 @@ impl Judge<'_> {
         if self.theirs.set(index) { self.tell(Event::Gained(self.handle.id(), piece)) } else { Ok(()) }
     }
 
+    /// The first is what the peer begins with. A later one, which BEP 3 does not foresee, counts for what it adds:
+    /// aria2 sends one instead of many `have`s.
     fn bitfield(&mut self, bytes: &[u8]) -> Result<(), End> {
+        let said = Bitfield::from_bytes(bytes, self.theirs.len()).map_err(End::Bitfield)?;
         if self.spoke {
-            return Err(End::LateBitfield);
+            let known = self.theirs.clone();
+            return said.iter().filter(|index| !known.get(*index)).try_for_each(|index| self.have(index));
         }
         self.spoke = true;
-        self.theirs = Bitfield::from_bytes(bytes, self.theirs.len()).map_err(End::Bitfield)?;
+        self.theirs = said;
         self.tell(Event::Has(self.handle.id(), self.theirs.clone()))
     }
 

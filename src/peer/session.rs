@@ -88,7 +88,9 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
     let socket = SockRef::from(stream);
     // A machine that was switched off is noticed within a minute, even when we have nothing to send it.
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10)))?;
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10)),
+    )?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_notsent_lowat(UNSENT)?;
     Ok(())
@@ -108,7 +110,9 @@ fn read_handshake(stream: &mut TcpStream) -> Result<Handshake, End> {
         match stream.read(&mut bytes[have..]) {
             Ok(0) => return Err(End::ClosedByPeer),
             Ok(got) => have += got,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Err(End::Silent),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return Err(End::Silent);
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error.into()),
         }
@@ -151,14 +155,11 @@ fn run(
 /// Reads on this thread, writes on another; both have ended when this returns.
 fn run_threads(host: &Arc<Host>, handle: &Handle) -> End {
     thread::scope(|scope| {
-        let writer = thread::Builder::new()
-            .name("session writer".into())
-            .stack_size(STACK)
-            .spawn_scoped(scope, || {
-                let end = writer::run(host, handle);
-                handle.end();
-                end
-            });
+        let writer = thread::Builder::new().name("session writer".into()).stack_size(STACK).spawn_scoped(scope, || {
+            let end = writer::run(host, handle);
+            handle.end();
+            end
+        });
         let writer = match writer {
             Ok(writer) => writer,
             Err(error) => return error.into(),

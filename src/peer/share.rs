@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -46,6 +46,8 @@ pub struct Share {
     pub finished: Option<Sender<PieceInFlight>>,
     /// Totals of all sessions, those that have ended too.
     pub traffic: Traffic,
+    /// How many sessions are sending blocks at this moment; with none the uplink idles.
+    pub sending: AtomicUsize,
 }
 
 /// Bytes of blocks that passed: the payload, as trackers count it (BEP 3).

@@ -1,6 +1,9 @@
-//! How many requests a session keeps open: enough for its rate times the time an answer may take, and no more.
+//! How many requests a session keeps open: enough that the other side never runs out of them, and no more.
 //!
 //! Too few and the link idles while requests travel; too many and a slow peer sits on work that others would have done.
+//! How long an answer takes cannot be known beforehand: a LAN takes a millisecond, a full queue in a router 200, and a
+//! client that serves once a second takes a second. So the window doubles for as long as that makes blocks come faster,
+//! and tries again now and then.
 
 use std::time::{Duration, Instant};
 
@@ -16,26 +19,45 @@ const MAX_BLOCKS: usize = 256;
 /// The smallest default among real clients' queues is 250.
 const UNSAID_LIMIT: usize = 250;
 
-/// The time that open requests should last at the rate seen. Covers the 100 to 200 ms that a full queue in a router takes.
-const HORIZON: Duration = Duration::from_millis(400);
+/// The least time over which a rate is taken.
+const PERIOD: Duration = Duration::from_millis(50);
 
-/// How often the rate is taken.
-const PERIOD: Duration = Duration::from_millis(100);
+/// What the rate must gain from a doubled window to be worth it.
+const WORTH: f64 = 1.25;
+
+/// How long the open requests may last at the rate seen. Beyond that they only wait in line.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a window is kept before a larger one is tried again.
+const RETRY: Duration = Duration::from_secs(3);
 
 /// The number of requests to keep open, from the rate at which blocks come.
 #[derive(Debug)]
 pub struct Window {
     blocks: usize,
     limit: usize,
+    /// The turn that is being measured: as many blocks as the window holds, and at least [`PERIOD`].
     since: Instant,
+    turn: usize,
     bytes: u64,
+    /// The rate of the last turn, in bytes a second.
     rate: Option<f64>,
+    /// While the window stays as it is: until when, else `None`.
+    settled_until: Option<Instant>,
 }
 
 impl Window {
     /// The smallest window; no rate has been seen.
     pub fn new(now: Instant) -> Window {
-        Window { blocks: MIN_BLOCKS, limit: UNSAID_LIMIT, since: now, bytes: 0, rate: None }
+        Window {
+            blocks: MIN_BLOCKS,
+            limit: UNSAID_LIMIT,
+            since: now,
+            turn: 0,
+            bytes: 0,
+            rate: None,
+            settled_until: None,
+        }
     }
 
     /// Open requests allowed now, in blocks.
@@ -43,7 +65,7 @@ impl Window {
         self.blocks
     }
 
-    /// The rate seen last; `None` before the first period has passed.
+    /// The rate seen last; `None` before the first turn has passed.
     pub fn bytes_per_second(&self) -> Option<f64> {
         self.rate.filter(|rate| *rate > 0.0)
     }
@@ -54,19 +76,42 @@ impl Window {
         self.blocks = self.blocks.min(self.limit);
     }
 
-    /// Bytes of a block that was asked for have come. At most doubles the window once a period.
+    /// Nothing was asked for until now, so a new turn begins.
+    pub fn begin_turn(&mut self, now: Instant) {
+        (self.since, self.turn, self.bytes) = (now, 0, 0);
+    }
+
+    /// Bytes of a block that was asked for have come.
     pub fn arrived(&mut self, bytes: u64, now: Instant) {
         self.bytes += bytes;
+        self.turn += 1;
         let elapsed = now.saturating_duration_since(self.since);
-        if elapsed < PERIOD {
+        if self.turn < self.blocks || elapsed < PERIOD {
             return;
         }
         let rate = self.bytes as f64 / elapsed.as_secs_f64();
-        let target = rate * HORIZON.as_secs_f64() / f64::from(BLOCK_LENGTH);
-        self.blocks = (target as usize).clamp(MIN_BLOCKS, self.blocks * 2).min(self.limit);
+        self.size(rate, now);
         self.rate = Some(rate);
-        self.bytes = 0;
-        self.since = now;
+        self.begin_turn(now);
+    }
+
+    fn size(&mut self, rate: f64, now: Instant) {
+        match self.settled_until {
+            Some(until) if until > now => {}
+            // A larger one may be worth it by now.
+            Some(_) => {
+                self.settled_until = None;
+                self.blocks *= 2;
+            }
+            None if self.rate.is_none_or(|before| rate >= before * WORTH) => self.blocks *= 2,
+            None => {
+                self.settled_until = Some(now + RETRY);
+                self.blocks /= 2;
+            }
+        }
+        // One doubling beyond what lasts for that long, because the rate was that of the smaller window.
+        let longest = 2.0 * rate * MAX_WAIT.as_secs_f64() / f64::from(BLOCK_LENGTH);
+        self.blocks = self.blocks.clamp(MIN_BLOCKS, (longest as usize).max(MIN_BLOCKS)).min(self.limit);
     }
 }
 
@@ -74,36 +119,47 @@ impl Window {
 mod tests {
     use super::*;
 
-    fn after(window: &mut Window, start: Instant, periods: u32, bytes_a_period: u64) -> usize {
-        for period in 1..=periods {
-            window.arrived(bytes_a_period, start + PERIOD * period);
+    const BLOCK: u64 = BLOCK_LENGTH as u64;
+
+    /// Plays a peer that answers each window's worth of requests after `latency`, at `rate` bytes a second at most.
+    fn play(latency: Duration, rate: f64, time: Duration) -> Window {
+        let start = Instant::now();
+        let mut window = Window::new(start);
+        let mut now = start;
+        while now < start + time {
+            let asked = window.blocks();
+            let turn = latency.max(Duration::from_secs_f64(asked as f64 * BLOCK as f64 / rate));
+            now += turn;
+            (0..asked).for_each(|_| window.arrived(BLOCK, now));
         }
-        window.blocks()
+        window
     }
 
     #[test]
-    fn a_fast_link_opens_it_by_doubling_to_the_limit() {
-        let start = Instant::now();
-        let mut window = Window::new(start);
-        assert_eq!(after(&mut window, start, 1, 100 << 20), 2 * MIN_BLOCKS);
-        assert_eq!(after(&mut window, start + PERIOD, 10, 100 << 20), UNSAID_LIMIT);
-        window.limit(10_000);
-        assert_eq!(after(&mut window, start + PERIOD * 11, 10, 100 << 20), MAX_BLOCKS);
+    fn a_fast_link_opens_it_and_no_further_than_the_limit() {
+        let window = play(Duration::from_millis(10), 1e9, Duration::from_secs(2));
+        assert_eq!(window.blocks(), UNSAID_LIMIT);
+        let mut window = Window::new(Instant::now());
         window.limit(5);
         assert_eq!(window.blocks(), 5);
+        window.limit(100_000);
+        assert_eq!(window.limit, MAX_BLOCKS);
+    }
+
+    #[test]
+    fn a_peer_that_serves_once_a_second_is_asked_for_a_second_of_work() {
+        let window = play(Duration::from_secs(1), 100e6, Duration::from_secs(20));
+        assert!(window.blocks() >= 128, "{} blocks", window.blocks());
     }
 
     #[test]
     fn a_slow_link_keeps_it_at_the_least() {
-        let start = Instant::now();
-        assert_eq!(after(&mut Window::new(start), start, 10, 16 << 10), MIN_BLOCKS);
+        assert_eq!(play(Duration::from_millis(1), 100e3, Duration::from_secs(60)).blocks(), MIN_BLOCKS);
     }
 
     #[test]
-    fn between_the_two_it_lasts_for_the_horizon() {
-        let start = Instant::now();
-        let mut window = Window::new(start);
-        let blocks = after(&mut window, start, 10, 625_000); // 50 Mbit/s
-        assert_eq!(blocks as u64, 625_000 * 4 / u64::from(BLOCK_LENGTH));
+    fn requests_never_wait_in_line_for_long() {
+        let window = play(Duration::from_millis(20), 1e6, Duration::from_secs(60));
+        assert!(window.blocks() as u64 * BLOCK <= 1_100_000, "{} blocks", window.blocks());
     }
 }

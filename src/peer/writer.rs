@@ -3,7 +3,7 @@
 use std::{
     io::{self, ErrorKind, IoSlice, Write},
     net::TcpStream,
-    sync::atomic::Ordering,
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -60,6 +60,7 @@ impl Pen<'_> {
     fn send(&mut self, batch: Batch) -> Result<Duration, End> {
         let bytes: u64 = batch.run.iter().map(|block| u64::from(block.length)).sum();
         let heads: Vec<_> = batch.run.iter().map(|block| wire::piece_head(*block)).collect();
+        let _sending = Sending::begin(&self.handle.share.sending, &batch.run);
         self.read(&batch.run, bytes as usize)?;
         let mut parts = Vec::with_capacity(1 + 2 * heads.len());
         if !batch.control.is_empty() {
@@ -91,6 +92,23 @@ impl Pen<'_> {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => End::Slow,
             _ => End::Io(error),
         })
+    }
+}
+
+/// Counts a session among those that send blocks, while it does.
+struct Sending<'a>(Option<&'a AtomicUsize>);
+
+impl<'a> Sending<'a> {
+    fn begin(count: &'a AtomicUsize, run: &[Block]) -> Sending<'a> {
+        let count = (!run.is_empty()).then_some(count);
+        count.map(|count| count.fetch_add(1, Ordering::Relaxed));
+        Sending(count)
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.0.map(|count| count.fetch_sub(1, Ordering::Relaxed));
     }
 }
 

@@ -170,7 +170,8 @@ impl Announcer {
         if schedule.idle == 0 && schedule.threads < MAX_THREADS {
             schedule.threads += 1;
             let announcer = self.clone();
-            let started = thread::Builder::new().name("announcer".into()).stack_size(STACK).spawn(move || announcer.run());
+            let started =
+                thread::Builder::new().name("announcer".into()).stack_size(STACK).spawn(move || announcer.run());
             if let Err(error) = started {
                 schedule.threads -= 1;
                 log::warn!("no thread for announcing: {error}");

@@ -44,7 +44,12 @@ struct Gate {
 
 impl Listener {
     /// Opens a port on every address of this machine, IPv6 too where there is any.
-    pub fn open(choice: PortChoice, host: Arc<Host>, registry: Arc<Registry>, max_peers: usize) -> io::Result<Listener> {
+    pub fn open(
+        choice: PortChoice,
+        host: Arc<Host>,
+        registry: Arc<Registry>,
+        max_peers: usize,
+    ) -> io::Result<Listener> {
         let socket = net::listen(choice)?;
         let port = socket.local_addr()?.port();
         let gate = Gate { host, registry, max_peers, ending: AtomicBool::new(false), connected: Mutex::default() };
@@ -66,7 +71,8 @@ impl Drop for Listener {
     fn drop(&mut self) {
         self.gate.ending.store(true, Ordering::Release);
         // Accepting has no time limit; a connection of our own wakes it.
-        let woken = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)), Duration::from_secs(1));
+        let woken =
+            TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)), Duration::from_secs(1));
         if let (Ok(_), Some(thread)) = (woken, self.accepting.take()) {
             let _ = thread.join();
         }

@@ -26,6 +26,10 @@ const FIRST_LEAD: u64 = 1 << 20;
 /// Pieces shown ahead at the least, so that the next one can be asked for while one is under way.
 const MIN_LEAD: u32 = 2;
 
+/// Pieces by which the lead of a peer grows with each piece it takes while our uplink idles. Twice what it took: its
+/// lead triples in the time that it takes to work through it.
+const IDLE_STEP: u32 = 2;
+
 /// How long a peer may sit on what it was shown before others are shown it too.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -95,9 +99,13 @@ impl Offer {
         self.show(session)
     }
 
-    /// A peer has one more piece; what to show it now.
-    pub fn gained(&mut self, session: SessionId, piece: PieceIndex, now: Instant) -> Vec<PieceIndex> {
+    /// A peer has one more piece; what to show it now. `idle` says that our uplink has nothing to do.
+    pub fn gained(&mut self, session: SessionId, piece: PieceIndex, idle: bool, now: Instant) -> Vec<PieceIndex> {
         self.note(session, piece, now);
+        let count = self.geometry.piece_count();
+        if let Some(peer) = self.peers.get_mut(&session).filter(|_| idle) {
+            peer.lead = (peer.lead + IDLE_STEP).min(count);
+        }
         self.show(session)
     }
 
@@ -246,12 +254,24 @@ mod tests {
         let (mut taken, mut most) = (0, 0);
         while let Some(piece) = waiting.pop() {
             taken += 1;
-            waiting.extend(offer.gained(peer, piece, now));
+            waiting.extend(offer.gained(peer, piece, false, now));
             most = most.max(waiting.len());
         }
         assert_eq!(taken, 1000);
         assert!(offer.is_done(peer));
         assert!(most <= 8, "{most} pieces ahead of a peer that never ran dry");
+    }
+
+    #[test]
+    fn while_the_uplink_idles_a_peer_is_shown_ever_more() {
+        let (mut offer, now) = (offer(1000), Instant::now());
+        let peer = SessionId(1);
+        let (mut rounds, mut waiting) = (0, offer.opened(peer, now));
+        while !waiting.is_empty() {
+            rounds += 1;
+            waiting = waiting.into_iter().flat_map(|piece| offer.gained(peer, piece, true, now)).collect();
+        }
+        assert!(offer.is_done(peer) && rounds <= 7, "{rounds} rounds");
     }
 
     #[test]
@@ -262,10 +282,10 @@ mod tests {
         let second = offer.opened(two, now);
         assert_eq!((first.len(), second.len()), (4, 4));
         for piece in &first[..3] {
-            assert!(offer.gained(one, *piece, now).is_empty());
+            assert!(offer.gained(one, *piece, false, now).is_empty());
         }
-        second.iter().for_each(|piece| assert!(offer.gained(two, *piece, now).is_empty()));
-        let more = offer.gained(one, first[3], now);
+        second.iter().for_each(|piece| assert!(offer.gained(two, *piece, false, now).is_empty()));
+        let more = offer.gained(one, first[3], false, now);
         assert!(!more.is_empty() && more.iter().all(|piece| second.contains(piece)));
     }
 

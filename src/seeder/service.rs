@@ -4,7 +4,10 @@
 use std::{
     collections::HashMap,
     io,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -38,10 +41,10 @@ impl Service {
     pub fn start(registry: Arc<Registry>, slots: usize, seed: u64) -> io::Result<Service> {
         let (events, event_queue) = bounded(MAX_EVENTS);
         let (stop, stopped) = bounded::<()>(0);
-        let mut desk = Desk { sessions: HashMap::new(), offers: HashMap::new(), slots: Slots::new(slots, Instant::now()), seed };
-        let thread = thread::Builder::new()
-            .name("seed coordinator".into())
-            .spawn(move || desk.run(&event_queue, &stopped))?;
+        let mut desk =
+            Desk { sessions: HashMap::new(), offers: HashMap::new(), slots: Slots::new(slots, Instant::now()), seed };
+        let thread =
+            thread::Builder::new().name("seed coordinator".into()).spawn(move || desk.run(&event_queue, &stopped))?;
         Ok(Service { registry, events, stop: Some(stop), thread: Some(thread) })
     }
 
@@ -55,6 +58,7 @@ impl Service {
             events: self.events.clone(),
             finished: None,
             traffic: Traffic::default(),
+            sending: AtomicUsize::new(0),
         });
         let new = self.registry.add(share.clone());
         (share, new)
@@ -106,7 +110,8 @@ impl Desk {
             Event::Gained(id, piece) => {
                 if let Some(handle) = self.sessions.get(&id) {
                     let offer = self.offers.get_mut(&handle.share.metainfo.info_hash());
-                    let shown = offer.map(|offer| offer.gained(id, piece, now)).unwrap_or_default();
+                    let idle = handle.share.sending.load(Ordering::Relaxed) == 0;
+                    let shown = offer.map(|offer| offer.gained(id, piece, idle, now)).unwrap_or_default();
                     self.show(id, shown);
                 }
             }
@@ -132,9 +137,10 @@ impl Desk {
         let id = handle.id();
         let hash = handle.share.metainfo.info_hash();
         // A peer that comes again from the same address has lost its first connection, whether we have noticed or not.
-        let before = self.sessions.values().find(|other| {
-            other.remote.is_same_peer(&handle.remote) && other.share.metainfo.info_hash() == hash
-        });
+        let before = self
+            .sessions
+            .values()
+            .find(|other| other.remote.is_same_peer(&handle.remote) && other.share.metainfo.info_hash() == hash);
         before.into_iter().for_each(Handle::end);
         let offer = self.offers.entry(hash).or_insert_with(|| {
             self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -142,9 +148,10 @@ impl Desk {
         });
         let shown = offer.opened(id, now);
         self.slots.opened(id, now);
-        handle.order(Order::Start(None));
+        let mut first = Bitfield::empty(handle.share.geometry().piece_count());
+        shown.into_iter().for_each(|piece| _ = first.set(piece.get()));
+        handle.order(Order::Start((!first.is_empty()).then_some(first)));
         self.sessions.insert(id, handle);
-        self.show(id, shown);
     }
 
     fn forget(&mut self, handle: &Handle) {
@@ -153,6 +160,7 @@ impl Desk {
             offer.closed(handle.id());
             if offer.is_idle() {
                 self.offers.remove(&hash);
+                handle.share.store.close_idle();
             }
         }
     }

@@ -209,7 +209,7 @@ fn run(orders: &Receiver<Order>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::resume, super::testing::Torrent, *};
+    use super::{super::resume, super::tests::Torrent, *};
     use crate::storage::Access;
 
     const PATIENCE: Duration = Duration::from_secs(60);

@@ -19,7 +19,7 @@ pub mod resume;
 pub mod stamp;
 mod store;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod verify;
 
 pub use error::Error;

@@ -212,7 +212,7 @@ impl ResumeLog {
 mod tests {
     use std::{io::IoSlice, sync::Arc};
 
-    use super::{super::testing::Torrent, *};
+    use super::{super::tests::Torrent, *};
     use crate::storage::{Access, Ledger};
 
     /// A fetch of a torrent of 6 pieces in two files, which can be killed.

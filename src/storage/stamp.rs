@@ -90,7 +90,7 @@ impl From<&fs::Metadata> for Stamp {
 mod tests {
     use std::fs;
 
-    use super::{super::testing::Torrent, *};
+    use super::{super::tests::Torrent, *};
 
     #[test]
     fn stamps_change_with_size_time_and_absence_and_only_then() {

@@ -251,7 +251,7 @@ mod tests {
     use proptest::prelude::{Strategy, prop, prop_assert_eq, proptest};
 
     use super::{
-        super::testing::{SmallDisk, Torrent},
+        super::tests::{SmallDisk, Torrent},
         *,
     };
     use crate::storage::{handles::MAX_OPEN_FILES, resume};

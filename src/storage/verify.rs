@@ -71,7 +71,7 @@ fn is_right(store: &Store, piece: PieceIndex, buffer: &mut [u8]) -> Result<bool,
 mod tests {
     use std::{fs, sync::atomic::AtomicU32, sync::atomic::Ordering::Relaxed};
 
-    use super::{super::testing::Torrent, *};
+    use super::{super::tests::Torrent, *};
 
     fn right(store: &Store, workers: usize) -> Vec<u32> {
         let wanted = Bitfield::full(store.metainfo().geometry().piece_count());

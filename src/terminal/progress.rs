@@ -26,7 +26,8 @@ impl Progress {
         let terminal = io::stderr().is_terminal();
         let bar = (terminal && !quiet).then(|| {
             let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr_with_hz(10));
-            let style = ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}").expect("the template is well-formed");
+            let style =
+                ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}").expect("the template is well-formed");
             bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
             bar
         });

@@ -12,7 +12,9 @@ use crate::house::say;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("bencode", &[]),
     ("bitfield", &[]),
-    ("metainfo", &["bencode"]),
+    ("text", &[]),
+    ("net", &[]),
+    ("metainfo", &["bencode", "text"]),
     ("tracker", &["bencode", "metainfo::id", "metainfo::InfoHash", "metainfo::PeerId"]),
     (
         "wire",
@@ -42,10 +44,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("storage", &["bitfield", "metainfo"]),
     ("peer", &["wire", "storage", "bitfield", "metainfo"]),
-    ("seeder", &["tracker", "peer", "picker", "storage", "bitfield", "metainfo"]),
+    ("seeder", &["tracker", "peer", "picker", "storage", "bitfield", "metainfo", "net"]),
     ("downloader", &["seeder", "tracker", "peer", "picker", "storage", "bitfield", "metainfo"]),
-    ("web", &["tracker", "metainfo", "seeder::report", "downloader::report"]),
-    ("terminal", &["seeder::report", "downloader::report"]),
+    ("web", &["tracker", "metainfo", "text", "seeder::report", "downloader::report"]),
+    ("terminal", &["text", "seeder::report", "downloader::report"]),
     (
         "command",
         &[
@@ -61,11 +63,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "downloader",
             "web",
             "terminal",
+            "text",
+            "net",
             "cli",
         ],
     ),
     ("cli", &[]),
-    ("main", &["cli", "command"]),
+    ("main", &["cli", "command", "terminal"]),
     ("lib", &[]),
 ];
 
