@@ -42,8 +42,15 @@ pub struct Window {
     bytes: u64,
     /// The rate of the last turn, in bytes a second.
     rate: Option<f64>,
-    /// While the window stays as it is: until when, else `None`.
-    settled_until: Option<Instant>,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    /// The window was larger for the last turn than before, when it was `from`.
+    Trying { from: usize },
+    /// It stays as it is for a while.
+    Settled { until: Instant },
 }
 
 impl Window {
@@ -56,7 +63,7 @@ impl Window {
             turn: 0,
             bytes: 0,
             rate: None,
-            settled_until: None,
+            phase: Phase::Trying { from: MIN_BLOCKS },
         }
     }
 
@@ -96,22 +103,19 @@ impl Window {
     }
 
     fn size(&mut self, rate: f64, now: Instant) {
-        match self.settled_until {
-            Some(until) if until > now => {}
-            // A larger one may be worth it by now.
-            Some(_) => {
-                self.settled_until = None;
-                self.blocks *= 2;
-            }
-            None if self.rate.is_none_or(|before| rate >= before * WORTH) => self.blocks *= 2,
-            None => {
-                self.settled_until = Some(now + RETRY);
-                self.blocks /= 2;
-            }
-        }
         // One doubling beyond what lasts for that long, because the rate was that of the smaller window.
         let longest = 2.0 * rate * MAX_WAIT.as_secs_f64() / f64::from(BLOCK_LENGTH);
-        self.blocks = self.blocks.clamp(MIN_BLOCKS, (longest as usize).max(MIN_BLOCKS)).min(self.limit);
+        let largest = self.limit.min((longest as usize).max(MIN_BLOCKS));
+        let larger = (self.blocks * 2).min(largest);
+        let (blocks, phase) = match self.phase {
+            Phase::Settled { until } if until > now => (self.blocks, self.phase),
+            Phase::Trying { from } if self.rate.is_some_and(|before| rate < before * WORTH) => {
+                (from, Phase::Settled { until: now + RETRY })
+            }
+            _ if larger > self.blocks => (larger, Phase::Trying { from: self.blocks }),
+            _ => (self.blocks, Phase::Settled { until: now + RETRY }),
+        };
+        (self.blocks, self.phase) = (blocks.min(largest), phase);
     }
 }
 

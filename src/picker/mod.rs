@@ -14,7 +14,7 @@
 //! pieces they have; who fetches what, blocks, and time are not its business. The caller brings chance along.
 
 #[cfg(test)]
-mod tests;
+mod model;
 mod rarity;
 
 use self::rarity::Rarity;
