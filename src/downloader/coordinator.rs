@@ -1,7 +1,7 @@
 //! The coordinator's decisions: who fetches which piece, who is helped, who is dropped. Pure.
 //!
 //! Events go in, [`Action`]s come out; `now` and the seed of chance are arguments. The thread around it
-//! ([`super::fetch`]) owns the sessions' handles and does what the actions say.
+//! (`super::fetch`) owns the sessions' handles and does what the actions say.
 //!
 //! Invariants: a piece in flight has one owner, or is being hashed; everything that is neither verified nor in flight can
 //! be picked, and is picked as soon as an unchoked peer that has it is hungry; memory promised to pieces in flight stays
