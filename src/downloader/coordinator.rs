@@ -36,8 +36,8 @@ const STALL: Duration = Duration::from_secs(8);
 /// How long a peer that stalled gets work only where nobody else has it.
 const SNUB: Duration = Duration::from_secs(30);
 
-/// In the endgame a piece is helped along when its owner would need longer than this for what it has to do.
-const HELP_AFTER: Duration = Duration::from_millis(600);
+/// In the endgame blocks are asked for a second time once those that were asked for have been awaited for this long.
+const HELP_AFTER: Duration = Duration::from_millis(1000);
 
 /// What is to be done, in order.
 #[derive(Debug)]
@@ -78,6 +78,8 @@ pub struct Pulse {
     pub appetite: u64,
     /// Whether it has nothing to do.
     pub idle: bool,
+    /// A piece on its desk of which nothing has been asked for.
+    pub spare: Option<PieceIndex>,
     /// Bytes of blocks it has given us in all.
     pub given: u64,
 }
@@ -119,6 +121,8 @@ struct Peer {
     appetite: u64,
     time_left: Option<Duration>,
     rate: Option<f64>,
+    waited: Duration,
+    spare: Option<PieceIndex>,
     snubbed_until: Option<Instant>,
     given: u64,
 }
@@ -311,6 +315,7 @@ impl Coordinator {
         for (id, pulse) in pulses {
             let Some(peer) = self.peers.get_mut(id) else { continue };
             (peer.time_left, peer.rate) = (pulse.time_left, pulse.rate);
+            (peer.waited, peer.spare) = (pulse.waited, pulse.spare);
             (peer.appetite, peer.given) = (pulse.appetite, pulse.given);
             if pulse.idle {
                 // Its errands are done; it may be sent on others for the same piece.
@@ -480,26 +485,44 @@ impl Coordinator {
         }))
     }
 
-    /// Endgame: `id` has nothing to fetch but what others are fetching. The one that would take longest is helped.
+    /// Endgame: `id` has nothing to fetch but what others are to fetch. It gets a piece of which nothing has been asked for
+    /// yet, from whoever would take longest over it; failing that, it asks a second time for the last blocks of one that
+    /// does not move. Bytes are sent twice only then.
     fn help(&mut self, id: SessionId, out: &mut Vec<Action>) {
         // Before the end there is always something better to ask for in a moment: what another peer gains.
         if self.picker.missing() > 0 {
             return;
         }
         let Some(helper) = self.peers.get(&id) else { return };
+        // What a piece would take the helper; one that is no faster only sends what comes anyway.
+        let Some(rate) = helper.rate else { return };
+        let at_best = Duration::from_secs_f64(f64::from(self.geometry.piece_length()) / rate.max(1.0));
+        if let Some((owner, piece)) = self.spare_for(id, helper, at_best) {
+            self.peers.get_mut(&owner).expect("it was just found").spare = None;
+            out.push(Action::Recall(owner, piece));
+            return;
+        }
         let slow = self.flights.iter().filter(|(piece, flight)| {
             flight.owner != id && helper.theirs.get(piece.get()) && !flight.helpers.contains(&id)
         });
-        // What a piece would take the helper at most; a helper that is no faster only sends what comes anyway.
-        let piece_time = helper.rate.map(|rate| f64::from(self.geometry.piece_length()) / rate.max(1.0));
-        let Some(at_best) = piece_time.map(|seconds| Duration::from_secs_f64(seconds * 2.0)) else { return };
         let slow = slow.filter_map(|(piece, flight)| {
-            let left = self.peers.get(&flight.owner)?.time_left.unwrap_or(STALL);
-            (left > at_best.max(HELP_AFTER)).then_some((left, *piece, flight.owner))
+            let waited = self.peers.get(&flight.owner)?.waited;
+            (waited > at_best.max(HELP_AFTER)).then_some((waited, *piece, flight.owner))
         });
         let Some((_, piece, owner)) = slow.max() else { return };
         self.flights.get_mut(&piece).expect("it was just found").helpers.insert(id);
         out.push(Action::Help { helper: id, owner, piece });
+    }
+
+    /// A piece that waits with a peer that would come to it later than `helper` would be done with it.
+    fn spare_for(&self, id: SessionId, helper: &Peer, at_best: Duration) -> Option<(SessionId, PieceIndex)> {
+        let others = self.peers.iter().filter(|(other, _)| **other != id);
+        let spare = others.filter_map(|(other, peer)| {
+            let piece = peer.spare.filter(|piece| helper.theirs.get(piece.get()))?;
+            let left = peer.time_left.unwrap_or(STALL);
+            (left > at_best * 3 / 2).then_some((left, *other, piece))
+        });
+        spare.max().map(|(_, owner, piece)| (owner, piece))
     }
 
     fn tell_slots(&self, changes: Vec<Change>, out: &mut Vec<Action>) {
@@ -538,6 +561,8 @@ impl Peer {
             appetite: 0,
             time_left: None,
             rate: None,
+            waited: Duration::ZERO,
+            spare: None,
             snubbed_until: None,
             given: 0,
         }

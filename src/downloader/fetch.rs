@@ -337,6 +337,7 @@ fn pulse(handle: &Handle, now: Instant) -> Pulse {
         rate: desk.bytes_per_second(),
         appetite: desk.appetite(),
         idle: desk.is_idle(),
+        spare: desk.spare(),
         given: handle.traffic.downloaded.load(Ordering::Relaxed),
     }
 }

@@ -207,6 +207,13 @@ impl Desk {
         Some((piece.home(), missing.into_iter().rev().take(count).collect()))
     }
 
+    /// The last piece on the desk of which no block has been asked for or has come.
+    pub fn spare(&self) -> Option<PieceIndex> {
+        let last = self.pieces.last().filter(|piece| piece.is_blank())?.piece();
+        let begun = self.asked.iter().any(|block| block.piece == last);
+        (!begun).then_some(last)
+    }
+
     /// Whether nothing is asked for and nothing waits to be.
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.asked.is_empty()
