@@ -278,6 +278,7 @@ impl Shell {
                 let (finished, asked) = owner.desk().receive(block, payload, giver);
                 if asked {
                     owner.cancel(vec![block]);
+                    owner.go_on(now);
                 }
                 self.unsent.extend(finished);
                 self.send_unsent();
@@ -286,6 +287,7 @@ impl Shell {
                 let Some(handle) = self.handles.get(&id) else { return };
                 let (recalled, asked) = handle.desk().recall(piece);
                 handle.cancel(asked);
+                handle.go_on(now);
                 if let Some(piece) = recalled {
                     self.coordinator.returned(piece, now, more);
                 }

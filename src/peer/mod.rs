@@ -30,7 +30,7 @@ use std::{
 };
 
 pub use buffers::{BlockBuffer, Buffers};
-pub use desk::{Desk, Placed};
+pub use desk::{Desk, Expected, Placed};
 pub use end::End;
 pub use limiter::Limiter;
 pub use outbox::{MAX_OPEN_REQUESTS, Order, Overflow};

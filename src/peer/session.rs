@@ -230,6 +230,12 @@ impl Handle {
         self.request(requests);
     }
 
+    /// Asks for what waits, where requests that were withdrawn have made room.
+    pub fn go_on(&self, now: Instant) {
+        let requests = self.desk().next_requests(now);
+        self.request(requests);
+    }
+
     /// Asks for these blocks.
     pub(super) fn request(&self, blocks: Vec<Block>) {
         if !blocks.is_empty() {

@@ -4,6 +4,9 @@
 //! While the other side chokes us the desk is empty. Pure: `now` is an argument. The coordinator puts pieces on it, the
 //! reader puts blocks in their places; each holds the lock for one call.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::VecDeque,
     mem,
@@ -168,9 +171,7 @@ impl Desk {
             }
             None => Placed { finished: self.fill(block, payload, self.giver.clone()), ..Placed::default() },
         };
-        if self.asked.len() <= self.window.blocks() / 2 {
-            placed.requests = self.due(now);
-        }
+        placed.requests = self.next_requests(now);
         if !self.told_hungry && self.waiting.len() < self.lead() {
             self.told_hungry = true;
             placed.hungry = Some(self.appetite());
@@ -214,6 +215,12 @@ impl Desk {
         (!begun).then_some(last)
     }
 
+    /// What to ask for next, once half of the window is free: requests go out in batches. To be asked whenever
+    /// requests were withdrawn, since then no block may come that would.
+    pub fn next_requests(&mut self, now: Instant) -> Vec<Block> {
+        if self.asked.len() <= self.window.blocks() / 2 { self.due(now) } else { Vec::new() }
+    }
+
     /// Whether nothing is asked for and nothing waits to be.
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.asked.is_empty()
@@ -238,7 +245,7 @@ impl Desk {
 
     /// Work that should be waiting, in blocks, when the desk says it is hungry: the coordinator's answer takes a moment.
     fn lead(&self) -> usize {
-        self.window.blocks() / 2
+        self.window.blocks().div_ceil(2)
     }
 
     fn errand(&self, block: Block) -> Option<usize> {
