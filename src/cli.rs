@@ -7,6 +7,9 @@ use argh::FromArgs;
 /// The exit code of a wrong command line.
 pub const USAGE: u8 = 2;
 
+/// Peers at most.
+const MAX_COUNT: usize = 5000;
+
 /// Why parsing a command line came to no arguments.
 #[derive(Debug)]
 pub enum Stop {
@@ -76,7 +79,7 @@ pub struct Tracker {
     #[argh(option, default = "0", from_str_fn(rate))]
     pub upload_limit: u64,
     /// peers connected at most (500)
-    #[argh(option, default = "500")]
+    #[argh(option, default = "500", from_str_fn(count))]
     pub max_peers: usize,
     /// log what happens; twice also what each peer does
     #[argh(switch, short = 'v')]
@@ -114,7 +117,7 @@ pub struct Seed {
     #[argh(option, default = "0", from_str_fn(rate))]
     pub upload_limit: u64,
     /// peers connected at most (500)
-    #[argh(option, default = "500")]
+    #[argh(option, default = "500", from_str_fn(count))]
     pub max_peers: usize,
     /// print one line of JSON at the start and one at the end
     #[argh(switch)]
@@ -144,7 +147,7 @@ pub struct Fetch {
     pub port: Option<u16>,
     /// seconds to go on giving once all is here (until nobody needs it, 60 at most)
     #[argh(option)]
-    pub seed_for: Option<u64>,
+    pub seed_for: Option<u32>,
     /// tracker to ask besides those of the metainfo; may be given again
     #[argh(option)]
     pub tracker: Vec<String>,
@@ -158,11 +161,11 @@ pub struct Fetch {
     #[argh(option, default = "0", from_str_fn(rate))]
     pub upload_limit: u64,
     /// peers connected at most (60)
-    #[argh(option, default = "60")]
+    #[argh(option, default = "60", from_str_fn(count))]
     pub max_peers: usize,
     /// mebibytes that pieces under way may hold in memory (12)
     #[argh(option, default = "12")]
-    pub memory: u64,
+    pub memory: u32,
     /// print one line of JSON at the end, and no progress
     #[argh(switch)]
     pub json: bool,
@@ -260,6 +263,12 @@ pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Arguments, Stop> {
     Ok(arguments)
 }
 
+/// A number of peers: each may take two threads and a descriptor.
+fn count(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=MAX_COUNT).contains(number));
+    number.ok_or_else(|| format!("{text:?} is no number of peers; write one from 1 to {MAX_COUNT}"))
+}
+
 /// A rate such as `800`, `500K` or `10M`: bytes a second, with 1024 to the K.
 fn rate(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is no rate; write bytes a second, such as 500K or 10M");
@@ -289,6 +298,12 @@ mod tests {
         for bad in ["", "K", "-1", "1T", "99999999999G", "1 K"] {
             assert!(rate(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_number_of_peers_is_held_to_its_limits() {
+        assert_eq!((count("1"), count("5000")), (Ok(1), Ok(5000)));
+        assert!(["0", "5001", "-1", "x"].iter().all(|bad| count(bad).is_err()));
     }
 
     #[test]

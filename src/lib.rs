@@ -19,9 +19,9 @@
 //! | [`web`] | 9 the tracker over HTTP: the door, pages, uploads, downloads |
 //! | [`terminal`] | 10 progress, rates, the log |
 //! | [`command`], [`cli`] | the commands, which alone see every layer; the command line |
-//! | [`net`], [`text`] | listening sockets; text made harmless: small things that several layers need |
+//! | [`net`], [`text`], [`chance`] | listening sockets; text made harmless; numbers from a seed: small things for any layer |
 //!
-//! A module uses only what stands above it here, and of the modules 3 to 5 none knows another. A test holds this against
+//! A module uses only what stands above it here, or in the last line; of the modules 3 to 5 none knows another. A test holds this against
 //! every `use` line (`tests/suite/layering.rs`).
 //!
 //! # The way of a piece
@@ -66,10 +66,11 @@
 //! - **Blocks, not pieces, are the unit of memory**: a piece in flight is a list of 16 KiB buffers, each read into, hashed and
 //!   written from without being copied.
 //! - **`mio` instead of `polling`** watches idle connections: `polling`'s registration is `unsafe`, which is forbidden here.
-//! - **`net` and `text`** are two small modules more than the design's map has.
+//! - **`net`, `text` and `chance`** are three small modules more than the design's map has.
 
 pub mod bencode;
 pub mod bitfield;
+pub mod chance;
 pub mod cli;
 pub mod command;
 pub mod downloader;

@@ -1,7 +1,7 @@
 //! `create`: make a metainfo of a file or folder, and write it.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Mutex,
@@ -65,9 +65,31 @@ pub fn write(metainfo: &Metainfo, out: Option<&str>) -> Result<Vec<PathBuf>, Fai
             Some("torrent") => metainfo.to_torrent(),
             _ => return Err(Failure::about(path.display(), "a metainfo ends in .json or .torrent")),
         };
-        fs::write(path, bytes).map_err(|error| Failure::about(path.display(), error))?;
+        replace(path, &bytes)?;
     }
     Ok(paths)
+}
+
+/// Writes a metainfo whole or not at all. One that is there already makes way; any other file does not.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let about = |error| Failure::about(path.display(), error);
+    match fs::read(path) {
+        Ok(there) if Metainfo::read(&there).is_err() => {
+            let why = "there is a file of that name that is no metainfo; --out names another";
+            return Err(Failure::about(path.display(), why));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(about(error)),
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let new = PathBuf::from(name);
+    fs::write(&new, bytes).and_then(|()| fs::rename(&new, path)).map_err(|error| {
+        // Best effort: the reason why it could not be written is what counts.
+        let _ = fs::remove_file(&new);
+        about(error)
+    })
 }
 
 /// What was made, and where it is.

@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, select, tick};
 
 use super::{ENDING, Failure, chance, cores, new_peer_id, signals, source};
 use crate::{
+    chance::Chance,
     cli,
     downloader::{Fetch, Outcome, Plan, Settings, report::Report},
     metainfo::Metainfo,
@@ -48,7 +49,7 @@ const QUIET: Duration = Duration::from_secs(5);
 
 /// Fetches until everything is here, serves on for a while, ends in order.
 pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
-    let signals = signals::listen()?;
+    let interrupts = signals::listen(INTERRUPTED)?;
     let metainfo = Arc::new(source::read(&arguments.meta)?);
     let begun = Instant::now();
     let store =
@@ -56,6 +57,7 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
     let store = Arc::new(store);
     let journal = Journal::start().map_err(|error| Failure::about("the journal", error))?;
     let (ledger, have) = resume(&store, &journal, arguments.json)?;
+    let signals = interrupts.end_in_order();
 
     let host = Arc::new(Host::new(new_peer_id()?, arguments.upload_limit, arguments.download_limit));
     let registry = Arc::new(Registry::default());
@@ -65,7 +67,11 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
         host: host.clone(),
         ledger: ledger.clone(),
         have,
-        settings: Settings { max_peers: arguments.max_peers, slots: DEFAULT_SLOTS, memory: arguments.memory << 20 },
+        settings: Settings {
+            max_peers: arguments.max_peers,
+            slots: DEFAULT_SLOTS,
+            memory: u64::from(arguments.memory) << 20,
+        },
         hash_workers: cores(),
         seed: chance()?,
     });
@@ -73,11 +79,8 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
     registry.add(fetch.share().clone());
     let announcer = Announcer::new(Client::new(chance()? as u32), host.peer_id(), None);
     let trackers = trackers(&metainfo, &arguments.tracker);
-    let mut seed = chance()?;
-    announcer.add(fetch.share().clone(), &trackers, listener.port(), Some(fetch.news()), |below| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (seed >> 33) as usize % below
-    });
+    let mut chance = Chance::new(chance()?);
+    announcer.add(fetch.share().clone(), &trackers, listener.port(), Some(fetch.news()), |bound| chance.below(bound));
     if trackers.is_empty() && !arguments.json {
         eprintln!("{} names no tracker: only peers that connect here can help", escape(&arguments.meta));
     }
@@ -87,14 +90,16 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
     if let Ok(Ending::Complete) = ending {
         announcer.hurry(metainfo.info_hash());
         watch.say_complete(Path::new(&arguments.out));
-        watch.serve_on(arguments.seed_for.map(Duration::from_secs));
+        watch.serve_on(arguments.seed_for.map(|seconds| Duration::from_secs(seconds.into())));
     }
     let report = fetch.report();
     drop(listener);
     registry.remove(metainfo.info_hash());
+    let deadline = Instant::now() + ENDING;
+    announcer.say_goodbye();
     drop(fetch);
-    announcer.end(ENDING);
-    close(&journal, ledger);
+    close(journal, ledger, deadline);
+    announcer.wait(deadline);
     if arguments.json {
         summary(&metainfo, &report, begun, matches!(ending, Ok(Ending::Complete)));
     }
@@ -251,10 +256,14 @@ fn trackers(metainfo: &Metainfo, more: &[String]) -> Vec<Vec<String>> {
     asked.chain(metainfo.trackers().iter().cloned()).collect()
 }
 
-fn close(journal: &Journal, ledger: Arc<Ledger>) {
-    match journal.close(ledger, ENDING) {
+fn close(journal: Journal, ledger: Arc<Ledger>, deadline: Instant) {
+    match journal.close(ledger, deadline.saturating_duration_since(Instant::now())) {
         Ok(Closing::Clean) => {}
-        Ok(Closing::Late) => log::info!("the disk is slow; the last pieces will be checked at the next start"),
+        Ok(Closing::Late) => {
+            log::info!("the disk is slow; the last pieces will be checked at the next start");
+            // Dropping it would wait for the disk.
+            std::mem::forget(journal);
+        }
         Err(error) => log::error!("{error}"),
     }
 }

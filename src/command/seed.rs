@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -34,8 +34,9 @@ const REGISTER_TIME: Duration = Duration::from_secs(5);
 
 /// Seeds until stopped, ends in order.
 pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
-    let signals = signals::listen()?;
+    let interrupts = signals::listen(0)?;
     let what = prepare(&arguments)?;
+    let signals = interrupts.end_in_order();
     let host = Arc::new(Host::new(new_peer_id()?, arguments.upload_limit, 0));
     let registry = Arc::new(Registry::default());
     let choice = arguments.port.map_or(PortChoice::From(PORT), PortChoice::Asked);
@@ -50,9 +51,11 @@ pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
 
     // Whoever asks it to end is the only one who can; the sender lives as long as the process.
     let _ = signals.recv();
+    announcer.say_goodbye();
+    let deadline = Instant::now() + ENDING;
     drop(listener);
     drop(service);
-    announcer.end(ENDING);
+    announcer.wait(deadline);
     say_goodbye(&arguments, &share);
     Ok(ExitCode::SUCCESS)
 }
@@ -65,19 +68,21 @@ struct What {
     made: String,
 }
 
+/// A metainfo is what --dir belongs to, what comes from a URL or ends in .torrent, and a .json that reads like one.
 fn prepare(arguments: &cli::Seed) -> Result<What, Failure> {
-    if is_metainfo(arguments) { from_metainfo(arguments) } else { from_data(arguments) }
-}
-
-/// A metainfo is what --dir belongs to, what comes from a URL, and what is named and reads like one.
-fn is_metainfo(arguments: &cli::Seed) -> bool {
     let ending = Path::new(&arguments.what).extension().and_then(|ending| ending.to_str());
-    let named = matches!(ending, Some("torrent" | "json"));
-    arguments.dir.is_some() || source::is_url(&arguments.what) || named && source::read(&arguments.what).is_ok()
+    let named = arguments.dir.is_some() || source::is_url(&arguments.what) || ending == Some("torrent");
+    match ending {
+        _ if named => from_metainfo(arguments, source::read(&arguments.what)?),
+        Some("json") => match source::read(&arguments.what) {
+            Ok(metainfo) => from_metainfo(arguments, metainfo),
+            Err(_) => from_data(arguments),
+        },
+        _ => from_data(arguments),
+    }
 }
 
-fn from_metainfo(arguments: &cli::Seed) -> Result<What, Failure> {
-    let mut metainfo = source::read(&arguments.what)?;
+fn from_metainfo(arguments: &cli::Seed, mut metainfo: Metainfo) -> Result<What, Failure> {
     let dir = PathBuf::from(arguments.dir.as_deref().unwrap_or("."));
     if !arguments.tracker.is_empty() {
         metainfo = metainfo.with_trackers(tiers(&arguments.tracker));

@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, select, tick};
@@ -44,7 +44,7 @@ const MAX_LISTENERS: usize = 16;
 
 /// Runs until stopped, ends in order.
 pub fn run(arguments: cli::Tracker) -> Result<ExitCode, Failure> {
-    let signals = signals::listen()?;
+    let interrupts = signals::listen(0)?;
     let choice = arguments.port.map_or(PortChoice::From(TRACKER_PORT), PortChoice::Asked);
     let listener = open(choice)?;
     let port = listener.local_addr().map_err(|error| Failure::about("the tracker's port", error))?.port();
@@ -58,12 +58,12 @@ pub fn run(arguments: cli::Tracker) -> Result<ExitCode, Failure> {
         web.serve(listener, door::Limits::of_this_process()).map_err(|error| Failure::about("the tracker", error))?;
     say(&arguments, &base, sharing.as_ref());
 
-    wait(&web, &signals);
+    wait(&web, &interrupts.end_in_order());
+    let announcer = sharing.as_ref().map(|sharing| &sharing.giving.announcer);
+    announcer.inspect(|announcer| announcer.say_goodbye());
+    let deadline = Instant::now() + ENDING;
     door.stop();
-    drop(web);
-    if let Some(sharing) = sharing {
-        sharing.end();
-    }
+    announcer.inspect(|announcer| announcer.wait(deadline));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -162,10 +162,6 @@ impl Sharing {
         });
         Site::open(self.library.clone(), swarms.clone(), arguments.public_url.clone(), carry_out)
             .map_err(|error| Failure::about(&arguments.data, error))
-    }
-
-    fn end(self) {
-        self.giving.announcer.end(ENDING);
     }
 }
 

@@ -90,7 +90,8 @@ impl OnDuty {
         self.0.idle.fetch_add(1, Ordering::AcqRel);
         let next = addresses.recv_timeout(PATIENCE).ok();
         self.0.idle.fetch_sub(1, Ordering::AcqRel);
-        next
+        // An address that was queued for this worker while it gave up waiting would find nobody else.
+        next.or_else(|| addresses.try_recv().ok())
     }
 }
 

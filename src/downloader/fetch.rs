@@ -67,14 +67,14 @@ pub enum Outcome {
     StorageFailed(Arc<storage::Error>),
 }
 
-/// A torrent that is being fetched. Dropping it ends its sessions.
+/// A torrent that is being fetched. Dropping it ends its sessions; nothing is written any more afterwards.
 pub struct Fetch {
     share: Arc<Share>,
     news: Sender<TrackerNews>,
     outcome: Receiver<Outcome>,
     report: Arc<Mutex<Report>>,
     stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Fetch {
@@ -98,12 +98,12 @@ impl Fetch {
             sending: AtomicUsize::new(0),
         });
         let bench = Bench { ledger: plan.ledger, have: share.have.clone(), pieces, results };
-        hash::start(plan.hash_workers, &bench)?;
+        let mut threads = hash::start(plan.hash_workers, &bench, &stopped)?;
         let now = Instant::now();
         let ours = plan.host.peer_id();
         let coordinator = Coordinator::new(share.geometry(), &plan.have, ours, plan.settings, plan.seed, now);
         let report = Arc::new(Mutex::new(Report::new(share.geometry(), &plan.have)));
-        let mut desk = Shell {
+        let mut shell = Shell {
             dialler: Dialler::new(plan.host, share.clone(), plan.settings.max_peers, failures),
             share: share.clone(),
             coordinator,
@@ -115,8 +115,8 @@ impl Fetch {
             report: report.clone(),
         };
         let inputs = Inputs { events: event_queue, hashed, failed, tracker_news, stopped };
-        let thread = thread::Builder::new().name("coordinator".into()).spawn(move || desk.run(&inputs))?;
-        Ok(Fetch { share, news, outcome, report, stop: Some(stop), thread: Some(thread) })
+        threads.push(thread::Builder::new().name("coordinator".into()).spawn(move || shell.run(&inputs))?);
+        Ok(Fetch { share, news, outcome, report, stop: Some(stop), threads })
     }
 
     /// The torrent, for listeners and announcers.
@@ -143,8 +143,8 @@ impl Fetch {
 impl Drop for Fetch {
     fn drop(&mut self) {
         self.stop.take();
-        // If it panicked it has told on its own.
-        let _ = self.thread.take().map(JoinHandle::join);
+        // One that panicked has told on its own.
+        self.threads.drain(..).for_each(|thread| _ = thread.join());
     }
 }
 
@@ -267,15 +267,14 @@ impl Shell {
                 }
             }
             Action::Help { helper, owner, piece } => {
-                let missing =
-                    self.handles.get(&owner).and_then(|owner| owner.desk().last_missing(piece, ERRAND_BLOCKS));
-                if let (Some((home, blocks)), Some(helper)) = (missing, self.handles.get(&helper)) {
-                    blocks.into_iter().for_each(|block| helper.send_on_errand(block, home, now));
+                if let (Some(owner), Some(helper)) = (self.handles.get(&owner), self.handles.get(&helper)) {
+                    let missing = owner.desk().last_missing(piece, ERRAND_BLOCKS);
+                    missing.into_iter().for_each(|block| helper.send_on_errand(block, now));
                 }
             }
-            Action::Deliver(owner, block, payload, giver) => {
+            Action::Deliver(owner, block, buffer, giver) => {
                 let Some(owner) = self.handles.get(&owner) else { return };
-                let (finished, asked) = owner.desk().receive(block, payload, giver);
+                let (finished, asked) = owner.desk().receive(block, buffer, giver);
                 if asked {
                     owner.cancel(vec![block]);
                     owner.go_on(now);
@@ -341,5 +340,6 @@ fn pulse(handle: &Handle, now: Instant) -> Pulse {
         idle: desk.is_idle(),
         spare: desk.spare(),
         given: handle.traffic.downloaded.load(Ordering::Relaxed),
+        taken: handle.traffic.uploaded.load(Ordering::Relaxed),
     }
 }

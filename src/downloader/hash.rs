@@ -2,9 +2,13 @@
 //!
 //! A worker owns nothing. It asks who gave what only when a hash is wrong, or was wrong before.
 
-use std::{io, io::IoSlice, sync::Arc, thread};
+use std::{
+    io::{self, IoSlice},
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, select};
 use sha1::{Digest, Sha1};
 
 use crate::{
@@ -37,23 +41,30 @@ pub enum Hashed {
     Failed(storage::Error),
 }
 
-/// Starts `count` workers; they end when nobody can send them pieces any more.
-pub fn start(count: usize, bench: &Bench) -> io::Result<()> {
-    for number in 0..count {
-        let bench = bench.clone();
-        thread::Builder::new().name(format!("hash worker {number}")).spawn(move || {
-            for piece in &bench.pieces {
-                let result = bench.judge(piece).unwrap_or_else(Hashed::Failed);
-                if bench.results.send(result).is_err() {
-                    return;
-                }
-            }
-        })?;
-    }
-    Ok(())
+/// Starts `count` workers; they end when `stopped` has no sender any more, and what waits then is forgotten.
+pub fn start(count: usize, bench: &Bench, stopped: &Receiver<()>) -> io::Result<Vec<JoinHandle<()>>> {
+    let start = |number| {
+        let (bench, stopped) = (bench.clone(), stopped.clone());
+        thread::Builder::new().name(format!("hash worker {number}")).spawn(move || bench.work(&stopped))
+    };
+    (0..count).map(start).collect()
 }
 
 impl Bench {
+    fn work(&self, stopped: &Receiver<()>) {
+        loop {
+            let piece = select! {
+                recv(self.pieces) -> piece => piece,
+                recv(stopped) -> _ => return,
+            };
+            let Ok(piece) = piece else { return };
+            let result = self.judge(piece).unwrap_or_else(Hashed::Failed);
+            if self.results.send(result).is_err() {
+                return;
+            }
+        }
+    }
+
     fn judge(&self, mut piece: PieceInFlight) -> Result<Hashed, storage::Error> {
         let index = piece.piece();
         let metainfo = self.ledger.store().metainfo();

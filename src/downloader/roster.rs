@@ -42,7 +42,23 @@ pub struct Roster {
 #[derive(Debug, Clone, Copy)]
 struct Known {
     state: State,
+    /// How often in a row dialling it came to nothing, or to a session on which no block passed.
     failures: u32,
+    /// Whether it had everything when it was seen last.
+    is_seed: bool,
+}
+
+/// What a session was like that is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parting {
+    /// Blocks have passed.
+    OfUse,
+    /// None have.
+    OfNoUse,
+    /// The peer had everything.
+    Seed,
+    /// It broke the protocol.
+    ForGood,
 }
 
 /// What is going on with an address.
@@ -81,13 +97,17 @@ impl Roster {
     pub fn add(&mut self, address: SocketAddr, now: Instant) {
         let dialable = address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast();
         if dialable && (self.known.len() < MAX_KNOWN || self.forget_one()) {
-            self.known.entry(address).or_insert(Known { state: State::Idle(now), failures: 0 });
+            self.known.entry(address).or_insert(Known { state: State::Idle(now), failures: 0, is_seed: false });
         }
     }
 
-    /// The next address to dial, if one's time has come; it counts as being dialled from now on.
-    pub fn next_to_dial(&mut self, now: Instant) -> Option<SocketAddr> {
-        let due = self.known.iter().filter(|(address, _)| !self.is_host_banned(address.ip()));
+    /// The next address to dial, if one's time has come; it counts as being dialled from now on. Whoever is `complete`
+    /// has no use for seeds.
+    pub fn next_to_dial(&mut self, complete: bool, now: Instant) -> Option<SocketAddr> {
+        let due = self
+            .known
+            .iter()
+            .filter(|(address, known)| !(complete && known.is_seed) && !self.is_host_banned(address.ip()));
         let due = due.filter_map(|(address, known)| match known.state {
             State::Idle(from) if from <= now => Some((known.failures, from, *address)),
             _ => None,
@@ -111,9 +131,10 @@ impl Roster {
     /// Dialling came to nothing.
     pub fn failed(&mut self, address: SocketAddr, for_good: bool, now: Instant) {
         if let Some(known) = self.known.get_mut(&address) {
-            known.failures += 1;
-            let wait = FIRST_WAIT * 2u32.saturating_pow(known.failures - 1).min(1 << 10);
-            known.state = if for_good { State::Banned } else { State::Idle(now + wait.min(MAX_WAIT)) };
+            known.fail(now);
+            if for_good {
+                known.state = State::Banned;
+            }
         }
     }
 
@@ -123,8 +144,7 @@ impl Roster {
         if self.banned_ids.contains(&(remote.ip(), remote.peer_id)) || self.is_host_banned(remote.ip()) {
             return Verdict::Refuse("it is banned");
         }
-        let twin =
-            self.sessions.values().find(|other| other.remote.peer_id == remote.peer_id).map(|other| other.remote);
+        let twin = self.sessions.values().find(|other| other.remote.is_same_peer(remote)).map(|other| other.remote);
         let verdict = match twin {
             None => Verdict::Keep,
             Some(twin) if twin.direction == remote.direction => Verdict::Refuse("there is a session with it already"),
@@ -139,7 +159,7 @@ impl Roster {
         };
         let listens = (remote.direction == Direction::Dialled).then_some(remote.address);
         if let Some(known) = listens.and_then(|address| self.known.get_mut(&address)) {
-            *known = Known { state: State::Connected, failures: 0 };
+            known.state = State::Connected;
         }
         if !matches!(verdict, Verdict::Refuse(_)) {
             self.sessions.insert(remote.session, Connected { remote: *remote, listens });
@@ -160,22 +180,35 @@ impl Roster {
         }
     }
 
-    /// A session is over. Its peer may be dialled again after a while, unless `for_good`.
-    pub fn closed(&mut self, session: SessionId, for_good: bool, now: Instant) {
+    /// A session is over. Its peer may be dialled again after a while: longer each time, as long as it is of no use.
+    pub fn closed(&mut self, session: SessionId, parting: Parting, now: Instant) {
         let Some(over) = self.sessions.remove(&session) else { return };
         let Some(address) = over.listens else { return };
         let elsewhere = self.sessions.values().any(|other| other.listens == Some(address));
         if let Some(known) = self.known.get_mut(&address).filter(|known| known.state == State::Connected && !elsewhere)
         {
-            known.state = if for_good { State::Banned } else { State::Idle(now + FIRST_WAIT) };
+            known.is_seed = parting == Parting::Seed;
+            match parting {
+                Parting::ForGood => known.state = State::Banned,
+                Parting::OfNoUse => known.fail(now),
+                Parting::OfUse | Parting::Seed => {
+                    known.failures = 0;
+                    known.state = State::Idle(now + FIRST_WAIT);
+                }
+            }
         }
     }
 
     /// A dialled session was refused for the one there is: nothing to dial while that lasts.
     pub fn refused(&mut self, remote: &Remote, now: Instant) {
-        let twin = self.sessions.values_mut().find(|other| other.remote.peer_id == remote.peer_id);
+        let twin = self.sessions.values_mut().find(|other| other.remote.is_same_peer(remote));
         match twin {
-            Some(twin) if remote.direction == Direction::Dialled => twin.listens = Some(remote.address),
+            Some(twin) if remote.direction == Direction::Dialled => {
+                let former = twin.listens.replace(remote.address).filter(|former| *former != remote.address);
+                if let Some(known) = former.and_then(|former| self.known.get_mut(&former)) {
+                    known.fail(now);
+                }
+            }
             None if remote.direction == Direction::Dialled => self.failed(remote.address, true, now),
             _ => {}
         }
@@ -190,7 +223,7 @@ impl Roster {
         let listens = self.sessions.get(&remote.session).and_then(|connected| connected.listens);
         let dialled = (remote.direction == Direction::Dialled).then_some(remote.address);
         if let Some(address) = listens.or(dialled) {
-            self.known.insert(address, Known { state: State::Banned, failures: 0 });
+            self.known.insert(address, Known { state: State::Banned, failures: 0, is_seed: false });
         }
     }
 
@@ -203,6 +236,14 @@ impl Roster {
         let idle = self.known.iter().filter(|(_, known)| matches!(known.state, State::Idle(_)));
         let worst = idle.max_by_key(|(_, known)| known.failures).map(|(address, _)| *address);
         worst.is_some_and(|address| self.known.remove(&address).is_some())
+    }
+}
+
+impl Known {
+    fn fail(&mut self, now: Instant) {
+        let wait = FIRST_WAIT * 2u32.saturating_pow(self.failures).min(1 << 10);
+        self.failures = self.failures.saturating_add(1);
+        self.state = State::Idle(now + wait.min(MAX_WAIT));
     }
 }
 
@@ -225,16 +266,16 @@ mod tests {
         let (mut roster, now) = (Roster::default(), Instant::now());
         roster.add(address(1), now);
         roster.add(address(1), now);
-        assert_eq!(roster.next_to_dial(now), Some(address(1)));
-        assert_eq!(roster.next_to_dial(now), None);
+        assert_eq!(roster.next_to_dial(false, now), Some(address(1)));
+        assert_eq!(roster.next_to_dial(false, now), None);
         roster.failed(address(1), false, now);
-        assert_eq!(roster.next_to_dial(now), None);
-        assert_eq!(roster.next_to_dial(now + FIRST_WAIT), Some(address(1)));
+        assert_eq!(roster.next_to_dial(false, now), None);
+        assert_eq!(roster.next_to_dial(false, now + FIRST_WAIT), Some(address(1)));
         roster.failed(address(1), false, now);
-        assert_eq!(roster.next_to_dial(now + FIRST_WAIT), None);
-        assert_eq!(roster.next_to_dial(now + FIRST_WAIT * 2), Some(address(1)));
+        assert_eq!(roster.next_to_dial(false, now + FIRST_WAIT), None);
+        assert_eq!(roster.next_to_dial(false, now + FIRST_WAIT * 2), Some(address(1)));
         roster.failed(address(1), true, now);
-        assert_eq!(roster.next_to_dial(now + Duration::from_secs(100_000)), None);
+        assert_eq!(roster.next_to_dial(false, now + Duration::from_secs(100_000)), None);
     }
 
     #[test]
@@ -276,21 +317,44 @@ mod tests {
         let guest = remote(1, 9, 40_000, Direction::Accepted);
         assert_eq!(roster.opened(&guest, US), Verdict::Keep);
         roster.listens(guest.session, 1, now);
-        assert_eq!(roster.next_to_dial(now), None);
-        roster.closed(guest.session, false, now);
-        assert_eq!(roster.next_to_dial(now + FIRST_WAIT), Some(address(1)));
+        assert_eq!(roster.next_to_dial(false, now), None);
+        roster.closed(guest.session, Parting::OfUse, now);
+        assert_eq!(roster.next_to_dial(false, now + FIRST_WAIT), Some(address(1)));
+    }
+
+    #[test]
+    fn a_peer_that_is_of_no_use_is_dialled_less_and_less_and_a_seed_not_at_all_by_one_who_has_everything() {
+        let (mut roster, mut now) = (Roster::default(), Instant::now());
+        roster.add(address(1), now);
+        let mut dials = 0;
+        for session in 0..600 {
+            if roster.next_to_dial(false, now).is_some() {
+                dials += 1;
+                let peer = remote(session, 9, 1, Direction::Dialled);
+                roster.opened(&peer, US);
+                roster.closed(peer.session, Parting::OfNoUse, now);
+            }
+            now += Duration::from_secs(1);
+        }
+        assert!(dials < 15, "{dials} times in ten minutes");
+        roster.add(address(2), now);
+        assert_eq!(roster.next_to_dial(false, now), Some(address(2)));
+        let seed = remote(1000, 8, 2, Direction::Dialled);
+        roster.opened(&seed, US);
+        roster.closed(seed.session, Parting::Seed, now);
+        assert_ne!(roster.next_to_dial(true, now + MAX_WAIT), Some(address(2)));
     }
 
     #[test]
     fn a_liar_is_refused_from_every_port_and_its_neighbours_are_not() {
         let (mut roster, now) = (Roster::default(), Instant::now());
         roster.add(address(1), now);
-        roster.next_to_dial(now);
+        roster.next_to_dial(false, now);
         let liar = remote(1, 9, 1, Direction::Dialled);
         roster.opened(&liar, US);
         roster.ban(&liar);
-        roster.closed(liar.session, true, now);
-        assert_eq!(roster.next_to_dial(now + MAX_WAIT), None);
+        roster.closed(liar.session, Parting::ForGood, now);
+        assert_eq!(roster.next_to_dial(false, now + MAX_WAIT), None);
         assert!(matches!(roster.opened(&remote(2, 9, 50_000, Direction::Accepted), US), Verdict::Refuse(_)));
         assert_eq!(roster.opened(&remote(3, 8, 50_001, Direction::Accepted), US), Verdict::Keep);
     }
@@ -302,7 +366,7 @@ mod tests {
             let liar = remote(u64::from(number), 100 + number, 50_000, Direction::Accepted);
             assert_eq!(roster.opened(&liar, US), Verdict::Keep);
             roster.ban(&liar);
-            roster.closed(liar.session, true, Instant::now());
+            roster.closed(liar.session, Parting::ForGood, Instant::now());
         }
         assert!(matches!(roster.opened(&remote(99, 1, 50_000, Direction::Accepted), US), Verdict::Refuse(_)));
     }
@@ -311,7 +375,7 @@ mod tests {
     fn memory_is_bounded_and_the_worst_go_first() {
         let (mut roster, now) = (Roster::default(), Instant::now());
         (1..=MAX_KNOWN as u16).for_each(|port| roster.add(address(port), now));
-        roster.next_to_dial(now);
+        roster.next_to_dial(false, now);
         roster.failed(address(1), false, now);
         roster.add(address(60_000), now);
         assert_eq!(roster.known.len(), MAX_KNOWN);

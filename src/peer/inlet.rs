@@ -73,6 +73,12 @@ impl Inlet {
 
     /// Reads exactly these bytes: what is in the buffer first, the rest straight from the socket.
     pub fn read_into(&mut self, target: &mut [u8]) -> Result<(), End> {
+        self.read_on(target)?;
+        self.frame_began = None;
+        Ok(())
+    }
+
+    fn read_on(&mut self, target: &mut [u8]) -> Result<(), End> {
         let buffered = target.len().min(self.end - self.start);
         target[..buffered].copy_from_slice(&self.buffer[self.start..self.start + buffered]);
         self.start += buffered;
@@ -89,7 +95,6 @@ impl Inlet {
             at += got.min(rest);
             self.end = got.saturating_sub(rest);
         }
-        self.frame_began = None;
         Ok(())
     }
 
@@ -98,10 +103,16 @@ impl Inlet {
         let mut void = [0; 1024];
         while bytes > 0 {
             let part = bytes.min(void.len());
-            self.read_into(&mut void[..part])?;
+            self.read_on(&mut void[..part])?;
             bytes -= part;
         }
+        self.frame_began = None;
         Ok(())
+    }
+
+    /// We have not listened for a while; what did not come until now is not late.
+    pub fn forgive(&mut self, now: Instant) {
+        self.last_heard = now;
     }
 
     fn make_room(&mut self, total: usize) {

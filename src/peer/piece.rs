@@ -9,9 +9,9 @@ use std::{io::IoSlice, sync::Arc};
 use super::{BlockBuffer, Remote};
 use crate::metainfo::{Block, Geometry, PieceIndex};
 
-/// Records kept of failed attempts at one piece, in blocks. Enough to convict every peer of a large swarm; more would
-/// let liars fill memory.
-const MAX_RECORDS: usize = 4096;
+/// Records kept of failed attempts at one piece, in blocks: two attempts at the longest piece there is, and hundreds at
+/// a usual one. More would let liars fill memory.
+const MAX_RECORDS: usize = 64 * 1024;
 
 /// One piece on its way.
 #[derive(Debug)]
@@ -140,8 +140,10 @@ impl PieceInFlight {
         if given.iter().all(|other| other.giver.is_same_peer(first)) {
             return Some(first.clone());
         }
-        let room = MAX_RECORDS.saturating_sub(self.record.len());
-        self.record.extend(given.into_iter().take(room));
+        self.record.extend(given);
+        // The newest attempts are kept whole; even the longest piece has fewer blocks than there is room for.
+        let excess = self.record.len().saturating_sub(MAX_RECORDS);
+        self.record.drain(..excess);
         None
     }
 

@@ -131,15 +131,14 @@ impl Judge<'_> {
         let expected = self.handle.desk().expects(raw);
         let (block, home) = match expected {
             Expected::Yes(block, home) => (block, home),
-            Expected::NoLonger => {
+            Expected::Never if self.unasked >= MAX_UNASKED => return Err(End::Unasked(raw)),
+            Expected::Never | Expected::NoLonger => {
+                self.unasked += u32::from(expected == Expected::Never);
                 self.count(u64::from(raw.length), |traffic| &traffic.wasted);
-                return inlet.skip(raw.length as usize);
+                inlet.skip(raw.length as usize)?;
+                self.rest(raw.length, inlet);
+                return Ok(());
             }
-            Expected::Never if self.unasked < MAX_UNASKED => {
-                self.unasked += 1;
-                return inlet.skip(raw.length as usize);
-            }
-            Expected::Never => return Err(End::Unasked(raw)),
         };
         let mut buffer = self.host.buffers.take(block.length);
         inlet.read_into(&mut buffer)?;
@@ -147,6 +146,10 @@ impl Judge<'_> {
         let payload = match home {
             Home::Memory => Payload::Held(buffer),
             Home::Disk => {
+                if !self.handle.desk().begin_writing(block) {
+                    self.count(u64::from(block.length), |traffic| &traffic.wasted);
+                    return Ok(());
+                }
                 let offset = self.handle.share.geometry().block_offset(block);
                 let written = self.handle.share.store.write(offset, &[std::io::IoSlice::new(&buffer)]);
                 if let Err(error) = written {
@@ -156,7 +159,7 @@ impl Judge<'_> {
             }
         };
         self.place(block, payload)?;
-        self.rest(self.host.download.spend(u64::from(block.length)));
+        self.rest(block.length, inlet);
         Ok(())
     }
 
@@ -194,15 +197,19 @@ impl Judge<'_> {
         of(&self.handle.share.traffic).fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Waits as long as the rate limit says, while nobody ends the session.
-    fn rest(&self, time: Duration) {
-        let until = Instant::now() + time;
-        while !self.handle.mailbox.is_closed() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
+    /// Counts bytes against the rate limit and waits as long as that says, while nobody ends the session. What the peer
+    /// could not send meanwhile is not held against it.
+    fn rest(&self, bytes: u32, inlet: &mut Inlet) {
+        let begun = Instant::now();
+        let (until, mut now) = (begun + self.host.download.spend(u64::from(bytes)), begun);
+        if until > now {
+            self.handle.desk().rest(true, now);
+            while until > now && !self.handle.mailbox.is_closed() {
+                thread::sleep(until.saturating_duration_since(now).min(MAX_NAP));
+                now = Instant::now();
             }
-            thread::sleep(left.min(MAX_NAP));
+            self.handle.desk().rest(false, now);
         }
+        inlet.forgive(now);
     }
 }

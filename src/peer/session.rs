@@ -3,6 +3,7 @@
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
+    panic::{self, AssertUnwindSafe},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -11,12 +12,8 @@ use std::{
 use socket2::{SockRef, TcpKeepalive};
 
 use super::{
-    Direction, End, Event, Host, Order, Remote, SessionId, Share, Traffic,
-    desk::Desk,
-    mailbox::Mailbox,
-    outbox::MAX_OPEN_REQUESTS,
-    piece::{Home, PieceInFlight},
-    reader, writer,
+    Direction, End, Event, Host, Order, Remote, SessionId, Share, Traffic, desk::Desk, mailbox::Mailbox,
+    outbox::MAX_OPEN_REQUESTS, piece::PieceInFlight, reader, writer,
 };
 use crate::{
     metainfo::{Block, InfoHash},
@@ -152,19 +149,19 @@ fn run(
     Ok(())
 }
 
-/// Reads on this thread, writes on another; both have ended when this returns.
+/// Reads on this thread, writes on another; both have ended when this returns. One that panics takes the session with
+/// it and nothing else: its coordinator still hears that it is over.
 fn run_threads(host: &Arc<Host>, handle: &Handle) -> End {
     thread::scope(|scope| {
         let writer = thread::Builder::new().name("session writer".into()).stack_size(STACK).spawn_scoped(scope, || {
-            let end = writer::run(host, handle);
-            handle.end();
-            end
+            let _ending = EndWhenDropped(handle);
+            writer::run(host, handle)
         });
         let writer = match writer {
             Ok(writer) => writer,
             Err(error) => return error.into(),
         };
-        let read = reader::run(host, handle);
+        let read = panic::catch_unwind(AssertUnwindSafe(|| reader::run(host, handle))).unwrap_or(End::ClosedByUs);
         let ended_here = handle.mailbox.is_closed();
         handle.end();
         match writer.join() {
@@ -174,6 +171,15 @@ fn run_threads(host: &Arc<Host>, handle: &Handle) -> End {
             _ => read,
         }
     })
+}
+
+/// Ends a session when its writer is done, however that comes about: the reader must not wait for what never comes.
+struct EndWhenDropped<'a>(&'a Handle);
+
+impl Drop for EndWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 impl Handle {
@@ -225,8 +231,8 @@ impl Handle {
     }
 
     /// Has it fetch a single block of a piece that another session owns.
-    pub fn send_on_errand(&self, block: Block, home: Home, now: Instant) {
-        let requests = self.desk().run_errand(block, home, now);
+    pub fn send_on_errand(&self, block: Block, now: Instant) {
+        let requests = self.desk().run_errand(block, now);
         self.request(requests);
     }
 

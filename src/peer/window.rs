@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 
 use crate::metainfo::BLOCK_LENGTH;
 
-/// Open requests at the start and at the least, in blocks: 256 KiB fill a 100 Mbit/s link for 20 ms.
-const MIN_BLOCKS: usize = 16;
+/// Open requests at the start, in blocks: 256 KiB fill a 100 Mbit/s link for 20 ms.
+const FIRST_BLOCKS: usize = 16;
+
+/// Open requests at the least, in blocks.
+const MIN_BLOCKS: usize = 4;
 
 /// Open requests at the most, in blocks: 4 MiB. What a session may come to hold in memory.
 const MAX_BLOCKS: usize = 256;
@@ -25,8 +28,12 @@ const PERIOD: Duration = Duration::from_millis(50);
 /// What the rate must gain from a doubled window to be worth it.
 const WORTH: f64 = 1.25;
 
-/// How long the open requests may last at the rate seen. Beyond that they only wait in line.
-const MAX_WAIT: Duration = Duration::from_secs(1);
+/// How long half of the open requests should last at the rate seen: longer than the queue in a busy router. What is asked for
+/// beyond that only waits in line, where others could have fetched it sooner.
+const HORIZON: Duration = Duration::from_millis(150);
+
+/// The longest silence between two blocks that the window makes up for: some clients serve once a second.
+const MAX_GAP: Duration = Duration::from_millis(1500);
 
 /// How long a window is kept before a larger one is tried again.
 const RETRY: Duration = Duration::from_secs(3);
@@ -42,6 +49,9 @@ pub struct Window {
     bytes: u64,
     /// The rate of the last turn, in bytes a second.
     rate: Option<f64>,
+    last_arrival: Instant,
+    /// The longest silence between two blocks lately.
+    gap: Duration,
     phase: Phase,
 }
 
@@ -57,13 +67,15 @@ impl Window {
     /// The smallest window; no rate has been seen.
     pub fn new(now: Instant) -> Window {
         Window {
-            blocks: MIN_BLOCKS,
+            blocks: FIRST_BLOCKS,
             limit: UNSAID_LIMIT,
             since: now,
             turn: 0,
             bytes: 0,
             rate: None,
-            phase: Phase::Trying { from: MIN_BLOCKS },
+            last_arrival: now,
+            gap: Duration::ZERO,
+            phase: Phase::Trying { from: FIRST_BLOCKS },
         }
     }
 
@@ -86,12 +98,15 @@ impl Window {
     /// Nothing was asked for until now, so a new turn begins.
     pub fn begin_turn(&mut self, now: Instant) {
         (self.since, self.turn, self.bytes) = (now, 0, 0);
+        self.last_arrival = now;
     }
 
     /// Bytes of a block that was asked for have come.
     pub fn arrived(&mut self, bytes: u64, now: Instant) {
         self.bytes += bytes;
         self.turn += 1;
+        self.gap = self.gap.max(now.saturating_duration_since(self.last_arrival)).min(MAX_GAP);
+        self.last_arrival = now;
         let elapsed = now.saturating_duration_since(self.since);
         if self.turn < self.blocks || elapsed < PERIOD {
             return;
@@ -103,8 +118,9 @@ impl Window {
     }
 
     fn size(&mut self, rate: f64, now: Instant) {
-        // One doubling beyond what lasts for that long, because the rate was that of the smaller window.
-        let longest = 2.0 * rate * MAX_WAIT.as_secs_f64() / f64::from(BLOCK_LENGTH);
+        let horizon = HORIZON.max(self.gap * 5 / 4);
+        self.gap = self.gap * 3 / 4;
+        let longest = 2.0 * rate * horizon.as_secs_f64() / f64::from(BLOCK_LENGTH);
         let largest = self.limit.min((longest as usize).max(MIN_BLOCKS));
         let larger = (self.blocks * 2).min(largest);
         let (blocks, phase) = match self.phase {
@@ -158,12 +174,23 @@ mod tests {
 
     #[test]
     fn a_slow_link_keeps_it_at_the_least() {
-        assert_eq!(play(Duration::from_millis(1), 100e3, Duration::from_secs(60)).blocks(), MIN_BLOCKS);
+        assert_eq!(steady(100e3).blocks(), MIN_BLOCKS);
     }
 
     #[test]
     fn requests_never_wait_in_line_for_long() {
-        let window = play(Duration::from_millis(20), 1e6, Duration::from_secs(60));
-        assert!(window.blocks() as u64 * BLOCK <= 1_100_000, "{} blocks", window.blocks());
+        let window = steady(1e6);
+        assert!(window.blocks() as u64 * BLOCK <= 310_000, "{} blocks", window.blocks());
+    }
+
+    /// Plays a link that brings block after block, for a minute.
+    fn steady(rate: f64) -> Window {
+        let start = Instant::now();
+        let (mut window, mut now) = (Window::new(start), start);
+        while now < start + Duration::from_secs(60) {
+            now += Duration::from_secs_f64(BLOCK as f64 / rate);
+            window.arrived(BLOCK, now);
+        }
+        window
     }
 }

@@ -23,22 +23,20 @@ const MAX_RUN: u64 = 64 * 1024;
 /// Writes until the session ends.
 pub fn run(host: &Host, handle: &Handle) -> Result<(), End> {
     let mut pen = Pen { host, handle, run: Vec::new() };
-    let mut held_up_until = None::<Instant>;
+    let mut held_up_until = Instant::now();
     loop {
-        let held_up = held_up_until.map(|until| until.saturating_duration_since(Instant::now()));
-        let mail = match held_up.filter(|wait| !wait.is_zero()) {
-            Some(wait) => handle.mailbox.wait(0, wait),
-            None => handle.mailbox.wait(MAX_RUN, KEEP_ALIVE),
+        let held_up = held_up_until.saturating_duration_since(Instant::now());
+        let mail = match held_up.is_zero() {
+            true => handle.mailbox.wait(MAX_RUN, KEEP_ALIVE),
+            false => handle.mailbox.wait(0, held_up),
         };
         match mail {
             Mail::Closed => return Ok(()),
             Mail::Batch(batch) => {
                 let wait = pen.send(batch)?;
-                if !wait.is_zero() {
-                    held_up_until = Some(Instant::now() + wait);
-                }
+                held_up_until = held_up_until.max(Instant::now() + wait);
             }
-            Mail::Nothing if held_up_until.take().is_some() => {}
+            Mail::Nothing if !held_up.is_zero() => {}
             Mail::Nothing => {
                 let mut keep_alive = Vec::new();
                 wire::encode(Message::KeepAlive, &mut keep_alive);

@@ -148,12 +148,15 @@ impl Announcer {
         self.wake();
     }
 
-    /// Says goodbye to every tracker that knows us; waits for that no longer than `patience`.
-    pub fn end(&self, patience: Duration) {
-        let deadline = Instant::now() + patience;
+    /// Begins to say goodbye to every tracker that knows us; nothing else is announced from now on.
+    pub fn say_goodbye(&self) {
         self.inner.client.end();
         self.inner.lock().ending = true;
         self.wake();
+    }
+
+    /// Waits until every goodbye is said, or the deadline has passed.
+    pub fn wait(&self, deadline: Instant) {
         let mut schedule = self.inner.lock();
         while schedule.entries.values().any(|entry| !entry.stopped && entry.tiers.current().is_some()) {
             let left = deadline.saturating_duration_since(Instant::now());

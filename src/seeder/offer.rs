@@ -16,6 +16,7 @@ use std::{
 
 use crate::{
     bitfield::Bitfield,
+    chance::Chance,
     metainfo::{Geometry, PieceIndex},
     peer::SessionId,
 };
@@ -53,7 +54,7 @@ pub struct Offer {
     /// How many pieces no peer has.
     unseen: u32,
     peers: BTreeMap<SessionId, Shown>,
-    chance: u64,
+    chance: Chance,
 }
 
 #[derive(Debug)]
@@ -78,10 +79,10 @@ impl Offer {
             copies: vec![0; count as usize],
             unseen: count,
             peers: BTreeMap::new(),
-            chance: seed | 1,
+            chance: Chance::new(seed),
         };
         for left in (1..offer.fresh.len()).rev() {
-            let other = (offer.next_chance() % (left as u64 + 1)) as usize;
+            let other = offer.chance.below(left + 1);
             offer.fresh.swap(left, other);
         }
         offer
@@ -137,6 +138,13 @@ impl Offer {
         }
         freed.into_iter().for_each(|index| self.renew(index));
         self.show_all()
+    }
+
+    /// Blocks are going out to this peer: it is not sitting on what it was shown, however long its pieces take.
+    pub fn moves(&mut self, session: SessionId, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(&session) {
+            peer.moved = now;
+        }
     }
 
     /// Whether this peer has everything.
@@ -202,16 +210,14 @@ impl Offer {
         if self.unseen > 0 {
             return None;
         }
-        let start = self.chance;
-        self.next_chance();
+        let start = self.chance.below(self.geometry.piece_count() as usize) as u32;
         self.rarest(session, start)
     }
 
     /// Of some pieces that the peer lacks and was not shown, the one that fewest peers have.
-    fn rarest(&self, session: SessionId, start: u64) -> Option<u32> {
+    fn rarest(&self, session: SessionId, start: u32) -> Option<u32> {
         let peer = self.peers.get(&session)?;
         let count = self.geometry.piece_count();
-        let start = (start % u64::from(count)) as u32;
         let round = (start..count).chain(0..start);
         let candidates = round.filter(|index| !peer.shown.get(*index) && !peer.theirs.get(*index)).take(SAMPLE);
         candidates.min_by_key(|index| self.copies[*index as usize])
@@ -226,13 +232,6 @@ impl Offer {
 
     fn is_pending(&self, index: u32) -> bool {
         self.peers.values().any(|peer| peer.shown.get(index) && !peer.theirs.get(index))
-    }
-
-    fn next_chance(&mut self) -> u64 {
-        self.chance ^= self.chance << 13;
-        self.chance ^= self.chance >> 7;
-        self.chance ^= self.chance << 17;
-        self.chance
     }
 }
 

@@ -23,18 +23,13 @@ impl Registry {
         new
     }
 
-    /// Nobody is let in to this torrent any more.
-    pub fn remove(&self, hash: InfoHash) {
-        self.shares.write().unwrap_or_else(PoisonError::into_inner).remove(&hash);
+    /// Nobody is let in to this torrent any more; false when nobody was.
+    pub fn remove(&self, hash: InfoHash) -> bool {
+        self.shares.write().unwrap_or_else(PoisonError::into_inner).remove(&hash).is_some()
     }
 
     /// The torrent of that info hash.
     pub fn find(&self, hash: InfoHash) -> Option<Arc<Share>> {
         self.shares.read().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned()
-    }
-
-    /// All of them.
-    pub fn all(&self) -> Vec<Arc<Share>> {
-        self.shares.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 }

@@ -20,9 +20,10 @@ use super::{
 };
 use crate::{
     bitfield::Bitfield,
+    chance::Chance,
     metainfo::{InfoHash, Metainfo},
-    peer::{Event, Handle, HaveSet, Order, SessionId, Share, Traffic},
-    storage::Store,
+    peer::{End, Event, Handle, HaveSet, Order, SessionId, Share, Traffic},
+    storage::{self, Store},
 };
 
 /// How often the clock is looked at.
@@ -44,10 +45,16 @@ impl Service {
     pub fn start(registry: Arc<Registry>, slots: usize, seed: u64) -> io::Result<Service> {
         let (events, event_queue) = bounded(MAX_EVENTS);
         let (stop, stopped) = bounded::<()>(0);
-        let mut desk =
-            Desk { sessions: HashMap::new(), offers: HashMap::new(), slots: Slots::new(slots, Instant::now()), seed };
+        let mut shell = Shell {
+            sessions: HashMap::new(),
+            given: HashMap::new(),
+            registry: registry.clone(),
+            offers: HashMap::new(),
+            slots: Slots::new(slots, Instant::now()),
+            chance: Chance::new(seed),
+        };
         let thread =
-            thread::Builder::new().name("seed coordinator".into()).spawn(move || desk.run(&event_queue, &stopped))?;
+            thread::Builder::new().name("seed coordinator".into()).spawn(move || shell.run(&event_queue, &stopped))?;
         Ok(Service { registry, events, stop: Some(stop), thread: Some(thread) })
     }
 
@@ -76,15 +83,18 @@ impl Drop for Service {
     }
 }
 
-struct Desk {
+struct Shell {
     sessions: HashMap<SessionId, Handle>,
+    /// Bytes of blocks that each session had taken at the last tick.
+    given: HashMap<SessionId, u64>,
     /// Of the torrents that somebody is connected for.
     offers: HashMap<InfoHash, Offer>,
     slots: Slots,
-    seed: u64,
+    registry: Arc<Registry>,
+    chance: Chance,
 }
 
-impl Desk {
+impl Shell {
     fn run(&mut self, events: &Receiver<Event>, stopped: &Receiver<()>) {
         let ticks = tick(TICK);
         loop {
@@ -125,9 +135,13 @@ impl Desk {
                 self.tell(changes);
             }
             Event::Closed { session, end, .. } => {
+                self.given.remove(&session);
                 if let Some(handle) = self.sessions.remove(&session) {
                     log::debug!("{}: {end}", handle.remote);
                     self.forget(&handle);
+                    if let End::Storage(error) = &end {
+                        self.withdraw(&handle.share, error);
+                    }
                 }
                 let changes = self.slots.closed(session, now);
                 self.tell(changes);
@@ -147,10 +161,7 @@ impl Desk {
             .values()
             .find(|other| other.remote.is_same_peer(&handle.remote) && other.share.metainfo.info_hash() == hash);
         before.into_iter().for_each(Handle::end);
-        let offer = self.offers.entry(hash).or_insert_with(|| {
-            self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            Offer::new(handle.share.geometry(), self.seed)
-        });
+        let offer = self.offers.entry(hash).or_insert_with(|| Offer::new(handle.share.geometry(), self.chance.next()));
         let shown = offer.opened(id, now);
         self.slots.opened(id, now);
         let mut first = Bitfield::empty(handle.share.geometry().piece_count());
@@ -165,13 +176,31 @@ impl Desk {
             let shown = offer.closed(handle.id());
             if offer.is_idle() {
                 self.offers.remove(&hash);
-                handle.share.store.close_idle();
+                handle.share.store.close_all();
             }
             self.show(shown);
         }
     }
 
+    /// The files of a torrent cannot be read any more: nobody is let in to it from now on.
+    fn withdraw(&self, share: &Share, error: &storage::Error) {
+        let hash = share.metainfo.info_hash();
+        if self.registry.remove(hash) {
+            log::error!("{} is not seeded any more: {error}", share.metainfo.name());
+            let about_it = self.sessions.values().filter(|handle| handle.share.metainfo.info_hash() == hash);
+            about_it.for_each(Handle::end);
+        }
+    }
+
     fn tick(&mut self, now: Instant) {
+        for (id, handle) in &self.sessions {
+            let given = handle.traffic.uploaded.load(Ordering::Relaxed);
+            if self.given.insert(*id, given).is_some_and(|before| before < given) {
+                if let Some(offer) = self.offers.get_mut(&handle.share.metainfo.info_hash()) {
+                    offer.moves(*id, now);
+                }
+            }
+        }
         let shown: Vec<_> = self.offers.values_mut().flat_map(|offer| offer.tick(now)).collect();
         self.show(shown);
         let changes = self.slots.rotate(now, |_| 0);
@@ -198,10 +227,7 @@ impl Desk {
 
     fn tell(&self, changes: Vec<Change>) {
         for change in changes {
-            let (id, order) = match change {
-                Change::Unchoke(id) => (id, Order::Unchoke),
-                Change::Choke(id) => (id, Order::Choke),
-            };
+            let (id, order) = change.order();
             if let Some(handle) = self.sessions.get(&id) {
                 handle.order(order);
             }

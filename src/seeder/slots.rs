@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::peer::SessionId;
+use crate::peer::{Order, SessionId};
 
 /// How many peers are served at once. Each costs a run of blocks in memory while it is served.
 pub const DEFAULT_SLOTS: usize = 64;
@@ -47,6 +47,16 @@ pub enum Change {
     Choke(SessionId),
 }
 
+impl Change {
+    /// What to tell whom.
+    pub fn order(self) -> (SessionId, Order) {
+        match self {
+            Change::Unchoke(id) => (id, Order::Unchoke),
+            Change::Choke(id) => (id, Order::Choke),
+        }
+    }
+}
+
 impl Slots {
     /// No peer yet.
     pub fn new(limit: usize, now: Instant) -> Slots {
@@ -80,11 +90,6 @@ impl Slots {
     /// How many want to be and are not.
     pub fn waiting(&self) -> usize {
         self.peers.values().filter(|peer| peer.interested && !peer.unchoked).count()
-    }
-
-    /// Whether this peer is unchoked.
-    pub fn is_unchoked(&self, session: SessionId) -> bool {
-        self.peers.get(&session).is_some_and(|peer| peer.unchoked)
     }
 
     /// Lets waiting peers have their turn, once a rotation. `given` tells how many bytes a peer has given us in all.

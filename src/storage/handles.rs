@@ -73,16 +73,11 @@ impl Handles {
         file
     }
 
-    /// Closes the files that nobody asked for again since the last call.
-    pub(super) fn close_idle(&self) {
-        let mut closing = Vec::new();
-        self.row.lock().expect(LOCK).retain(|&index| {
-            let used = self.slots[index].used.swap(false, Relaxed);
-            if !used {
-                closing.extend(self.slots[index].file.write().expect(LOCK).take());
-            }
-            used
-        });
+    /// Closes all files; whoever reads or writes at this moment keeps its own until it is done.
+    pub(super) fn close_all(&self) {
+        let row = std::mem::take(&mut *self.row.lock().expect(LOCK));
+        let closing: Vec<_> = row.into_iter().map(|index| self.slots[index].file.write().expect(LOCK).take()).collect();
+        drop(closing);
     }
 
     /// How many files are open.
@@ -118,15 +113,14 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_file_is_closed_at_the_second_look() {
+    fn all_files_are_closed_at_once_and_open_again() {
         let handles = Handles::new(2);
         handles.keep(0, tempfile::tempfile().unwrap());
         handles.keep(1, tempfile::tempfile().unwrap());
-        handles.get(0);
-        handles.get(1);
-        handles.close_idle();
-        handles.get(1);
-        handles.close_idle();
-        assert!(handles.get(0).is_none() && handles.get(1).is_some());
+        handles.close_all();
+        assert!(handles.get(0).is_none() && handles.get(1).is_none());
+        assert_eq!(handles.open_count(), 0);
+        handles.keep(1, tempfile::tempfile().unwrap());
+        assert!(handles.get(1).is_some());
     }
 }

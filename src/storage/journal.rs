@@ -287,8 +287,7 @@ mod tests {
         let journal = Journal::start().unwrap();
         let (ledger, ..) = attach(&journal, &torrent, dir.path());
         commit(&ledger, &torrent, 2).unwrap();
-        ledger.store().close_idle();
-        ledger.store().close_idle();
+        ledger.store().close_all();
         std::fs::remove_file(dir.path().join("t/b")).unwrap();
         ledger.sync_in_turn();
         assert!(matches!(commit(&ledger, &torrent, 0), Err(Error::Missing { .. })));

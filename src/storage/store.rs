@@ -153,9 +153,9 @@ impl Store {
         Ok(())
     }
 
-    /// Closes the files that nobody read or wrote since the last call; they open again by themselves.
-    pub fn close_idle(&self) {
-        self.handles.close_idle();
+    /// Closes all files, for a torrent that nobody is interested in; they open again by themselves.
+    pub fn close_all(&self) {
+        self.handles.close_all();
     }
 
     fn prepare(&self, preallocate: bool) -> Result<(), Error> {
@@ -306,8 +306,7 @@ mod tests {
         store.sync().unwrap();
         assert_eq!(read(&store, 0, torrent.content.len()).unwrap(), torrent.content);
         assert_eq!(store.handles.open_count(), MAX_OPEN_FILES);
-        store.close_idle();
-        store.close_idle();
+        store.close_all();
         assert_eq!(store.handles.open_count(), 0);
         assert_eq!(read(&store, 1400, 100).unwrap(), torrent.content[1400..]);
     }

@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("bitfield", &[]),
     ("text", &[]),
     ("net", &[]),
+    ("chance", &[]),
     ("metainfo", &["bencode", "text"]),
     ("tracker", &["bencode", "metainfo::id", "metainfo::InfoHash", "metainfo::PeerId"]),
     (
@@ -44,8 +45,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("storage", &["bitfield", "metainfo"]),
     ("peer", &["wire", "storage", "bitfield", "metainfo"]),
-    ("seeder", &["tracker", "peer", "picker", "storage", "bitfield", "metainfo", "net"]),
-    ("downloader", &["seeder", "tracker", "peer", "picker", "storage", "bitfield", "metainfo"]),
+    ("seeder", &["tracker", "peer", "picker", "storage", "bitfield", "metainfo", "net", "chance"]),
+    ("downloader", &["seeder", "tracker", "peer", "picker", "storage", "bitfield", "metainfo", "chance"]),
     ("web", &["tracker", "metainfo", "text", "seeder::report", "downloader::report"]),
     ("terminal", &["text", "seeder::report", "downloader::report"]),
     (
@@ -65,6 +66,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "terminal",
             "text",
             "net",
+            "chance",
             "cli",
         ],
     ),

@@ -14,11 +14,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::roster::{Roster, Verdict};
+use super::roster::{Parting, Roster, Verdict};
 use crate::{
     bitfield::Bitfield,
+    chance::Chance,
     metainfo::{Block, Geometry, PeerId, PieceIndex},
-    peer::{End, Event, Home, Order, Payload, PieceInFlight, Remote, SessionId},
+    peer::{BlockBuffer, Direction, End, Event, Home, Order, PieceInFlight, Remote, SessionId},
     picker::Picker,
     seeder::{Change, Slots},
 };
@@ -56,7 +57,7 @@ pub enum Action {
         piece: PieceIndex,
     },
     /// Put a block that a helper brought into its owner's piece.
-    Deliver(SessionId, Block, Payload, Arc<Remote>),
+    Deliver(SessionId, Block, BlockBuffer, Arc<Remote>),
     /// Take this piece, or the errands for it, off that session's desk; the piece is to be given back.
     Recall(SessionId, PieceIndex),
     /// End that session.
@@ -82,6 +83,8 @@ pub struct Pulse {
     pub spare: Option<PieceIndex>,
     /// Bytes of blocks it has given us in all.
     pub given: u64,
+    /// Bytes of blocks it has taken from us in all.
+    pub taken: u64,
 }
 
 /// What the process was told about how to fetch.
@@ -108,14 +111,13 @@ pub struct Coordinator {
     /// Pieces that came back with blocks in them, or with a record of lies.
     shelf: BTreeMap<PieceIndex, PieceInFlight>,
     memory: u64,
-    chance: u64,
+    chance: Chance,
 }
 
 #[derive(Debug)]
 struct Peer {
     remote: Arc<Remote>,
     theirs: Bitfield,
-    client: Option<String>,
     choked: bool,
     interesting: bool,
     appetite: u64,
@@ -125,14 +127,18 @@ struct Peer {
     spare: Option<PieceIndex>,
     snubbed_until: Option<Instant>,
     given: u64,
+    /// Whether blocks have passed, in either direction.
+    was_of_use: bool,
 }
 
 #[derive(Debug)]
 struct Flight {
-    /// `None` once it is complete and being hashed; not known before its hash comes out.
+    /// On whose desk it lies, or lay when it was completed.
     owner: SessionId,
     helpers: BTreeSet<SessionId>,
     memory: u64,
+    /// Whether an attempt at it has failed: its next giver should be one, so that a lie has one author.
+    suspect: bool,
 }
 
 impl Coordinator {
@@ -156,7 +162,7 @@ impl Coordinator {
             flights: BTreeMap::new(),
             shelf: BTreeMap::new(),
             memory: 0,
-            chance: seed | 1,
+            chance: Chance::new(seed),
         }
     }
 
@@ -210,6 +216,11 @@ impl Coordinator {
     /// A session has opened.
     pub fn opened(&mut self, remote: &Arc<Remote>, now: Instant, out: &mut Vec<Action>) {
         let id = remote.session;
+        if remote.direction == Direction::Accepted && self.roster.connected() >= self.settings.max_peers {
+            log::debug!("{remote}: there are {} peers already", self.settings.max_peers);
+            out.push(Action::End(id));
+            return;
+        }
         match self.roster.opened(remote, self.ours) {
             Verdict::Refuse(reason) => {
                 log::debug!("{remote}: {reason}");
@@ -233,12 +244,9 @@ impl Coordinator {
             // The thread keeps the handles and calls these itself.
             Event::Opened(handle) => self.opened(&handle.remote.clone(), now, out),
             Event::StorageFailed(_) => {}
-            Event::Introduced { session, port, client } => {
+            Event::Introduced { session, port, .. } => {
                 if let Some(port) = port {
                     self.roster.listens(session, port, now);
-                }
-                if let Some(peer) = self.peers.get_mut(&session) {
-                    peer.client = client;
                 }
             }
             Event::Has(id, bits) => self.has(id, bits, now, out),
@@ -265,9 +273,9 @@ impl Coordinator {
                 }
                 self.feed(id, now, out);
             }
-            Event::Errand(giver, block, payload) => {
+            Event::Errand(giver, block, buffer) => {
                 if let Some(flight) = self.flights.get(&block.piece) {
-                    out.push(Action::Deliver(flight.owner, block, payload, giver));
+                    out.push(Action::Deliver(flight.owner, block, buffer, giver));
                 }
             }
             Event::Closed { session, end, pieces } => self.closed(session, &end, pieces, now, out),
@@ -314,14 +322,18 @@ impl Coordinator {
     pub fn tick(&mut self, pulses: &[(SessionId, Pulse)], now: Instant, out: &mut Vec<Action>) {
         for (id, pulse) in pulses {
             let Some(peer) = self.peers.get_mut(id) else { continue };
+            if pulse.given > peer.given {
+                peer.snubbed_until = None;
+            }
             (peer.time_left, peer.rate) = (pulse.time_left, pulse.rate);
             (peer.waited, peer.spare) = (pulse.waited, pulse.spare);
             (peer.appetite, peer.given) = (pulse.appetite, pulse.given);
+            peer.was_of_use |= pulse.given > 0 || pulse.taken > 0;
             if pulse.idle {
                 // Its errands are done; it may be sent on others for the same piece.
                 self.flights.values_mut().for_each(|flight| _ = flight.helpers.remove(id));
             }
-            if pulse.waited > STALL && peer.snubbed_until.is_none_or(|until| until <= now) {
+            if pulse.waited > STALL && !peer.is_snubbed(now) {
                 log::debug!("{}: stalled", peer.remote);
                 peer.snubbed_until = Some(now + SNUB);
                 let stuck = self.flights.iter().filter(|(_, flight)| flight.owner == *id);
@@ -369,8 +381,14 @@ impl Coordinator {
         if let Some(peer) = self.peers.remove(&id) {
             log::debug!("{}: {end}", peer.remote);
             self.picker.peer_leaves(&peer.theirs);
+            let parting = match () {
+                () if end.is_violation() => Parting::ForGood,
+                () if peer.theirs.is_full() => Parting::Seed,
+                () if peer.was_of_use => Parting::OfUse,
+                () => Parting::OfNoUse,
+            };
+            self.roster.closed(id, parting, now);
         }
-        self.roster.closed(id, end.is_violation(), now);
         let changes = self.slots.closed(id, now);
         self.tell_slots(changes, out);
         self.take_back(pieces, now, out);
@@ -440,39 +458,37 @@ impl Coordinator {
 
     /// Gives a hungry peer pieces, or, when every piece is in flight, somebody else's last blocks.
     fn feed(&mut self, id: SessionId, now: Instant, out: &mut Vec<Action>) {
-        if self.is_complete() || self.is_left_out(id, now) {
+        if self.is_complete() {
             return;
         }
         while let Some(peer) = self.peers.get(&id).filter(|peer| !peer.choked && peer.appetite > 0) {
             let appetite = peer.appetite;
-            let Some(piece) = self.pick_for(id) else {
+            let Some(piece) = self.pick_for(id, now) else {
                 return self.help(id, out);
             };
             let wanted: u64 = piece.missing_blocks().map(|block| u64::from(block.length)).sum();
             let appetite = appetite.saturating_sub(wanted);
             self.peers.get_mut(&id).expect("it was just seen").appetite = appetite;
-            let flight = Flight { owner: id, helpers: BTreeSet::new(), memory: piece.memory() };
+            let suspect = piece.suspect().is_some();
+            let flight = Flight { owner: id, helpers: BTreeSet::new(), memory: piece.memory(), suspect };
             self.flights.insert(piece.piece(), flight);
             out.push(Action::Assign(id, piece));
         }
     }
 
-    /// A peer that stalled waits while others can do the work.
-    fn is_left_out(&self, id: SessionId, now: Instant) -> bool {
-        let snubbed = |peer: &Peer| peer.snubbed_until.is_some_and(|until| until > now);
-        let others = || self.peers.values().any(|peer| !peer.choked && !snubbed(peer));
-        self.peers.get(&id).is_some_and(snubbed) && others()
-    }
-
-    fn pick_for(&mut self, id: SessionId) -> Option<PieceInFlight> {
-        let chance = self.next_chance();
+    /// The next piece for a peer. One that may have spoilt a piece, or that stalled, gets what nobody else could fetch.
+    fn pick_for(&mut self, id: SessionId, now: Instant) -> Option<PieceInFlight> {
+        let chance = self.chance.next();
         let peer = self.peers.get(&id)?;
         let (shelf, peers) = (&self.shelf, &self.peers);
+        let others_have = |piece: PieceIndex| {
+            let others = peers.values().filter(|other| !other.remote.is_same_peer(&peer.remote));
+            others.filter(|other| !other.choked && !other.is_snubbed(now)).any(|other| other.theirs.get(piece.get()))
+        };
+        let snubbed = peer.is_snubbed(now);
         let avoid = |piece: PieceIndex| {
             let suspect = shelf.get(&piece).and_then(PieceInFlight::suspect);
-            // Whoever may have spoilt a piece gets it again only where nobody else has it.
-            suspect.is_some_and(|suspect| suspect.is_same_peer(&peer.remote))
-                && peers.values().any(|other| other.theirs.get(piece.get()) && !other.remote.is_same_peer(&peer.remote))
+            (snubbed || suspect.is_some_and(|suspect| suspect.is_same_peer(&peer.remote))) && others_have(piece)
         };
         let index = self.picker.pick(&peer.theirs, chance, avoid)?;
         Some(self.shelf.remove(&index).unwrap_or_else(|| {
@@ -503,7 +519,8 @@ impl Coordinator {
             return;
         }
         let slow = self.flights.iter().filter(|(piece, flight)| {
-            flight.owner != id && helper.theirs.get(piece.get()) && !flight.helpers.contains(&id)
+            let may_help = flight.owner != id && !flight.suspect && !flight.helpers.contains(&id);
+            may_help && helper.theirs.get(piece.get())
         });
         let slow = slow.filter_map(|(piece, flight)| {
             let waited = self.peers.get(&flight.owner)?.waited;
@@ -526,9 +543,9 @@ impl Coordinator {
     }
 
     fn tell_slots(&self, changes: Vec<Change>, out: &mut Vec<Action>) {
-        out.extend(changes.into_iter().map(|change| match change {
-            Change::Unchoke(id) => Action::Order(id, Order::Unchoke),
-            Change::Choke(id) => Action::Order(id, Order::Choke),
+        out.extend(changes.into_iter().map(|change| {
+            let (id, order) = change.order();
+            Action::Order(id, order)
         }));
     }
 
@@ -536,26 +553,21 @@ impl Coordinator {
         while self.roster.dialling() < MAX_DIALLING
             && self.roster.dialling() + self.roster.connected() < self.settings.max_peers
         {
-            let Some(address) = self.roster.next_to_dial(now) else { return };
+            let Some(address) = self.roster.next_to_dial(self.is_complete(), now) else { return };
             out.push(Action::Dial(address));
         }
-    }
-
-    /// The next number of a fixed sequence (xorshift64): chance enough to break ties.
-    fn next_chance(&mut self) -> u64 {
-        self.chance ^= self.chance << 13;
-        self.chance ^= self.chance >> 7;
-        self.chance ^= self.chance << 17;
-        self.chance
     }
 }
 
 impl Peer {
+    fn is_snubbed(&self, now: Instant) -> bool {
+        self.snubbed_until.is_some_and(|until| until > now)
+    }
+
     fn new(remote: Arc<Remote>, theirs: Bitfield) -> Peer {
         Peer {
             remote,
             theirs,
-            client: None,
             choked: true,
             interesting: false,
             appetite: 0,
@@ -565,6 +577,7 @@ impl Peer {
             spare: None,
             snubbed_until: None,
             given: 0,
+            was_of_use: false,
         }
     }
 }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::{
-    Remote,
+    BlockBuffer, Remote,
     piece::{Home, Payload, PieceInFlight},
     window::Window,
 };
@@ -35,12 +35,16 @@ pub struct Desk {
     choked: bool,
     pieces: Vec<PieceInFlight>,
     /// Single blocks of pieces that lie on other desks, asked for here as well (endgame).
-    errands: Vec<(Block, Home)>,
+    errands: Vec<Block>,
     waiting: VecDeque<Block>,
     asked: VecDeque<Block>,
     withdrawn: VecDeque<Block>,
     window: Window,
     told_hungry: bool,
+    /// The block that the reader is writing to the disk at this moment; its piece does not leave the desk meanwhile.
+    writing: Option<Block>,
+    /// The reader takes a rest for the sake of a rate limit, so nothing can come.
+    resting: bool,
     /// When the last block came, or when the first of those now asked for was asked.
     progress: Instant,
 }
@@ -66,7 +70,7 @@ pub struct Placed {
     /// The desk will soon be out of work, and wants that many bytes more; said once until work comes.
     pub hungry: Option<u64>,
     /// The block belongs to a piece on another desk.
-    pub errand: Option<(Block, Payload)>,
+    pub errand: Option<(Block, BlockBuffer)>,
 }
 
 impl Desk {
@@ -83,6 +87,8 @@ impl Desk {
             withdrawn: VecDeque::new(),
             window: Window::new(now),
             told_hungry: false,
+            writing: None,
+            resting: false,
             progress: now,
         }
     }
@@ -128,11 +134,11 @@ impl Desk {
     }
 
     /// Asks for a single block of a piece that lies on another desk, where that can be done here; says what to ask for now.
-    pub fn run_errand(&mut self, block: Block, home: Home, now: Instant) -> Vec<Block> {
+    pub fn run_errand(&mut self, block: Block, now: Instant) -> Vec<Block> {
         if self.choked || self.errand(block).is_some() || self.on_desk(block.piece).is_some() {
             return Vec::new();
         }
-        self.errands.push((block, home));
+        self.errands.push(block);
         self.waiting.push_back(block);
         self.due(now)
     }
@@ -141,10 +147,8 @@ impl Desk {
     pub fn expects(&mut self, raw: RawBlock) -> Expected {
         let Some(block) = self.geometry.block(raw.index, raw.begin, raw.length) else { return Expected::Never };
         if self.asked.contains(&block) {
-            let home = match self.errand(block) {
-                Some(at) => self.errands[at].1,
-                None => self.on_desk(block.piece).map_or(Home::Memory, |at| self.pieces[at].home()),
-            };
+            // An errand travels in memory.
+            let home = self.on_desk(block.piece).map_or(Home::Memory, |at| self.pieces[at].home());
             return Expected::Yes(block, home);
         }
         match self.withdrawn.iter().position(|withdrawn| *withdrawn == block) {
@@ -156,18 +160,32 @@ impl Desk {
         }
     }
 
+    /// Whether the bytes of a block, now that they have come, may be written to their place on the disk. The piece stays
+    /// here until [`Desk::place`] is told that they were. Without this, a peer that takes its time over a block could
+    /// write over a piece that others have completed since.
+    pub fn begin_writing(&mut self, block: Block) -> bool {
+        let wanted = self.asked.contains(&block);
+        self.writing = wanted.then_some(block);
+        wanted
+    }
+
     /// Puts a block that this session brought in its place.
     pub fn place(&mut self, block: Block, payload: Payload, now: Instant) -> Placed {
         let Some(at) = self.asked.iter().position(|asked| *asked == block) else {
             return Placed::default();
         };
         self.asked.remove(at);
+        self.writing = None;
         self.window.arrived(u64::from(block.length), now);
         self.progress = now;
         let mut placed = match self.errand(block) {
             Some(errand) => {
                 self.errands.swap_remove(errand);
-                Placed { errand: Some((block, payload)), ..Placed::default() }
+                let errand = match payload {
+                    Payload::Held(buffer) => Some((block, buffer)),
+                    Payload::Stored => None,
+                };
+                Placed { errand, ..Placed::default() }
             }
             None => Placed { finished: self.fill(block, payload, self.giver.clone()), ..Placed::default() },
         };
@@ -180,32 +198,41 @@ impl Desk {
     }
 
     /// Puts a block that another session brought in its place: the piece if that completed it, and whether this
-    /// session had asked for the block and is to cancel that.
-    pub fn receive(&mut self, block: Block, payload: Payload, giver: Arc<Remote>) -> (Option<PieceInFlight>, bool) {
+    /// session had asked for the block and is to cancel that. A piece that waits on the disk takes none: only its own
+    /// session writes there.
+    pub fn receive(&mut self, block: Block, buffer: BlockBuffer, giver: Arc<Remote>) -> (Option<PieceInFlight>, bool) {
+        if !self.on_desk(block.piece).is_some_and(|at| self.pieces[at].home() == Home::Memory) {
+            return (None, false);
+        }
         self.waiting.retain(|waiting| *waiting != block);
         let asked = self.asked.iter().position(|asked| *asked == block);
         if let Some(at) = asked {
             self.asked.remove(at);
             self.withdraw([block]);
         }
-        (self.fill(block, payload, giver), asked.is_some())
+        (self.fill(block, Payload::Held(buffer), giver), asked.is_some())
     }
 
-    /// Takes a piece, or the errands for it, off the desk; also says which requests are to be cancelled.
+    /// Takes a piece, or the errands for it, off the desk; also says which requests are to be cancelled. A piece that is
+    /// being written to at this moment stays.
     pub fn recall(&mut self, piece: PieceIndex) -> (Option<PieceInFlight>, Vec<Block>) {
+        if self.writing.is_some_and(|block| block.piece == piece) {
+            return (None, Vec::new());
+        }
         self.waiting.retain(|block| block.piece != piece);
-        self.errands.retain(|(block, _)| block.piece != piece);
+        self.errands.retain(|block| block.piece != piece);
         let cancelled: Vec<_> = self.asked.iter().copied().filter(|block| block.piece == piece).collect();
         self.asked.retain(|block| block.piece != piece);
         self.withdraw(cancelled.iter().copied());
         (self.on_desk(piece).map(|at| self.pieces.swap_remove(at)), cancelled)
     }
 
-    /// The last missing blocks of a piece on the desk, last first, and where they are to be put.
-    pub fn last_missing(&self, piece: PieceIndex, count: usize) -> Option<(Home, Vec<Block>)> {
-        let piece = &self.pieces[self.on_desk(piece)?];
-        let missing: Vec<_> = piece.missing_blocks().collect();
-        Some((piece.home(), missing.into_iter().rev().take(count).collect()))
+    /// The last missing blocks of a piece on the desk, last first: what others may be sent on errands for. None of a piece
+    /// that waits on the disk.
+    pub fn last_missing(&self, piece: PieceIndex, count: usize) -> Vec<Block> {
+        let piece = self.on_desk(piece).map(|at| &self.pieces[at]).filter(|piece| piece.home() == Home::Memory);
+        let missing: Vec<_> = piece.into_iter().flat_map(PieceInFlight::missing_blocks).collect();
+        missing.into_iter().rev().take(count).collect()
     }
 
     /// The last piece on the desk of which no block has been asked for or has come.
@@ -226,9 +253,16 @@ impl Desk {
         self.waiting.is_empty() && self.asked.is_empty()
     }
 
-    /// How long a block that was asked for has kept us waiting; zero when none was.
+    /// How long a block that was asked for has kept us waiting; zero when none was, or when we take a rest ourselves.
     pub fn waited(&self, now: Instant) -> Duration {
-        if self.asked.is_empty() { Duration::ZERO } else { now.saturating_duration_since(self.progress) }
+        let nothing_due = self.asked.is_empty() || self.resting;
+        if nothing_due { Duration::ZERO } else { now.saturating_duration_since(self.progress) }
+    }
+
+    /// The reader begins or ends a rest.
+    pub fn rest(&mut self, resting: bool, now: Instant) {
+        self.resting = resting;
+        self.progress = now;
     }
 
     /// The rate at which blocks come; `None` before it has been seen.
@@ -249,7 +283,7 @@ impl Desk {
     }
 
     fn errand(&self, block: Block) -> Option<usize> {
-        self.errands.iter().position(|(errand, _)| *errand == block)
+        self.errands.iter().position(|errand| *errand == block)
     }
 
     fn withdraw(&mut self, blocks: impl IntoIterator<Item = Block>) {

@@ -22,8 +22,12 @@ fn block(index: u32, number: u32) -> Block {
     geometry().nth_block(geometry().piece(index).unwrap(), number)
 }
 
+fn buffer(block: Block) -> BlockBuffer {
+    Arc::new(Buffers::default()).take(block.length)
+}
+
 fn payload(block: Block) -> Payload {
-    Payload::Held(Arc::new(Buffers::default()).take(block.length))
+    Payload::Held(buffer(block))
 }
 
 fn desk(now: Instant) -> Desk {
@@ -38,7 +42,7 @@ fn a_session_begins_choked_and_hands_back_what_it_is_given() {
     let mut desk = Desk::new(&geometry(), Remote::for_tests(1), now);
     assert_eq!(desk.appetite(), 0);
     assert_eq!(desk.assign(piece(2), now).unwrap_err().piece(), block(2, 0).piece);
-    assert!(desk.run_errand(block(0, 0), Home::Memory, now).is_empty() && desk.is_idle());
+    assert!(desk.run_errand(block(0, 0), now).is_empty() && desk.is_idle());
     assert!(desk.unchoke() >= u64::from(BLOCK_LENGTH));
 }
 
@@ -69,7 +73,7 @@ fn a_choke_empties_the_desk_and_late_answers_are_known_for_what_they_are() {
     let now = Instant::now();
     let mut desk = desk(now);
     desk.assign(piece(0), now).unwrap();
-    desk.run_errand(block(1, 4), Home::Memory, now);
+    desk.run_errand(block(1, 4), now);
     desk.place(block(0, 0), payload(block(0, 0)), now);
     let back = desk.choke();
     assert!(back.len() == 1 && back[0].missing_blocks().count() == 4);
@@ -102,13 +106,13 @@ fn blocks_that_are_cut_otherwise_than_we_asked_were_never_asked_for() {
 fn an_errand_brings_a_block_for_another_desk_and_is_run_once() {
     let now = Instant::now();
     let mut desk = desk(now);
-    assert_eq!(desk.run_errand(block(3, 4), Home::Disk, now), [block(3, 4)]);
-    assert!(desk.run_errand(block(3, 4), Home::Disk, now).is_empty());
-    assert_eq!(desk.expects(block(3, 4).into()), Expected::Yes(block(3, 4), Home::Disk));
-    let placed = desk.place(block(3, 4), Payload::Stored, now);
+    assert_eq!(desk.run_errand(block(3, 4), now), [block(3, 4)]);
+    assert!(desk.run_errand(block(3, 4), now).is_empty());
+    assert_eq!(desk.expects(block(3, 4).into()), Expected::Yes(block(3, 4), Home::Memory));
+    let placed = desk.place(block(3, 4), payload(block(3, 4)), now);
     assert!(placed.finished.is_none() && placed.errand.is_some_and(|(brought, _)| brought == block(3, 4)));
     desk.assign(piece(0), now).unwrap();
-    assert!(desk.run_errand(block(0, 4), Home::Memory, now).is_empty(), "its own piece needs no errand");
+    assert!(desk.run_errand(block(0, 4), now).is_empty(), "its own piece needs no errand");
 }
 
 #[test]
@@ -120,12 +124,12 @@ fn what_a_helper_brings_is_asked_for_no_more_and_what_waits_takes_its_place() {
     assert!(desk.assign(piece(1), now).unwrap().is_empty());
     let helper = Remote::for_tests(2);
     for number in 0..BLOCKS {
-        let (finished, asked) = desk.receive(block(0, number), payload(block(0, number)), helper.clone());
+        let (finished, asked) = desk.receive(block(0, number), buffer(block(0, number)), helper.clone());
         assert!(asked && finished.is_some() == (number + 1 == BLOCKS));
     }
     let requests = desk.next_requests(now);
     assert_eq!(requests, (0..BLOCKS).map(|number| block(1, number)).collect::<Vec<_>>(), "or nothing ever would be");
-    let (finished, asked) = desk.receive(block(4, 0), payload(block(4, 0)), helper);
+    let (finished, asked) = desk.receive(block(4, 0), buffer(block(4, 0)), helper);
     assert!(finished.is_none() && !asked, "a piece that is not here stays away");
 }
 
@@ -144,13 +148,28 @@ fn a_piece_that_is_recalled_takes_its_requests_along() {
 }
 
 #[test]
+fn a_piece_that_waits_on_the_disk_is_written_by_its_own_session_alone() {
+    let now = Instant::now();
+    let mut desk = desk(now);
+    let index = block(0, 0).piece;
+    desk.assign(PieceInFlight::new(&geometry(), index, Home::Disk), now).unwrap();
+    assert!(desk.last_missing(index, 9).is_empty(), "nobody is sent on errands for it");
+    assert!(desk.receive(block(0, 1), buffer(block(0, 1)), Remote::for_tests(2)).0.is_none());
+    assert!(desk.begin_writing(block(0, 1)), "nor is a block that came uninvited taken for written");
+    assert!(desk.recall(index).0.is_none(), "it stays while it is written to");
+    desk.place(block(0, 1), Payload::Stored, now);
+    let (recalled, _) = desk.recall(index);
+    assert_eq!(recalled.map(|piece| piece.missing_blocks().count()), Some(BLOCKS as usize - 1));
+    assert!(!desk.begin_writing(block(0, 2)), "a block that dawdled is not written once the piece is elsewhere");
+}
+
+#[test]
 fn helpers_are_shown_the_end_of_a_piece() {
     let now = Instant::now();
     let mut desk = desk(now);
     desk.assign(piece(0), now).unwrap();
-    let (home, blocks) = desk.last_missing(block(0, 0).piece, 2).unwrap();
-    assert_eq!((home, blocks), (Home::Memory, vec![block(0, 4), block(0, 3)]));
-    assert!(desk.last_missing(block(1, 0).piece, 2).is_none());
+    assert_eq!(desk.last_missing(block(0, 0).piece, 2), [block(0, 4), block(0, 3)]);
+    assert!(desk.last_missing(block(1, 0).piece, 2).is_empty());
 }
 
 #[test]
@@ -262,7 +281,7 @@ impl Room {
             }
             Happening::Errand(index, number) => {
                 let block = block(index, number % geometry().block_count(geometry().piece(index).unwrap()));
-                let requests = self.desk.run_errand(block, Home::Memory, self.now);
+                let requests = self.desk.run_errand(block, self.now);
                 self.send(requests);
             }
             Happening::Delivery(index, number) => {
@@ -271,7 +290,7 @@ impl Room {
                     return; // Blocks are delivered to whoever owns the piece, and that is another desk.
                 }
                 let was_asked = self.desk.asked.contains(&block);
-                let (finished, asked) = self.desk.receive(block, payload(block), Remote::for_tests(2));
+                let (finished, asked) = self.desk.receive(block, buffer(block), Remote::for_tests(2));
                 assert_eq!(asked, was_asked);
                 self.finished(finished);
                 self.go_on();
@@ -345,7 +364,7 @@ impl Room {
             blocks
         };
         let missing = desk.pieces.iter().flat_map(PieceInFlight::missing_blocks);
-        let due = sorted(missing.chain(desk.errands.iter().map(|(block, _)| *block)).collect());
+        let due = sorted(missing.chain(desk.errands.iter().copied()).collect());
         let under_way = sorted(desk.asked.iter().chain(&desk.waiting).copied().collect());
         assert_eq!(due, under_way, "each missing block is asked for or waits, and none is both");
         let known = sorted(desk.asked.iter().chain(&desk.withdrawn).copied().collect());
