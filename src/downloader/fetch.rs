@@ -267,11 +267,9 @@ impl Shell {
                 }
             }
             Action::Help { helper, owner, piece } => {
-                let missing =
-                    self.handles.get(&owner).and_then(|owner| owner.desk().last_missing(piece, ERRAND_BLOCKS));
-                if let (Some((home, blocks)), Some(helper)) = (missing, self.handles.get(&helper)) {
-                    blocks.into_iter().for_each(|block| helper.send_on_errand(block, home, now));
-                }
+                let (Some(owner), Some(helper)) = (self.handles.get(&owner), self.handles.get(&helper)) else { return };
+                let missing = owner.desk().last_missing(piece, ERRAND_BLOCKS);
+                missing.into_iter().for_each(|block| helper.send_on_errand(block, now));
             }
             Action::Deliver(owner, block, payload, giver) => {
                 let Some(owner) = self.handles.get(&owner) else { return };

@@ -13,6 +13,10 @@ use crate::metainfo::{Block, Geometry, PieceIndex};
 /// let liars fill memory.
 const MAX_RECORDS: usize = 4096;
 
+/// Blocks that helpers may bring to a piece on disk. They wait in memory for its hash, since only the piece's owner
+/// writes to it: 1 MiB.
+const MAX_HELP: usize = 64;
+
 /// One piece on its way.
 #[derive(Debug)]
 pub struct PieceInFlight {
@@ -31,6 +35,7 @@ pub enum Home {
     /// In memory; written whole once verified.
     Memory,
     /// On disk, each written as it arrives and read back for the hash, so that memory does not depend on the piece length.
+    /// The few that helpers bring wait in memory.
     Disk,
 }
 
@@ -120,7 +125,30 @@ impl PieceInFlight {
         }
     }
 
-    /// The blocks' bytes in order, to hash and to write; `None` unless all of them are in memory.
+    /// Who gave each block that is present.
+    #[cfg(test)]
+    pub(crate) fn givers(&self) -> impl Iterator<Item = &Remote> {
+        self.blocks.iter().filter_map(|slot| match slot {
+            Slot::Present(_, giver) => Some(&**giver),
+            Slot::Missing => None,
+        })
+    }
+
+    /// How many blocks helpers may bring.
+    pub fn room_for_help(&self) -> usize {
+        match self.home {
+            Home::Memory => self.missing as usize,
+            Home::Disk => MAX_HELP.saturating_sub(self.blocks.iter().filter_map(Slot::held).count()),
+        }
+    }
+
+    /// The blocks in order, with the bytes of those that are in memory.
+    pub fn blocks(&self) -> impl Iterator<Item = (Block, Option<IoSlice<'_>>)> {
+        let held = self.blocks.iter().map(Slot::held).enumerate();
+        held.map(|(number, held)| (self.geometry.nth_block(self.piece, number as u32), held))
+    }
+
+    /// The blocks' bytes in order, to write at once; `None` unless all of them are in memory.
     pub fn parts(&self) -> Option<Vec<IoSlice<'_>>> {
         self.blocks.iter().map(Slot::held).collect()
     }

@@ -11,12 +11,8 @@ use std::{
 use socket2::{SockRef, TcpKeepalive};
 
 use super::{
-    Direction, End, Event, Host, Order, Remote, SessionId, Share, Traffic,
-    desk::Desk,
-    mailbox::Mailbox,
-    outbox::MAX_OPEN_REQUESTS,
-    piece::{Home, PieceInFlight},
-    reader, writer,
+    Direction, End, Event, Host, Order, Remote, SessionId, Share, Traffic, desk::Desk, mailbox::Mailbox,
+    outbox::MAX_OPEN_REQUESTS, piece::PieceInFlight, reader, writer,
 };
 use crate::{
     metainfo::{Block, InfoHash},
@@ -225,8 +221,8 @@ impl Handle {
     }
 
     /// Has it fetch a single block of a piece that another session owns.
-    pub fn send_on_errand(&self, block: Block, home: Home, now: Instant) {
-        let requests = self.desk().run_errand(block, home, now);
+    pub fn send_on_errand(&self, block: Block, now: Instant) {
+        let requests = self.desk().run_errand(block, now);
         self.request(requests);
     }
 

@@ -7,6 +7,9 @@
 //! be picked, and is picked as soon as an unchoked peer that has it is hungry; memory promised to pieces in flight stays
 //! within the budget, and what exceeds it goes by way of the disk.
 
+#[cfg(test)]
+mod simulation;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -122,7 +125,7 @@ struct Peer {
 
 #[derive(Debug)]
 struct Flight {
-    /// `None` once it is complete and being hashed; not known before its hash comes out.
+    /// Who fetches it; still named when it is complete and being hashed.
     owner: SessionId,
     helpers: BTreeSet<SessionId>,
     memory: u64,

@@ -35,10 +35,12 @@ pub struct Desk {
     choked: bool,
     pieces: Vec<PieceInFlight>,
     /// Single blocks of pieces that lie on other desks, asked for here as well (endgame).
-    errands: Vec<(Block, Home)>,
+    errands: Vec<Block>,
     waiting: VecDeque<Block>,
     asked: VecDeque<Block>,
     withdrawn: VecDeque<Block>,
+    /// A block that is being written to disk. Until it is placed its piece stays, so that nobody else writes there.
+    landing: Option<Block>,
     window: Window,
     told_hungry: bool,
     /// When the last block came, or when the first of those now asked for was asked.
@@ -81,6 +83,7 @@ impl Desk {
             waiting: VecDeque::new(),
             asked: VecDeque::new(),
             withdrawn: VecDeque::new(),
+            landing: None,
             window: Window::new(now),
             told_hungry: false,
             progress: now,
@@ -101,6 +104,7 @@ impl Desk {
         let asked = mem::take(&mut self.asked);
         self.withdraw(asked);
         self.errands.clear();
+        self.landing = None;
         mem::take(&mut self.pieces)
     }
 
@@ -128,11 +132,11 @@ impl Desk {
     }
 
     /// Asks for a single block of a piece that lies on another desk, where that can be done here; says what to ask for now.
-    pub fn run_errand(&mut self, block: Block, home: Home, now: Instant) -> Vec<Block> {
+    pub fn run_errand(&mut self, block: Block, now: Instant) -> Vec<Block> {
         if self.choked || self.errand(block).is_some() || self.on_desk(block.piece).is_some() {
             return Vec::new();
         }
-        self.errands.push((block, home));
+        self.errands.push(block);
         self.waiting.push_back(block);
         self.due(now)
     }
@@ -141,10 +145,8 @@ impl Desk {
     pub fn expects(&mut self, raw: RawBlock) -> Expected {
         let Some(block) = self.geometry.block(raw.index, raw.begin, raw.length) else { return Expected::Never };
         if self.asked.contains(&block) {
-            let home = match self.errand(block) {
-                Some(at) => self.errands[at].1,
-                None => self.on_desk(block.piece).map_or(Home::Memory, |at| self.pieces[at].home()),
-            };
+            // An errand's block stays in memory: only the owner of a piece writes to it.
+            let home = self.on_desk(block.piece).map_or(Home::Memory, |at| self.pieces[at].home());
             return Expected::Yes(block, home);
         }
         match self.withdrawn.iter().position(|withdrawn| *withdrawn == block) {
@@ -156,8 +158,16 @@ impl Desk {
         }
     }
 
+    /// Whether a block whose bytes have come may be written to its place on disk: nobody has withdrawn it meanwhile, or
+    /// will before it is placed.
+    pub fn claim(&mut self, block: Block) -> bool {
+        self.landing = self.asked.contains(&block).then_some(block);
+        self.landing.is_some()
+    }
+
     /// Puts a block that this session brought in its place.
     pub fn place(&mut self, block: Block, payload: Payload, now: Instant) -> Placed {
+        self.landing = None;
         let Some(at) = self.asked.iter().position(|asked| *asked == block) else {
             return Placed::default();
         };
@@ -182,6 +192,9 @@ impl Desk {
     /// Puts a block that another session brought in its place: the piece if that completed it, and whether this
     /// session had asked for the block and is to cancel that.
     pub fn receive(&mut self, block: Block, payload: Payload, giver: Arc<Remote>) -> (Option<PieceInFlight>, bool) {
+        if self.landing == Some(block) {
+            return (None, false);
+        }
         self.waiting.retain(|waiting| *waiting != block);
         let asked = self.asked.iter().position(|asked| *asked == block);
         if let Some(at) = asked {
@@ -191,21 +204,25 @@ impl Desk {
         (self.fill(block, payload, giver), asked.is_some())
     }
 
-    /// Takes a piece, or the errands for it, off the desk; also says which requests are to be cancelled.
+    /// Takes a piece, or the errands for it, off the desk; also says which requests are to be cancelled. A piece that a
+    /// block is just being written to stays: it is no longer stuck.
     pub fn recall(&mut self, piece: PieceIndex) -> (Option<PieceInFlight>, Vec<Block>) {
+        if self.landing.is_some_and(|block| block.piece == piece) {
+            return (None, Vec::new());
+        }
         self.waiting.retain(|block| block.piece != piece);
-        self.errands.retain(|(block, _)| block.piece != piece);
+        self.errands.retain(|block| block.piece != piece);
         let cancelled: Vec<_> = self.asked.iter().copied().filter(|block| block.piece == piece).collect();
         self.asked.retain(|block| block.piece != piece);
         self.withdraw(cancelled.iter().copied());
         (self.on_desk(piece).map(|at| self.pieces.swap_remove(at)), cancelled)
     }
 
-    /// The last missing blocks of a piece on the desk, last first, and where they are to be put.
-    pub fn last_missing(&self, piece: PieceIndex, count: usize) -> Option<(Home, Vec<Block>)> {
-        let piece = &self.pieces[self.on_desk(piece)?];
-        let missing: Vec<_> = piece.missing_blocks().collect();
-        Some((piece.home(), missing.into_iter().rev().take(count).collect()))
+    /// The last missing blocks of a piece on the desk, last first: what helpers may bring.
+    pub fn last_missing(&self, piece: PieceIndex, count: usize) -> Vec<Block> {
+        let Some(at) = self.on_desk(piece) else { return Vec::new() };
+        let missing: Vec<_> = self.pieces[at].missing_blocks().collect();
+        missing.into_iter().rev().take(count.min(self.pieces[at].room_for_help())).collect()
     }
 
     /// What to ask for next, once half of the window is free: requests go out in batches. To be asked whenever
@@ -237,7 +254,7 @@ impl Desk {
     }
 
     fn errand(&self, block: Block) -> Option<usize> {
-        self.errands.iter().position(|(errand, _)| *errand == block)
+        self.errands.iter().position(|errand| *errand == block)
     }
 
     fn withdraw(&mut self, blocks: impl IntoIterator<Item = Block>) {

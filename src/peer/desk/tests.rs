@@ -38,7 +38,7 @@ fn a_session_begins_choked_and_hands_back_what_it_is_given() {
     let mut desk = Desk::new(&geometry(), Remote::for_tests(1), now);
     assert_eq!(desk.appetite(), 0);
     assert_eq!(desk.assign(piece(2), now).unwrap_err().piece(), block(2, 0).piece);
-    assert!(desk.run_errand(block(0, 0), Home::Memory, now).is_empty() && desk.is_idle());
+    assert!(desk.run_errand(block(0, 0), now).is_empty() && desk.is_idle());
     assert!(desk.unchoke() >= u64::from(BLOCK_LENGTH));
 }
 
@@ -69,7 +69,7 @@ fn a_choke_empties_the_desk_and_late_answers_are_known_for_what_they_are() {
     let now = Instant::now();
     let mut desk = desk(now);
     desk.assign(piece(0), now).unwrap();
-    desk.run_errand(block(1, 4), Home::Memory, now);
+    desk.run_errand(block(1, 4), now);
     desk.place(block(0, 0), payload(block(0, 0)), now);
     let back = desk.choke();
     assert!(back.len() == 1 && back[0].missing_blocks().count() == 4);
@@ -102,13 +102,13 @@ fn blocks_that_are_cut_otherwise_than_we_asked_were_never_asked_for() {
 fn an_errand_brings_a_block_for_another_desk_and_is_run_once() {
     let now = Instant::now();
     let mut desk = desk(now);
-    assert_eq!(desk.run_errand(block(3, 4), Home::Disk, now), [block(3, 4)]);
-    assert!(desk.run_errand(block(3, 4), Home::Disk, now).is_empty());
-    assert_eq!(desk.expects(block(3, 4).into()), Expected::Yes(block(3, 4), Home::Disk));
-    let placed = desk.place(block(3, 4), Payload::Stored, now);
+    assert_eq!(desk.run_errand(block(3, 4), now), [block(3, 4)]);
+    assert!(desk.run_errand(block(3, 4), now).is_empty());
+    assert_eq!(desk.expects(block(3, 4).into()), Expected::Yes(block(3, 4), Home::Memory));
+    let placed = desk.place(block(3, 4), payload(block(3, 4)), now);
     assert!(placed.finished.is_none() && placed.errand.is_some_and(|(brought, _)| brought == block(3, 4)));
     desk.assign(piece(0), now).unwrap();
-    assert!(desk.run_errand(block(0, 4), Home::Memory, now).is_empty(), "its own piece needs no errand");
+    assert!(desk.run_errand(block(0, 4), now).is_empty(), "its own piece needs no errand");
 }
 
 #[test]
@@ -148,9 +148,24 @@ fn helpers_are_shown_the_end_of_a_piece() {
     let now = Instant::now();
     let mut desk = desk(now);
     desk.assign(piece(0), now).unwrap();
-    let (home, blocks) = desk.last_missing(block(0, 0).piece, 2).unwrap();
-    assert_eq!((home, blocks), (Home::Memory, vec![block(0, 4), block(0, 3)]));
-    assert!(desk.last_missing(block(1, 0).piece, 2).is_none());
+    assert_eq!(desk.last_missing(block(0, 0).piece, 2), [block(0, 4), block(0, 3)]);
+    assert_eq!(desk.last_missing(block(1, 0).piece, 2), []);
+}
+
+#[test]
+fn nobody_else_writes_where_a_block_is_being_written_and_what_was_withdrawn_is_not() {
+    let now = Instant::now();
+    let mut desk = desk(now);
+    desk.assign(PieceInFlight::new(&geometry(), block(0, 0).piece, Home::Disk), now).unwrap();
+    assert_eq!(desk.expects(block(0, 0).into()), Expected::Yes(block(0, 0), Home::Disk));
+    assert!(desk.claim(block(0, 0)));
+    assert!(desk.recall(block(0, 0).piece).0.is_none(), "its piece stays");
+    let (finished, asked) = desk.receive(block(0, 0), payload(block(0, 0)), Remote::for_tests(2));
+    assert!(finished.is_none() && !asked, "no other takes its place");
+    desk.place(block(0, 0), Payload::Stored, now);
+    let (recalled, _) = desk.recall(block(0, 0).piece);
+    assert_eq!(recalled.unwrap().missing_blocks().count(), 4);
+    assert!(!desk.claim(block(0, 1)), "it was recalled while it came");
 }
 
 #[test]
@@ -262,7 +277,7 @@ impl Room {
             }
             Happening::Errand(index, number) => {
                 let block = block(index, number % geometry().block_count(geometry().piece(index).unwrap()));
-                let requests = self.desk.run_errand(block, Home::Memory, self.now);
+                let requests = self.desk.run_errand(block, self.now);
                 self.send(requests);
             }
             Happening::Delivery(index, number) => {
@@ -345,7 +360,7 @@ impl Room {
             blocks
         };
         let missing = desk.pieces.iter().flat_map(PieceInFlight::missing_blocks);
-        let due = sorted(missing.chain(desk.errands.iter().map(|(block, _)| *block)).collect());
+        let due = sorted(missing.chain(desk.errands.iter().copied()).collect());
         let under_way = sorted(desk.asked.iter().chain(&desk.waiting).copied().collect());
         assert_eq!(due, under_way, "each missing block is asked for or waits, and none is both");
         let known = sorted(desk.asked.iter().chain(&desk.withdrawn).copied().collect());
