@@ -7,9 +7,6 @@
 //! be picked, and is picked as soon as an unchoked peer that has it is hungry; memory promised to pieces in flight stays
 //! within the budget, and what exceeds it goes by way of the disk.
 
-#[cfg(test)]
-mod simulation;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -309,7 +306,7 @@ impl Coordinator {
                 // Its errands are done; it may be sent on others for the same piece.
                 self.flights.values_mut().for_each(|flight| _ = flight.helpers.remove(id));
             }
-            if pulse.waited > STALL && peer.snubbed_until.is_none_or(|until| until <= now) {
+            if pulse.waited > STALL && !peer.is_snubbed(now) {
                 log::debug!("{}: stalled", peer.remote);
                 peer.snubbed_until = Some(now + SNUB);
                 let stuck = self.flights.iter().filter(|(_, flight)| flight.owner == *id);
@@ -432,7 +429,7 @@ impl Coordinator {
         }
         while let Some(peer) = self.peers.get(&id).filter(|peer| !peer.choked && peer.appetite > 0) {
             let appetite = peer.appetite;
-            let Some(piece) = self.pick_for(id) else {
+            let Some(piece) = self.pick_for(id, now) else {
                 return self.help(id, out);
             };
             let wanted: u64 = piece.missing_blocks().map(|block| u64::from(block.length)).sum();
@@ -446,20 +443,20 @@ impl Coordinator {
 
     /// A peer that stalled waits while others can do the work.
     fn is_left_out(&self, id: SessionId, now: Instant) -> bool {
-        let snubbed = |peer: &Peer| peer.snubbed_until.is_some_and(|until| until > now);
-        let others = || self.peers.values().any(|peer| !peer.choked && !snubbed(peer));
-        self.peers.get(&id).is_some_and(snubbed) && others()
+        let others = || self.peers.values().any(|peer| peer.interesting && peer.can_give(now));
+        self.peers.get(&id).is_some_and(|peer| peer.is_snubbed(now)) && others()
     }
 
-    fn pick_for(&mut self, id: SessionId) -> Option<PieceInFlight> {
+    fn pick_for(&mut self, id: SessionId, now: Instant) -> Option<PieceInFlight> {
         let chance = self.next_chance();
         let peer = self.peers.get(&id)?;
         let (shelf, peers) = (&self.shelf, &self.peers);
         let avoid = |piece: PieceIndex| {
             let suspect = shelf.get(&piece).and_then(PieceInFlight::suspect);
-            // Whoever may have spoilt a piece gets it again only where nobody else has it.
+            let others = || peers.values().filter(|other| !other.remote.is_same_peer(&peer.remote));
+            // Whoever may have spoilt a piece gets it again only where nobody else can give it.
             suspect.is_some_and(|suspect| suspect.is_same_peer(&peer.remote))
-                && peers.values().any(|other| other.theirs.get(piece.get()) && !other.remote.is_same_peer(&peer.remote))
+                && others().any(|other| other.theirs.get(piece.get()) && other.can_give(now))
         };
         let index = self.picker.pick(&peer.theirs, chance, avoid)?;
         Some(self.shelf.remove(&index).unwrap_or_else(|| {
@@ -526,4 +523,18 @@ impl Peer {
             given: 0,
         }
     }
+
+    fn is_snubbed(&self, now: Instant) -> bool {
+        self.snubbed_until.is_some_and(|until| until > now)
+    }
+
+    /// Whether it answers requests, as far as we know.
+    fn can_give(&self, now: Instant) -> bool {
+        !self.choked && !self.is_snubbed(now)
+    }
 }
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use crate::peer::{Buffers, Desk, Direction, Expected};
 const TICK: Duration = Duration::from_millis(200);
 
 /// Simulated time by which every fetch must be over.
-const LONGEST: Duration = Duration::from_secs(3600);
+const LONGEST: Duration = Duration::from_secs(900);
 
 /// The first bytes of a block, which stand for all of them: 0 is right, every other number is a lie of its own.
 type Bytes = u64;
@@ -499,7 +499,7 @@ impl World {
                     session.unchokes_at = session.unchokes_at.map(|_| self.now + waits);
                 });
             }
-            5 => session.is_ending = true,
+            5 if self.peers[number].character != Character::Choker => session.is_ending = true,
             6..10 => {
                 let stalls = self.chance.millis(20_000);
                 session.incoming.iter_mut().for_each(|(due, _)| *due += stalls);
