@@ -89,14 +89,14 @@ impl Offer {
         let none = Bitfield::empty(self.geometry.piece_count());
         let lead = (FIRST_LEAD / u64::from(self.geometry.piece_length())).max(u64::from(MIN_LEAD)) as u32;
         self.peers.insert(session, Shown { shown: none.clone(), theirs: none, pending: 0, lead, moved: now });
-        self.show(session)
+        self.show(session, now)
     }
 
     /// A peer says what it has; what to show it now.
     pub fn has(&mut self, session: SessionId, bits: &Bitfield, now: Instant) -> Vec<PieceIndex> {
         let gained: Vec<_> = bits.iter().filter_map(|index| self.geometry.piece(index)).collect();
         gained.into_iter().for_each(|piece| self.note(session, piece, now));
-        self.show(session)
+        self.show(session, now)
     }
 
     /// A peer has one more piece; what to show it now. `idle` says that our uplink has nothing to do.
@@ -106,7 +106,7 @@ impl Offer {
         if let Some(peer) = self.peers.get_mut(&session).filter(|_| idle) {
             peer.lead = (peer.lead + IDLE_STEP).min(count);
         }
-        self.show(session)
+        self.show(session, now)
     }
 
     /// A peer leaves. What only it was shown is to be shown to others.
@@ -132,7 +132,7 @@ impl Offer {
         }
         freed.into_iter().for_each(|index| self.renew(index));
         let sessions: Vec<_> = self.peers.keys().copied().collect();
-        sessions.into_iter().flat_map(|id| self.show(id).into_iter().map(move |piece| (id, piece))).collect()
+        sessions.into_iter().flat_map(|id| self.show(id, now).into_iter().map(move |piece| (id, piece))).collect()
     }
 
     /// Whether this peer has everything.
@@ -164,10 +164,13 @@ impl Offer {
     }
 
     /// Tops up what a peer has to choose from.
-    fn show(&mut self, session: SessionId) -> Vec<PieceIndex> {
+    fn show(&mut self, session: SessionId, now: Instant) -> Vec<PieceIndex> {
         let mut now_shown = Vec::new();
         while let Some(index) = self.next_for(session) {
             let peer = self.peers.get_mut(&session).expect("a piece was found for it");
+            if peer.pending == 0 {
+                peer.moved = now; // Until now there was nothing that it could have moved on.
+            }
             peer.shown.set(index);
             peer.pending += 1;
             now_shown.extend(self.geometry.piece(index));
@@ -225,8 +228,11 @@ impl Offer {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::collections::BTreeSet;
+
+    use proptest::prelude::{any, prop, proptest};
+
+    use super::*;
 
     const PIECE: u64 = 256 << 10;
 
@@ -324,5 +330,147 @@ mod tests {
         assert_eq!(offer.peers[&peer].pending, 2);
         assert!(offer.has(peer, &Bitfield::full(4), now).is_empty());
         assert!(offer.is_done(peer));
+    }
+
+    #[test]
+    fn what_is_shown_after_a_pause_is_given_its_time() {
+        let (mut offer, now) = (offer(8), Instant::now());
+        let first = offer.opened(SessionId(1), now);
+        offer.opened(SessionId(2), now);
+        first.iter().for_each(|piece| _ = offer.gained(SessionId(1), *piece, false, now));
+        let later = now + PATIENCE * 3;
+        offer.closed(SessionId(2));
+        offer.opened(SessionId(3), later);
+        assert!(offer.tick(later).len() + offer.peers[&SessionId(3)].pending as usize >= 4);
+        assert!(offer.tick(later + PATIENCE / 2).is_empty(), "nobody has had the time to sit on anything");
+    }
+
+    /// A source and the peers that take what it shows them, each at its own pace, and pass it on.
+    struct Swarm {
+        offer: Offer,
+        now: Instant,
+        peers: Vec<Taker>,
+        /// How often each piece was shown.
+        shown: Vec<u32>,
+        chance: u64,
+    }
+
+    struct Taker {
+        session: SessionId,
+        has: Bitfield,
+        waiting: Vec<PieceIndex>,
+        /// Rounds that a piece takes it.
+        pace: u64,
+    }
+
+    impl Swarm {
+        const ROUND: Duration = Duration::from_millis(250);
+
+        fn new(pieces: u32, paces: &[u64], seed: u64) -> Swarm {
+            let geometry = Geometry::new(u64::from(pieces) * PIECE, PIECE).unwrap();
+            let (offer, now) = (Offer::new(&geometry, seed), Instant::now());
+            let mut swarm = Swarm { offer, now, peers: Vec::new(), shown: vec![0; pieces as usize], chance: seed | 1 };
+            for (number, pace) in (0..).zip(paces) {
+                swarm.join(SessionId(number), *pace);
+            }
+            swarm
+        }
+
+        fn join(&mut self, session: SessionId, pace: u64) {
+            let has = Bitfield::empty(self.shown.len() as u32);
+            self.peers.push(Taker { session, has, waiting: Vec::new(), pace });
+            let shown = self.offer.opened(session, self.now);
+            self.show(session, shown);
+        }
+
+        fn show(&mut self, session: SessionId, pieces: Vec<PieceIndex>) {
+            let all_seen = (0..self.shown.len() as u32).all(|piece| self.peers.iter().any(|peer| peer.has.get(piece)));
+            let taker = self.peers.iter_mut().find(|peer| peer.session == session).unwrap();
+            for piece in pieces {
+                assert!(!taker.has.get(piece.get()), "{piece} was shown to one that has it");
+                let times = &mut self.shown[piece.as_usize()];
+                *times += 1;
+                assert!(*times == 1 || all_seen, "{piece} was shown again before all were seen");
+                taker.waiting.push(piece);
+            }
+        }
+
+        fn gains(&mut self, at: usize, piece: PieceIndex) {
+            let peer = &mut self.peers[at];
+            if peer.has.set(piece.get()) {
+                peer.waiting.retain(|waiting| *waiting != piece);
+                let session = peer.session;
+                let shown = self.offer.gained(session, piece, self.chance.is_multiple_of(3), self.now);
+                self.show(session, shown);
+            }
+        }
+
+        fn round(&mut self, number: u64) {
+            self.now += Self::ROUND;
+            for at in 0..self.peers.len() {
+                if number.is_multiple_of(self.peers[at].pace) && !self.peers[at].waiting.is_empty() {
+                    let piece = self.peers[at].waiting[0];
+                    self.gains(at, piece);
+                    self.chance = self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    let other = (self.chance >> 33) as usize % self.peers.len();
+                    self.gains(other, piece);
+                }
+            }
+            if number.is_multiple_of(4) {
+                self.offer.tick(self.now).into_iter().for_each(|(session, piece)| self.show(session, vec![piece]));
+            }
+            self.check();
+        }
+
+        fn check(&self) {
+            for (piece, copies) in (0..).zip(&self.offer.copies) {
+                assert_eq!(usize::from(*copies), self.peers.iter().filter(|peer| peer.has.get(piece)).count());
+            }
+            assert_eq!(self.offer.unseen as usize, self.offer.copies.iter().filter(|copies| **copies == 0).count());
+            assert!(self.offer.fresh.iter().all(|index| self.offer.is_fresh.get(*index)));
+            assert_eq!(self.offer.fresh.len(), self.offer.is_fresh.count() as usize);
+            for shown in self.offer.peers.values() {
+                let pending = shown.shown.iter().filter(|index| !shown.theirs.get(*index)).count();
+                assert!(shown.pending as usize == pending && shown.pending <= shown.lead);
+            }
+        }
+
+        fn is_done(&self) -> bool {
+            self.peers.iter().all(|peer| self.offer.is_done(peer.session))
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn while_all_move_each_piece_is_shown_once_before_any_twice_and_all_get_everything(
+            pieces in 1..120u32, paces in prop::collection::vec(1..12u64, 1..7), seed in any::<u64>(),
+        ) {
+            let mut swarm = Swarm::new(pieces, &paces, seed);
+            let mut rounds = 1..u64::from(pieces) * 12 * 7;
+            while !swarm.is_done() {
+                swarm.round(rounds.next().expect("it takes no longer than all of them one after the other"));
+            }
+        }
+
+        #[test]
+        fn whoever_leaves_the_rest_get_everything(
+            pieces in 1..60u32, paces in prop::collection::vec(1..12u64, 2..7),
+            leaves in prop::collection::vec((1..200u64, any::<prop::sample::Index>()), 1..6), seed in any::<u64>(),
+        ) {
+            let mut swarm = Swarm::new(pieces, &paces, seed);
+            let mut next = 100;
+            for number in 1..u64::from(pieces) * 12 * 20 + 200 {
+                for (_, who) in leaves.iter().filter(|(when, _)| *when == number) {
+                    let gone = swarm.peers.swap_remove(who.index(swarm.peers.len()));
+                    swarm.offer.closed(gone.session);
+                    // What it had or was shown may be shown again, so counting begins anew.
+                    swarm.shown.fill(0);
+                    swarm.join(SessionId(next), gone.pace);
+                    next += 1;
+                }
+                swarm.round(number);
+            }
+            assert!(swarm.is_done());
+        }
     }
 }
