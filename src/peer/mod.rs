@@ -138,3 +138,6 @@ impl fmt::Display for Remote {
         fmt::Display::fmt(&self.address, f)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
