@@ -272,9 +272,9 @@ impl Shell {
                     missing.into_iter().for_each(|block| helper.send_on_errand(block, now));
                 }
             }
-            Action::Deliver(owner, block, buffer, giver) => {
+            Action::Deliver(owner, block, payload, giver) => {
                 let Some(owner) = self.handles.get(&owner) else { return };
-                let (finished, asked) = owner.desk().receive(block, buffer, giver);
+                let (finished, asked) = owner.desk().receive(block, payload, giver);
                 if asked {
                     owner.cancel(vec![block]);
                     owner.go_on(now);

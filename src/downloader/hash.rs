@@ -3,7 +3,7 @@
 //! A worker owns nothing. It asks who gave what only when a hash is wrong, or was wrong before.
 
 use std::{
-    io::{self, IoSlice},
+    io,
     sync::Arc,
     thread::{self, JoinHandle},
 };
@@ -12,8 +12,8 @@ use crossbeam_channel::{Receiver, Sender, select};
 use sha1::{Digest, Sha1};
 
 use crate::{
-    metainfo::{BLOCK_LENGTH, PieceIndex},
-    peer::{HaveSet, Home, PieceInFlight, Remote},
+    metainfo::PieceIndex,
+    peer::{HaveSet, PieceInFlight, Remote},
     storage::{self, Ledger},
 };
 
@@ -81,7 +81,13 @@ impl Bench {
         };
         match piece.parts() {
             Some(parts) => self.ledger.commit(index, &parts)?,
-            None => self.ledger.confirm(index)?,
+            None => {
+                let store = self.ledger.store();
+                for (block, bytes) in piece.blocks().filter_map(|(block, held)| Some((block, held?))) {
+                    store.write(metainfo.geometry().block_offset(block), &[bytes])?;
+                }
+                self.ledger.confirm(index)?;
+            }
         }
         self.have.insert(index);
         Ok(Hashed::Right(index, liars))
@@ -95,20 +101,17 @@ impl Bench {
 
     /// Shows the piece's blocks in order, from memory or read back.
     fn each_block(&self, piece: &PieceInFlight, mut show: impl FnMut(&[u8])) -> Result<(), storage::Error> {
-        if piece.home() == Home::Memory {
-            let parts: Vec<IoSlice<'_>> = piece.parts().expect("a complete piece in memory has every block there");
-            parts.iter().for_each(|part| show(part));
-            return Ok(());
-        }
         let store = self.ledger.store();
-        let range = store.metainfo().geometry().range_of(piece.piece());
-        let mut buffer = vec![0; BLOCK_LENGTH as usize];
-        let mut at = range.start;
-        while at < range.end {
-            let part = &mut buffer[..(range.end - at).min(u64::from(BLOCK_LENGTH)) as usize];
-            store.read(at, part)?;
-            show(part);
-            at += part.len() as u64;
+        let mut buffer = Vec::new();
+        for (block, held) in piece.blocks() {
+            match held {
+                Some(bytes) => show(&bytes),
+                None => {
+                    buffer.resize(block.length as usize, 0);
+                    store.read(store.metainfo().geometry().block_offset(block), &mut buffer)?;
+                    show(&buffer);
+                }
+            }
         }
         Ok(())
     }

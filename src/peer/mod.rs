@@ -97,7 +97,7 @@ pub enum Event {
     /// It will soon be out of work, and wants that many bytes more.
     Hungry(SessionId, u64),
     /// A single block that was asked for on behalf of another session (endgame).
-    Errand(Arc<Remote>, Block, BlockBuffer),
+    Errand(Arc<Remote>, Block, Payload),
     /// Our own files failed under it.
     StorageFailed(Arc<crate::storage::Error>),
     /// It is over.
@@ -138,3 +138,6 @@ impl fmt::Display for Remote {
         fmt::Display::fmt(&self.address, f)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -13,6 +13,10 @@ use crate::metainfo::{Block, Geometry, PieceIndex};
 /// a usual one. More would let liars fill memory.
 const MAX_RECORDS: usize = 64 * 1024;
 
+/// Blocks that helpers may bring to a piece on disk. They wait in memory for its hash, since only the piece's owner
+/// writes to it: 1 MiB.
+const MAX_HELP: usize = 64;
+
 /// One piece on its way.
 #[derive(Debug)]
 pub struct PieceInFlight {
@@ -31,6 +35,7 @@ pub enum Home {
     /// In memory; written whole once verified.
     Memory,
     /// On disk, each written as it arrives and read back for the hash, so that memory does not depend on the piece length.
+    /// The few that helpers bring wait in memory.
     Disk,
 }
 
@@ -120,7 +125,21 @@ impl PieceInFlight {
         }
     }
 
-    /// The blocks' bytes in order, to hash and to write; `None` unless all of them are in memory.
+    /// How many blocks helpers may bring.
+    pub fn room_for_help(&self) -> usize {
+        match self.home {
+            Home::Memory => self.missing as usize,
+            Home::Disk => MAX_HELP.saturating_sub(self.blocks.iter().filter_map(Slot::held).count()),
+        }
+    }
+
+    /// The blocks in order, with the bytes of those that are in memory.
+    pub fn blocks(&self) -> impl Iterator<Item = (Block, Option<IoSlice<'_>>)> {
+        let held = self.blocks.iter().map(Slot::held).enumerate();
+        held.map(|(number, held)| (self.geometry.nth_block(self.piece, number as u32), held))
+    }
+
+    /// The blocks' bytes in order, to write at once; `None` unless all of them are in memory.
     pub fn parts(&self) -> Option<Vec<IoSlice<'_>>> {
         self.blocks.iter().map(Slot::held).collect()
     }
@@ -174,6 +193,16 @@ mod tests {
     use super::*;
     use crate::peer::Buffers;
 
+    impl PieceInFlight {
+        /// Who gave each block that is present.
+        pub(crate) fn givers(&self) -> impl Iterator<Item = &Remote> {
+            self.blocks.iter().filter_map(|slot| match slot {
+                Slot::Present(_, giver) => Some(&**giver),
+                Slot::Missing => None,
+            })
+        }
+    }
+
     fn piece() -> (Geometry, PieceInFlight) {
         let geometry = Geometry::new(40_000, 40_000).unwrap();
         let piece = PieceInFlight::new(&geometry, geometry.piece(0).unwrap(), Home::Memory);
@@ -220,5 +249,20 @@ mod tests {
         let liars = piece.liars(&[[1; 20], [2; 20], [3; 20]]);
         assert_eq!(liars.len(), 1);
         assert!(Arc::ptr_eq(&liars[0], &givers[1]));
+    }
+
+    #[test]
+    fn helpers_may_bring_all_of_a_piece_in_memory_and_a_little_of_one_on_disk() {
+        let geometry = Geometry::new(100 * 16_384, 100 * 16_384).unwrap();
+        let new = |home| PieceInFlight::new(&geometry, geometry.piece(0).unwrap(), home);
+        assert_eq!(new(Home::Memory).room_for_help(), 100);
+        let mut piece = new(Home::Disk);
+        let (helper, owner) = (Remote::for_tests(1), Remote::for_tests(2));
+        fill(&mut piece, &[&helper; 60], &[1; 60]);
+        assert_eq!(piece.room_for_help(), 4);
+        let rest: Vec<_> = piece.missing_blocks().collect();
+        rest.into_iter().for_each(|block| piece.place(block, Payload::Stored, &owner));
+        assert!(piece.is_complete() && piece.parts().is_none() && piece.room_for_help() == 4);
+        assert_eq!(piece.blocks().filter(|(_, held)| held.is_some()).count(), 60);
     }
 }

@@ -4,6 +4,7 @@
 //! can hash or write; it never waits for its own writer.
 
 use std::{
+    io::IoSlice,
     sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
@@ -143,24 +144,25 @@ impl Judge<'_> {
         let mut buffer = self.host.buffers.take(block.length);
         inlet.read_into(&mut buffer)?;
         self.count(u64::from(block.length), |traffic| &traffic.downloaded);
-        let payload = match home {
-            Home::Memory => Payload::Held(buffer),
-            Home::Disk => {
-                if !self.handle.desk().begin_writing(block) {
-                    self.count(u64::from(block.length), |traffic| &traffic.wasted);
-                    return Ok(());
-                }
-                let offset = self.handle.share.geometry().block_offset(block);
-                let written = self.handle.share.store.write(offset, &[std::io::IoSlice::new(&buffer)]);
-                if let Err(error) = written {
-                    return self.storage_failed(error);
-                }
-                Payload::Stored
-            }
-        };
-        self.place(block, payload)?;
+        match home {
+            Home::Memory => self.place(block, Payload::Held(buffer))?,
+            Home::Disk => self.store(block, &buffer)?,
+        }
         self.rest(block.length, inlet);
         Ok(())
+    }
+
+    /// Writes a block to its place, unless another has been asked for it while it came.
+    fn store(&mut self, block: Block, bytes: &[u8]) -> Result<(), End> {
+        let share = &self.handle.share;
+        if !self.handle.desk().claim(block) {
+            self.count(u64::from(block.length), |traffic| &traffic.wasted);
+            return Ok(());
+        }
+        match share.store.write(share.geometry().block_offset(block), &[IoSlice::new(bytes)]) {
+            Ok(()) => self.place(block, Payload::Stored),
+            Err(error) => self.storage_failed(error),
+        }
     }
 
     fn place(&mut self, block: Block, payload: Payload) -> Result<(), End> {

@@ -93,14 +93,14 @@ impl Offer {
         let none = Bitfield::empty(self.geometry.piece_count());
         let lead = (FIRST_LEAD / u64::from(self.geometry.piece_length())).max(u64::from(MIN_LEAD)) as u32;
         self.peers.insert(session, Shown { shown: none.clone(), theirs: none, pending: 0, lead, moved: now });
-        self.show(session)
+        self.show(session, now)
     }
 
     /// A peer says what it has; what to show to whom now.
     pub fn has(&mut self, session: SessionId, bits: &Bitfield, now: Instant) -> Vec<Showing> {
         let gained: Vec<_> = bits.iter().filter_map(|index| self.geometry.piece(index)).collect();
         gained.into_iter().for_each(|piece| self.note(session, piece, now));
-        self.show_all()
+        self.show_all(now)
     }
 
     /// A peer has one more piece; what to show to whom now. `idle` says that our uplink has nothing to do.
@@ -111,11 +111,11 @@ impl Offer {
             peer.lead = (peer.lead + IDLE_STEP).min(count);
         }
         // Once the last piece was seen, everybody may be shown pieces again.
-        if self.unseen == 0 { self.show_all() } else { self.show_one(session) }
+        if self.unseen == 0 { self.show_all(now) } else { self.show_one(session, now) }
     }
 
     /// A peer leaves. What only it was shown, or had, is shown to others; returns what to whom.
-    pub fn closed(&mut self, session: SessionId) -> Vec<Showing> {
+    pub fn closed(&mut self, session: SessionId, now: Instant) -> Vec<Showing> {
         let Some(gone) = self.peers.remove(&session) else { return Vec::new() };
         for index in gone.theirs.iter() {
             let copies = &mut self.copies[index as usize];
@@ -125,7 +125,7 @@ impl Offer {
         let lost = gone.shown.iter().chain(gone.theirs.iter());
         let lost: Vec<_> = lost.filter(|index| !self.is_pending(*index)).collect();
         lost.into_iter().for_each(|index| self.renew(index));
-        self.show_all()
+        self.show_all(now)
     }
 
     /// Time passes: what peers sit on is shown to others. Returns what to show to whom.
@@ -137,7 +137,7 @@ impl Offer {
             freed.extend(shown.shown.iter().filter(|index| !shown.theirs.get(*index)));
         }
         freed.into_iter().for_each(|index| self.renew(index));
-        self.show_all()
+        self.show_all(now)
     }
 
     /// Blocks are going out to this peer: it is not sitting on what it was shown, however long its pieces take.
@@ -175,20 +175,23 @@ impl Offer {
         self.unseen -= u32::from(*copies == 1);
     }
 
-    fn show_all(&mut self) -> Vec<Showing> {
+    fn show_all(&mut self, now: Instant) -> Vec<Showing> {
         let sessions: Vec<_> = self.peers.keys().copied().collect();
-        sessions.into_iter().flat_map(|session| self.show_one(session)).collect()
+        sessions.into_iter().flat_map(|session| self.show_one(session, now)).collect()
     }
 
-    fn show_one(&mut self, session: SessionId) -> Vec<Showing> {
-        self.show(session).into_iter().map(|piece| (session, piece)).collect()
+    fn show_one(&mut self, session: SessionId, now: Instant) -> Vec<Showing> {
+        self.show(session, now).into_iter().map(|piece| (session, piece)).collect()
     }
 
     /// Tops up what a peer has to choose from.
-    fn show(&mut self, session: SessionId) -> Vec<PieceIndex> {
+    fn show(&mut self, session: SessionId, now: Instant) -> Vec<PieceIndex> {
         let mut now_shown = Vec::new();
         while let Some(index) = self.next_for(session) {
             let peer = self.peers.get_mut(&session).expect("a piece was found for it");
+            if peer.pending == 0 {
+                peer.moved = now; // Until now there was nothing that it could have moved on.
+            }
             peer.shown.set(index);
             peer.pending += 1;
             now_shown.extend(self.geometry.piece(index));
@@ -237,8 +240,11 @@ impl Offer {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::collections::BTreeSet;
+
+    use proptest::prelude::{any, prop, proptest};
+
+    use super::*;
 
     const PIECE: u64 = 256 << 10;
 
@@ -309,9 +315,9 @@ mod tests {
         let (mut offer, now) = (offer(4), Instant::now());
         let first = offer.opened(SessionId(1), now);
         assert!(offer.opened(SessionId(2), now).is_empty());
-        let shown: BTreeSet<_> = offer.closed(SessionId(1)).into_iter().map(|(_, piece)| piece).collect();
+        let shown: BTreeSet<_> = offer.closed(SessionId(1), now).into_iter().map(|(_, piece)| piece).collect();
         assert_eq!(shown, first.into_iter().collect());
-        offer.closed(SessionId(2));
+        offer.closed(SessionId(2), now);
         assert!(offer.is_idle());
     }
 
@@ -332,11 +338,158 @@ mod tests {
         bits.set(0);
         bits.set(1);
         offer.opened(SessionId(9), now);
-        offer.closed(SessionId(9));
+        offer.closed(SessionId(9), now);
         offer.opened(peer, now);
         offer.has(peer, &bits, now);
         assert_eq!(offer.peers[&peer].pending, 2);
         assert!(offer.has(peer, &Bitfield::full(4), now).is_empty());
         assert!(offer.is_done(peer));
+    }
+
+    #[test]
+    fn what_is_shown_after_a_pause_is_given_its_time() {
+        let (mut offer, now) = (offer(8), Instant::now());
+        let first = offer.opened(SessionId(1), now);
+        offer.opened(SessionId(2), now);
+        first.iter().for_each(|piece| _ = offer.gained(SessionId(1), *piece, false, now));
+        let later = now + PATIENCE * 3;
+        assert_eq!(offer.closed(SessionId(2), later).len(), 4);
+        offer.opened(SessionId(3), later);
+        assert!(offer.tick(later + PATIENCE / 2).is_empty(), "nobody has had the time to sit on anything");
+    }
+
+    /// A source and the peers that take what it shows them, each at its own pace, and pass it on.
+    struct Swarm {
+        offer: Offer,
+        now: Instant,
+        peers: Vec<Taker>,
+        /// How often each piece was shown.
+        shown: Vec<u32>,
+        chance: u64,
+    }
+
+    struct Taker {
+        session: SessionId,
+        has: Bitfield,
+        waiting: Vec<PieceIndex>,
+        /// Rounds that a piece takes it.
+        pace: u64,
+    }
+
+    impl Swarm {
+        const ROUND: Duration = Duration::from_millis(250);
+
+        fn new(pieces: u32, paces: &[u64], seed: u64) -> Swarm {
+            let geometry = Geometry::new(u64::from(pieces) * PIECE, PIECE).unwrap();
+            let (offer, now) = (Offer::new(&geometry, seed), Instant::now());
+            let mut swarm = Swarm { offer, now, peers: Vec::new(), shown: vec![0; pieces as usize], chance: seed | 1 };
+            for (number, pace) in (0..).zip(paces) {
+                swarm.join(SessionId(number), *pace);
+            }
+            swarm
+        }
+
+        fn join(&mut self, session: SessionId, pace: u64) {
+            let has = Bitfield::empty(self.shown.len() as u32);
+            self.peers.push(Taker { session, has, waiting: Vec::new(), pace });
+            let shown = self.offer.opened(session, self.now);
+            self.show(session, shown);
+        }
+
+        fn show(&mut self, session: SessionId, pieces: Vec<PieceIndex>) {
+            let all_seen = (0..self.shown.len() as u32).all(|piece| self.peers.iter().any(|peer| peer.has.get(piece)));
+            let taker = self.peers.iter_mut().find(|peer| peer.session == session).unwrap();
+            for piece in pieces {
+                assert!(!taker.has.get(piece.get()), "{piece} was shown to one that has it");
+                let times = &mut self.shown[piece.as_usize()];
+                *times += 1;
+                assert!(*times == 1 || all_seen, "{piece} was shown again before all were seen");
+                taker.waiting.push(piece);
+            }
+        }
+
+        fn show_each(&mut self, shown: Vec<Showing>) {
+            shown.into_iter().for_each(|(session, piece)| self.show(session, vec![piece]));
+        }
+
+        fn gains(&mut self, at: usize, piece: PieceIndex) {
+            let peer = &mut self.peers[at];
+            if peer.has.set(piece.get()) {
+                peer.waiting.retain(|waiting| *waiting != piece);
+                let session = peer.session;
+                let shown = self.offer.gained(session, piece, self.chance.is_multiple_of(3), self.now);
+                self.show_each(shown);
+            }
+        }
+
+        fn round(&mut self, number: u64) {
+            self.now += Self::ROUND;
+            for at in 0..self.peers.len() {
+                if number.is_multiple_of(self.peers[at].pace) && !self.peers[at].waiting.is_empty() {
+                    let piece = self.peers[at].waiting[0];
+                    self.gains(at, piece);
+                    self.chance = self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    let other = (self.chance >> 33) as usize % self.peers.len();
+                    self.gains(other, piece);
+                }
+            }
+            if number.is_multiple_of(4) {
+                let shown = self.offer.tick(self.now);
+                self.show_each(shown);
+            }
+            self.check();
+        }
+
+        fn check(&self) {
+            for (piece, copies) in (0..).zip(&self.offer.copies) {
+                assert_eq!(usize::from(*copies), self.peers.iter().filter(|peer| peer.has.get(piece)).count());
+            }
+            assert_eq!(self.offer.unseen as usize, self.offer.copies.iter().filter(|copies| **copies == 0).count());
+            assert!(self.offer.fresh.iter().all(|index| self.offer.is_fresh.get(*index)));
+            assert_eq!(self.offer.fresh.len(), self.offer.is_fresh.count() as usize);
+            for shown in self.offer.peers.values() {
+                let pending = shown.shown.iter().filter(|index| !shown.theirs.get(*index)).count();
+                assert!(shown.pending as usize == pending && shown.pending <= shown.lead);
+            }
+        }
+
+        fn is_done(&self) -> bool {
+            self.peers.iter().all(|peer| self.offer.is_done(peer.session))
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn while_all_move_each_piece_is_shown_once_before_any_twice_and_all_get_everything(
+            pieces in 1..120u32, paces in prop::collection::vec(1..12u64, 1..7), seed in any::<u64>(),
+        ) {
+            let mut swarm = Swarm::new(pieces, &paces, seed);
+            let mut rounds = 1..u64::from(pieces) * 12 * 7;
+            while !swarm.is_done() {
+                swarm.round(rounds.next().expect("it takes no longer than all of them one after the other"));
+            }
+        }
+
+        #[test]
+        fn whoever_leaves_the_rest_get_everything(
+            pieces in 1..60u32, paces in prop::collection::vec(1..12u64, 2..7),
+            leaves in prop::collection::vec((1..200u64, any::<prop::sample::Index>()), 1..6), seed in any::<u64>(),
+        ) {
+            let mut swarm = Swarm::new(pieces, &paces, seed);
+            let mut next = 100;
+            for number in 1..u64::from(pieces) * 12 * 20 + 200 {
+                for (_, who) in leaves.iter().filter(|(when, _)| *when == number) {
+                    let gone = swarm.peers.swap_remove(who.index(swarm.peers.len()));
+                    let shown = swarm.offer.closed(gone.session, swarm.now);
+                    // What it had or was shown may be shown again, so counting begins anew.
+                    swarm.shown.fill(0);
+                    swarm.show_each(shown);
+                    swarm.join(SessionId(next), gone.pace);
+                    next += 1;
+                }
+                swarm.round(number);
+            }
+            assert!(swarm.is_done());
+        }
     }
 }

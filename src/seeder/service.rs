@@ -173,7 +173,7 @@ impl Shell {
     fn forget(&mut self, handle: &Handle) {
         let hash = handle.share.metainfo.info_hash();
         if let Some(offer) = self.offers.get_mut(&hash) {
-            let shown = offer.closed(handle.id());
+            let shown = offer.closed(handle.id(), Instant::now());
             if offer.is_idle() {
                 self.offers.remove(&hash);
                 handle.share.store.close_all();

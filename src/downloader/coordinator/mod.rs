@@ -19,7 +19,7 @@ use crate::{
     bitfield::Bitfield,
     chance::Chance,
     metainfo::{Block, Geometry, PeerId, PieceIndex},
-    peer::{BlockBuffer, Direction, End, Event, Home, Order, PieceInFlight, Remote, SessionId},
+    peer::{Direction, End, Event, Home, Order, Payload, PieceInFlight, Remote, SessionId},
     picker::Picker,
     seeder::{Change, Slots},
 };
@@ -57,7 +57,7 @@ pub enum Action {
         piece: PieceIndex,
     },
     /// Put a block that a helper brought into its owner's piece.
-    Deliver(SessionId, Block, BlockBuffer, Arc<Remote>),
+    Deliver(SessionId, Block, Payload, Arc<Remote>),
     /// Take this piece, or the errands for it, off that session's desk; the piece is to be given back.
     Recall(SessionId, PieceIndex),
     /// End that session.
@@ -273,9 +273,9 @@ impl Coordinator {
                 }
                 self.feed(id, now, out);
             }
-            Event::Errand(giver, block, buffer) => {
+            Event::Errand(giver, block, payload) => {
                 if let Some(flight) = self.flights.get(&block.piece) {
-                    out.push(Action::Deliver(flight.owner, block, buffer, giver));
+                    out.push(Action::Deliver(flight.owner, block, payload, giver));
                 }
             }
             Event::Closed { session, end, pieces } => self.closed(session, &end, pieces, now, out),
@@ -483,7 +483,7 @@ impl Coordinator {
         let (shelf, peers) = (&self.shelf, &self.peers);
         let others_have = |piece: PieceIndex| {
             let others = peers.values().filter(|other| !other.remote.is_same_peer(&peer.remote));
-            others.filter(|other| !other.choked && !other.is_snubbed(now)).any(|other| other.theirs.get(piece.get()))
+            others.filter(|other| other.can_give(now)).any(|other| other.theirs.get(piece.get()))
         };
         let snubbed = peer.is_snubbed(now);
         let avoid = |piece: PieceIndex| {
@@ -510,9 +510,9 @@ impl Coordinator {
             return;
         }
         let Some(helper) = self.peers.get(&id) else { return };
-        // What a piece would take the helper; one that is no faster only sends what comes anyway.
-        let Some(rate) = helper.rate else { return };
-        let at_best = Duration::from_secs_f64(f64::from(self.geometry.piece_length()) / rate.max(1.0));
+        // What a piece would take the helper, where that is known; one that is no faster only sends what comes anyway.
+        let seconds = helper.rate.map_or(0.0, |rate| f64::from(self.geometry.piece_length()) / rate.max(1.0));
+        let at_best = Duration::from_secs_f64(seconds);
         if let Some((owner, piece)) = self.spare_for(id, helper, at_best) {
             self.peers.get_mut(&owner).expect("it was just found").spare = None;
             out.push(Action::Recall(owner, piece));
@@ -560,6 +560,11 @@ impl Coordinator {
 }
 
 impl Peer {
+    /// Whether it answers requests, as far as we know.
+    fn can_give(&self, now: Instant) -> bool {
+        !self.choked && !self.is_snubbed(now)
+    }
+
     fn is_snubbed(&self, now: Instant) -> bool {
         self.snubbed_until.is_some_and(|until| until > now)
     }
@@ -581,3 +586,8 @@ impl Peer {
         }
     }
 }
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

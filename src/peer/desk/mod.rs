@@ -4,9 +4,6 @@
 //! While the other side chokes us the desk is empty. Pure: `now` is an argument. The coordinator puts pieces on it, the
 //! reader puts blocks in their places; each holds the lock for one call.
 
-#[cfg(test)]
-mod tests;
-
 use std::{
     collections::VecDeque,
     mem,
@@ -15,7 +12,7 @@ use std::{
 };
 
 use super::{
-    BlockBuffer, Remote,
+    Remote,
     piece::{Home, Payload, PieceInFlight},
     window::Window,
 };
@@ -39,10 +36,10 @@ pub struct Desk {
     waiting: VecDeque<Block>,
     asked: VecDeque<Block>,
     withdrawn: VecDeque<Block>,
+    /// A block that is being written to disk. Until it is placed its piece stays, so that nobody else writes there.
+    landing: Option<Block>,
     window: Window,
     told_hungry: bool,
-    /// The block that the reader is writing to the disk at this moment; its piece does not leave the desk meanwhile.
-    writing: Option<Block>,
     /// The reader takes a rest for the sake of a rate limit, so nothing can come.
     resting: bool,
     /// When the last block came, or when the first of those now asked for was asked.
@@ -70,7 +67,7 @@ pub struct Placed {
     /// The desk will soon be out of work, and wants that many bytes more; said once until work comes.
     pub hungry: Option<u64>,
     /// The block belongs to a piece on another desk.
-    pub errand: Option<(Block, BlockBuffer)>,
+    pub errand: Option<(Block, Payload)>,
 }
 
 impl Desk {
@@ -85,9 +82,9 @@ impl Desk {
             waiting: VecDeque::new(),
             asked: VecDeque::new(),
             withdrawn: VecDeque::new(),
+            landing: None,
             window: Window::new(now),
             told_hungry: false,
-            writing: None,
             resting: false,
             progress: now,
         }
@@ -107,6 +104,7 @@ impl Desk {
         let asked = mem::take(&mut self.asked);
         self.withdraw(asked);
         self.errands.clear();
+        self.landing = None;
         mem::take(&mut self.pieces)
     }
 
@@ -147,7 +145,7 @@ impl Desk {
     pub fn expects(&mut self, raw: RawBlock) -> Expected {
         let Some(block) = self.geometry.block(raw.index, raw.begin, raw.length) else { return Expected::Never };
         if self.asked.contains(&block) {
-            // An errand travels in memory.
+            // An errand's block stays in memory: only the owner of a piece writes to it.
             let home = self.on_desk(block.piece).map_or(Home::Memory, |at| self.pieces[at].home());
             return Expected::Yes(block, home);
         }
@@ -160,32 +158,26 @@ impl Desk {
         }
     }
 
-    /// Whether the bytes of a block, now that they have come, may be written to their place on the disk. The piece stays
-    /// here until [`Desk::place`] is told that they were. Without this, a peer that takes its time over a block could
-    /// write over a piece that others have completed since.
-    pub fn begin_writing(&mut self, block: Block) -> bool {
-        let wanted = self.asked.contains(&block);
-        self.writing = wanted.then_some(block);
-        wanted
+    /// Whether a block whose bytes have come may be written to its place on disk: nobody has withdrawn it meanwhile, or
+    /// will before it is placed.
+    pub fn claim(&mut self, block: Block) -> bool {
+        self.landing = self.asked.contains(&block).then_some(block);
+        self.landing.is_some()
     }
 
     /// Puts a block that this session brought in its place.
     pub fn place(&mut self, block: Block, payload: Payload, now: Instant) -> Placed {
+        self.landing = None;
         let Some(at) = self.asked.iter().position(|asked| *asked == block) else {
             return Placed::default();
         };
         self.asked.remove(at);
-        self.writing = None;
         self.window.arrived(u64::from(block.length), now);
         self.progress = now;
         let mut placed = match self.errand(block) {
             Some(errand) => {
                 self.errands.swap_remove(errand);
-                let errand = match payload {
-                    Payload::Held(buffer) => Some((block, buffer)),
-                    Payload::Stored => None,
-                };
-                Placed { errand, ..Placed::default() }
+                Placed { errand: Some((block, payload)), ..Placed::default() }
             }
             None => Placed { finished: self.fill(block, payload, self.giver.clone()), ..Placed::default() },
         };
@@ -198,10 +190,9 @@ impl Desk {
     }
 
     /// Puts a block that another session brought in its place: the piece if that completed it, and whether this
-    /// session had asked for the block and is to cancel that. A piece that waits on the disk takes none: only its own
-    /// session writes there.
-    pub fn receive(&mut self, block: Block, buffer: BlockBuffer, giver: Arc<Remote>) -> (Option<PieceInFlight>, bool) {
-        if !self.on_desk(block.piece).is_some_and(|at| self.pieces[at].home() == Home::Memory) {
+    /// session had asked for the block and is to cancel that.
+    pub fn receive(&mut self, block: Block, payload: Payload, giver: Arc<Remote>) -> (Option<PieceInFlight>, bool) {
+        if self.landing == Some(block) {
             return (None, false);
         }
         self.waiting.retain(|waiting| *waiting != block);
@@ -210,13 +201,13 @@ impl Desk {
             self.asked.remove(at);
             self.withdraw([block]);
         }
-        (self.fill(block, Payload::Held(buffer), giver), asked.is_some())
+        (self.fill(block, payload, giver), asked.is_some())
     }
 
-    /// Takes a piece, or the errands for it, off the desk; also says which requests are to be cancelled. A piece that is
-    /// being written to at this moment stays.
+    /// Takes a piece, or the errands for it, off the desk; also says which requests are to be cancelled. A piece that a
+    /// block is just being written to stays: it is no longer stuck.
     pub fn recall(&mut self, piece: PieceIndex) -> (Option<PieceInFlight>, Vec<Block>) {
-        if self.writing.is_some_and(|block| block.piece == piece) {
+        if self.landing.is_some_and(|block| block.piece == piece) {
             return (None, Vec::new());
         }
         self.waiting.retain(|block| block.piece != piece);
@@ -227,12 +218,11 @@ impl Desk {
         (self.on_desk(piece).map(|at| self.pieces.swap_remove(at)), cancelled)
     }
 
-    /// The last missing blocks of a piece on the desk, last first: what others may be sent on errands for. None of a piece
-    /// that waits on the disk.
+    /// The last missing blocks of a piece on the desk, last first: what helpers may bring.
     pub fn last_missing(&self, piece: PieceIndex, count: usize) -> Vec<Block> {
-        let piece = self.on_desk(piece).map(|at| &self.pieces[at]).filter(|piece| piece.home() == Home::Memory);
-        let missing: Vec<_> = piece.into_iter().flat_map(PieceInFlight::missing_blocks).collect();
-        missing.into_iter().rev().take(count).collect()
+        let Some(at) = self.on_desk(piece) else { return Vec::new() };
+        let missing: Vec<_> = self.pieces[at].missing_blocks().collect();
+        missing.into_iter().rev().take(count.min(self.pieces[at].room_for_help())).collect()
     }
 
     /// The last piece on the desk of which no block has been asked for or has come.
@@ -313,3 +303,6 @@ impl Desk {
         due
     }
 }
+
+#[cfg(test)]
+mod tests;

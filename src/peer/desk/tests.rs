@@ -22,12 +22,8 @@ fn block(index: u32, number: u32) -> Block {
     geometry().nth_block(geometry().piece(index).unwrap(), number)
 }
 
-fn buffer(block: Block) -> BlockBuffer {
-    Arc::new(Buffers::default()).take(block.length)
-}
-
 fn payload(block: Block) -> Payload {
-    Payload::Held(buffer(block))
+    Payload::Held(Arc::new(Buffers::default()).take(block.length))
 }
 
 fn desk(now: Instant) -> Desk {
@@ -124,12 +120,12 @@ fn what_a_helper_brings_is_asked_for_no_more_and_what_waits_takes_its_place() {
     assert!(desk.assign(piece(1), now).unwrap().is_empty());
     let helper = Remote::for_tests(2);
     for number in 0..BLOCKS {
-        let (finished, asked) = desk.receive(block(0, number), buffer(block(0, number)), helper.clone());
+        let (finished, asked) = desk.receive(block(0, number), payload(block(0, number)), helper.clone());
         assert!(asked && finished.is_some() == (number + 1 == BLOCKS));
     }
     let requests = desk.next_requests(now);
     assert_eq!(requests, (0..BLOCKS).map(|number| block(1, number)).collect::<Vec<_>>(), "or nothing ever would be");
-    let (finished, asked) = desk.receive(block(4, 0), buffer(block(4, 0)), helper);
+    let (finished, asked) = desk.receive(block(4, 0), payload(block(4, 0)), helper);
     assert!(finished.is_none() && !asked, "a piece that is not here stays away");
 }
 
@@ -148,28 +144,28 @@ fn a_piece_that_is_recalled_takes_its_requests_along() {
 }
 
 #[test]
-fn a_piece_that_waits_on_the_disk_is_written_by_its_own_session_alone() {
-    let now = Instant::now();
-    let mut desk = desk(now);
-    let index = block(0, 0).piece;
-    desk.assign(PieceInFlight::new(&geometry(), index, Home::Disk), now).unwrap();
-    assert!(desk.last_missing(index, 9).is_empty(), "nobody is sent on errands for it");
-    assert!(desk.receive(block(0, 1), buffer(block(0, 1)), Remote::for_tests(2)).0.is_none());
-    assert!(desk.begin_writing(block(0, 1)), "nor is a block that came uninvited taken for written");
-    assert!(desk.recall(index).0.is_none(), "it stays while it is written to");
-    desk.place(block(0, 1), Payload::Stored, now);
-    let (recalled, _) = desk.recall(index);
-    assert_eq!(recalled.map(|piece| piece.missing_blocks().count()), Some(BLOCKS as usize - 1));
-    assert!(!desk.begin_writing(block(0, 2)), "a block that dawdled is not written once the piece is elsewhere");
-}
-
-#[test]
 fn helpers_are_shown_the_end_of_a_piece() {
     let now = Instant::now();
     let mut desk = desk(now);
     desk.assign(piece(0), now).unwrap();
     assert_eq!(desk.last_missing(block(0, 0).piece, 2), [block(0, 4), block(0, 3)]);
-    assert!(desk.last_missing(block(1, 0).piece, 2).is_empty());
+    assert_eq!(desk.last_missing(block(1, 0).piece, 2), []);
+}
+
+#[test]
+fn nobody_else_writes_where_a_block_is_being_written_and_what_was_withdrawn_is_not() {
+    let now = Instant::now();
+    let mut desk = desk(now);
+    desk.assign(PieceInFlight::new(&geometry(), block(0, 0).piece, Home::Disk), now).unwrap();
+    assert_eq!(desk.expects(block(0, 0).into()), Expected::Yes(block(0, 0), Home::Disk));
+    assert!(desk.claim(block(0, 0)));
+    assert!(desk.recall(block(0, 0).piece).0.is_none(), "its piece stays");
+    let (finished, asked) = desk.receive(block(0, 0), payload(block(0, 0)), Remote::for_tests(2));
+    assert!(finished.is_none() && !asked, "no other takes its place");
+    desk.place(block(0, 0), Payload::Stored, now);
+    let (recalled, _) = desk.recall(block(0, 0).piece);
+    assert_eq!(recalled.unwrap().missing_blocks().count(), 4);
+    assert!(!desk.claim(block(0, 1)), "it was recalled while it came");
 }
 
 #[test]
@@ -290,7 +286,7 @@ impl Room {
                     return; // Blocks are delivered to whoever owns the piece, and that is another desk.
                 }
                 let was_asked = self.desk.asked.contains(&block);
-                let (finished, asked) = self.desk.receive(block, buffer(block), Remote::for_tests(2));
+                let (finished, asked) = self.desk.receive(block, payload(block), Remote::for_tests(2));
                 assert_eq!(asked, was_asked);
                 self.finished(finished);
                 self.go_on();

@@ -1,0 +1,402 @@
+//! Whole sessions over loopback sockets: ours on one end, on the other a peer that the test plays byte by byte.
+
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, bounded};
+use sha1::{Digest, Sha1};
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    metainfo::{BLOCK_LENGTH, InfoHash, Metainfo},
+    storage::{Access, Store},
+    wire::{self, HANDSHAKE_LENGTH, Handshake, Message, RawBlock, Reserved},
+};
+
+/// How long anything may take that should happen at once.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Two blocks and a bit.
+const PIECE: usize = 2 * BLOCK_LENGTH as usize + 1000;
+
+const US: PeerId = PeerId([1; 20]);
+const THEM: PeerId = PeerId([2; 20]);
+
+/// A torrent of three pieces, its bytes, and what its sessions tell.
+pub(crate) struct Torrent {
+    pub(crate) share: Arc<Share>,
+    content: Vec<u8>,
+    events: Receiver<Event>,
+    finished: Receiver<PieceInFlight>,
+    _dir: TempDir,
+}
+
+impl Torrent {
+    /// One of which we have everything. Another `seed` makes another torrent.
+    pub(crate) fn all_of(seed: u8) -> Torrent {
+        let torrent = Torrent::nothing_of(seed);
+        torrent.share.store.write(0, &[std::io::IoSlice::new(&torrent.content)]).unwrap();
+        torrent.share.geometry().pieces().for_each(|piece| torrent.share.have.insert(piece));
+        torrent
+    }
+
+    /// One of which we have nothing.
+    pub(crate) fn nothing_of(seed: u8) -> Torrent {
+        let content: Vec<u8> = (0..3 * PIECE - 500).map(|at| (at / 7) as u8 ^ (at >> 9) as u8 ^ seed).collect();
+        let hashes: Vec<u8> = content.chunks(PIECE).flat_map(Sha1::digest).collect();
+        let mut bytes = format!("d4:infod6:lengthi{}e4:name1:t12:piece lengthi{PIECE}e", content.len()).into_bytes();
+        bytes.extend(format!("6:pieces{}:", hashes.len()).bytes());
+        bytes.extend(hashes);
+        bytes.extend(b"ee");
+        let metainfo = Arc::new(Metainfo::read(&bytes).unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(metainfo.clone(), dir.path(), Access::Write { preallocate: false }).unwrap();
+        let (tell, events) = bounded(64);
+        let (finish, finished) = bounded(4);
+        let share = Share {
+            have: Arc::new(HaveSet::new(&Bitfield::empty(metainfo.geometry().piece_count()))),
+            metainfo,
+            store: Arc::new(store),
+            events: tell,
+            finished: Some(finish),
+            traffic: Traffic::default(),
+            sending: AtomicUsize::new(0),
+        };
+        Torrent { share: Arc::new(share), content, events, finished, _dir: dir }
+    }
+
+    fn hash(&self) -> InfoHash {
+        self.share.metainfo.info_hash()
+    }
+
+    fn bytes(&self, block: RawBlock) -> &[u8] {
+        let start = block.index as usize * PIECE + block.begin as usize;
+        &self.content[start..start + block.length as usize]
+    }
+
+    fn event(&self) -> Event {
+        self.events.recv_timeout(PATIENCE).expect("something happens")
+    }
+
+    fn opened(&self) -> Handle {
+        match self.event() {
+            Event::Opened(handle) => handle,
+            other => panic!("{other:?} before it opened"),
+        }
+    }
+
+    fn closed(&self) -> (End, Vec<PieceInFlight>) {
+        match self.event() {
+            Event::Closed { end, pieces, .. } => (end, pieces),
+            other => panic!("{other:?} instead of an end"),
+        }
+    }
+}
+
+/// The other end of a connection.
+struct Other(TcpStream);
+
+impl Other {
+    fn send(&mut self, message: Message<'_>) {
+        let mut bytes = Vec::new();
+        wire::encode(message, &mut bytes);
+        self.send_bytes(&bytes);
+    }
+
+    fn send_bytes(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).unwrap();
+    }
+
+    fn send_block(&mut self, block: RawBlock, bytes: &[u8]) {
+        let mut message = (9 + block.length).to_be_bytes().to_vec();
+        message.push(7);
+        message.extend(block.index.to_be_bytes());
+        message.extend(block.begin.to_be_bytes());
+        message.extend(bytes);
+        self.send_bytes(&message);
+    }
+
+    fn shake_hands(&mut self, hash: InfoHash) {
+        let ours = Handshake { reserved: Reserved([0; 8]), info_hash: hash, peer_id: THEM };
+        self.send_bytes(&ours.to_bytes());
+    }
+
+    fn handshake(&mut self) -> Handshake {
+        let mut bytes = [0; HANDSHAKE_LENGTH];
+        self.0.read_exact(&mut bytes).unwrap();
+        Handshake::from_bytes(&bytes).unwrap()
+    }
+
+    /// The next message, its id first.
+    fn message(&mut self) -> Vec<u8> {
+        let mut length = [0; 4];
+        self.0.read_exact(&mut length).unwrap();
+        let mut message = vec![0; u32::from_be_bytes(length) as usize];
+        self.0.read_exact(&mut message).unwrap();
+        message
+    }
+
+    fn request(&mut self) -> RawBlock {
+        let message = self.message();
+        let number = |at: usize| u32::from_be_bytes(message[at..at + 4].try_into().unwrap());
+        assert!(message[0] == 6 && message.len() == 13, "{message:?} is no request");
+        RawBlock { index: number(1), begin: number(5), length: number(9) }
+    }
+
+    /// Waits until the connection is closed; what comes before is of no matter.
+    fn wait_for_end(&mut self) {
+        let mut void = [0; 4096];
+        while self.0.read(&mut void).is_ok_and(|got| got > 0) {}
+    }
+}
+
+fn pair() -> (TcpStream, Other) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    theirs.set_read_timeout(Some(PATIENCE)).unwrap();
+    (listener.accept().unwrap().0, Other(theirs))
+}
+
+/// A session that the other side has begun, before its handshake.
+fn accepted(torrent: &Torrent) -> (JoinHandle<Result<(), End>>, Other) {
+    let (ours, other) = pair();
+    let share = torrent.share.clone();
+    let host = Arc::new(Host::new(US, 0, 0));
+    let find = move |hash| (share.metainfo.info_hash() == hash).then_some(share);
+    (thread::spawn(move || accept(&host, ours, find)), other)
+}
+
+/// A session that we have begun, after our handshake.
+fn dialled(torrent: &Torrent) -> (JoinHandle<Result<(), End>>, Other) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let (share, address) = (torrent.share.clone(), listener.local_addr().unwrap());
+    let host = Arc::new(Host::new(US, 0, 0));
+    let session = thread::spawn(move || dial(&host, &share, address));
+    let mut other = Other(listener.accept().unwrap().0);
+    other.0.set_read_timeout(Some(PATIENCE)).unwrap();
+    let theirs = other.handshake();
+    assert_eq!((theirs.info_hash, theirs.peer_id), (torrent.hash(), US));
+    (session, other)
+}
+
+/// An accepted session that has started and lets the other side ask.
+fn serving(torrent: &Torrent) -> (JoinHandle<Result<(), End>>, Other, Handle) {
+    let (session, mut other) = accepted(torrent);
+    other.shake_hands(torrent.hash());
+    assert_eq!(other.handshake().info_hash, torrent.hash());
+    let handle = torrent.opened();
+    handle.order(Order::Start(Some(torrent.share.have.snapshot())));
+    handle.order(Order::Unchoke);
+    (session, other, handle)
+}
+
+fn raw(index: u32, begin: u32, length: u32) -> RawBlock {
+    RawBlock { index, begin, length }
+}
+
+#[test]
+fn a_session_that_gives_says_what_it_has_first_and_answers_requests_with_the_right_bytes() {
+    let torrent = Torrent::all_of(1);
+    let (session, mut other, handle) = serving(&torrent);
+    assert_eq!(other.message(), [5, 0b1110_0000], "the bitfield comes first");
+    assert_eq!(other.message(), [1]);
+    other.send(Message::Interested);
+    assert!(matches!(torrent.event(), Event::Interested(id, true) if id == handle.id()));
+    let blocks = [raw(0, 0, BLOCK_LENGTH), raw(2, BLOCK_LENGTH, 777), raw(0, 16, 5), raw(2, 2 * BLOCK_LENGTH, 500)];
+    blocks.into_iter().for_each(|block| other.send(Message::Request(block)));
+    for block in blocks {
+        let message = other.message();
+        let head = [&[7], &block.index.to_be_bytes()[..], &block.begin.to_be_bytes()].concat();
+        assert!(message[..9] == head && message[9..] == *torrent.bytes(block), "{block}");
+    }
+    let given: u64 = blocks.iter().map(|block| u64::from(block.length)).sum();
+    other.send(Message::KeepAlive);
+    other.0.shutdown(Shutdown::Both).unwrap();
+    assert!(matches!(torrent.closed(), (End::ClosedByPeer | End::Io(_), pieces) if pieces.is_empty()));
+    assert!(session.join().unwrap().is_ok());
+    assert_eq!(handle.traffic.uploaded.load(Ordering::Relaxed), given);
+}
+
+#[test]
+fn a_choke_is_told_and_what_is_asked_meanwhile_stays_unanswered() {
+    let torrent = Torrent::all_of(1);
+    let (session, mut other, handle) = serving(&torrent);
+    (other.message(), other.message());
+    handle.order(Order::Choke);
+    assert_eq!(other.message(), [0]);
+    other.send(Message::Request(raw(0, 0, 10)));
+    other.send(Message::NotInterested);
+    assert!(matches!(torrent.event(), Event::Interested(_, false)), "so the request was read, too");
+    handle.order(Order::Unchoke);
+    assert_eq!(other.message(), [1]);
+    other.send(Message::Request(raw(1, 0, 10)));
+    assert_eq!(other.message()[..5], [7, 0, 0, 0, 1]);
+    handle.end();
+    other.wait_for_end();
+    assert!(matches!(torrent.closed().0, End::ClosedByUs));
+    assert!(session.join().unwrap().is_ok());
+}
+
+#[test]
+fn a_session_that_takes_asks_for_its_pieces_and_hands_them_on_whole() {
+    let torrent = Torrent::nothing_of(1);
+    let (session, mut other) = dialled(&torrent);
+    other.shake_hands(torrent.hash());
+    let handle = torrent.opened();
+    handle.order(Order::Start(None));
+    handle.order(Order::Interested);
+    assert_eq!(other.message(), [2], "who has nothing says nothing of it");
+    other.send(Message::Have(1));
+    other.send(Message::Unchoke);
+    assert!(matches!(torrent.event(), Event::Gained(_, piece) if piece.get() == 1));
+    assert!(matches!(torrent.event(), Event::Unchoked(_, appetite) if appetite > 0));
+    for home in [Home::Memory, Home::Disk] {
+        let geometry = torrent.share.geometry();
+        let piece = PieceInFlight::new(geometry, geometry.piece(1).unwrap(), home);
+        handle.assign(piece, Instant::now()).unwrap();
+        for _ in 0..3 {
+            let asked = other.request();
+            other.send_block(asked, torrent.bytes(asked));
+        }
+        let piece = torrent.finished.recv_timeout(PATIENCE).unwrap();
+        let mut bytes = vec![0; PIECE];
+        match piece.parts() {
+            Some(parts) => bytes = parts.iter().flat_map(|part| part.iter().copied()).collect(),
+            None => torrent.share.store.read(PIECE as u64, &mut bytes).unwrap(),
+        }
+        assert!(bytes == torrent.bytes(raw(1, 0, PIECE as u32)), "{home:?}");
+        assert!(matches!(torrent.event(), Event::Hungry(_, appetite) if appetite > 0));
+    }
+    drop(other);
+    assert!(matches!(torrent.closed().0, End::ClosedByPeer | End::Io(_)));
+    assert!(session.join().unwrap().is_ok());
+}
+
+#[test]
+fn what_a_peer_leaves_unfinished_comes_back_with_what_it_gave() {
+    let torrent = Torrent::nothing_of(1);
+    let (session, mut other) = dialled(&torrent);
+    other.shake_hands(torrent.hash());
+    let handle = torrent.opened();
+    handle.order(Order::Start(None));
+    other.send(Message::Unchoke);
+    assert!(matches!(torrent.event(), Event::Unchoked(..)));
+    let geometry = *torrent.share.geometry();
+    let piece = PieceInFlight::new(&geometry, geometry.piece(0).unwrap(), Home::Memory);
+    handle.assign(piece, Instant::now()).unwrap();
+    let asked = [other.request(), other.request(), other.request()];
+    other.send_block(asked[0], torrent.bytes(asked[0]));
+    assert!(matches!(torrent.event(), Event::Hungry(..)));
+    other.send(Message::Choke);
+    let Event::Choked(_, mut pieces) = torrent.event() else { panic!("it was choked") };
+    let piece = pieces.pop().unwrap();
+    assert_eq!(piece.missing_blocks().count(), 2);
+    let piece = handle.assign(piece, Instant::now()).unwrap_err();
+    // An answer that crosses the choke on its way is no offence.
+    other.send_block(asked[1], torrent.bytes(asked[1]));
+    other.send(Message::Unchoke);
+    assert!(matches!(torrent.event(), Event::Unchoked(..)));
+    handle.assign(piece, Instant::now()).unwrap();
+    assert_eq!([other.request(), other.request()], asked[1..]);
+    other.send_block(asked[2], torrent.bytes(asked[2]));
+    assert!(matches!(torrent.event(), Event::Hungry(..)));
+    other.0.shutdown(Shutdown::Both).unwrap();
+    let missing: Vec<_> = torrent.closed().1.pop().unwrap().missing_blocks().map(RawBlock::from).collect();
+    assert_eq!(missing, asked[1..2]);
+    assert!(session.join().unwrap().is_ok());
+}
+
+#[test]
+fn a_dripped_block_that_was_recalled_meanwhile_leaves_the_disk_alone() {
+    let torrent = Torrent::all_of(1);
+    let (session, mut other) = dialled(&torrent);
+    other.shake_hands(torrent.hash());
+    let handle = torrent.opened();
+    handle.order(Order::Start(None));
+    other.send(Message::Unchoke);
+    assert!(matches!(torrent.event(), Event::Unchoked(..)));
+    let geometry = torrent.share.geometry();
+    let piece = PieceInFlight::new(geometry, geometry.piece(0).unwrap(), Home::Disk);
+    let index = piece.piece();
+    handle.assign(piece, Instant::now()).unwrap();
+    let asked = other.request();
+    let mut lie = Vec::new();
+    lie.extend((9 + asked.length).to_be_bytes());
+    lie.extend([7, 0, 0, 0, 0, 0, 0, 0, 0]);
+    lie.extend(vec![0xee; asked.length as usize]);
+    let (most, last) = lie.split_at(lie.len() - 1);
+    other.send(Message::Interested);
+    other.send_bytes(most);
+    assert!(matches!(torrent.event(), Event::Interested(..)));
+    // The piece goes to others, which give it right. How far into the block the reader is makes no difference.
+    assert!(handle.desk().recall(index).0.is_some());
+    other.send_bytes(last);
+    other.send(Message::NotInterested);
+    assert!(matches!(torrent.event(), Event::Interested(_, false)));
+    let mut bytes = vec![0; asked.length as usize];
+    torrent.share.store.read(0, &mut bytes).unwrap();
+    assert!(bytes == torrent.bytes(asked));
+    handle.end();
+    assert!(session.join().unwrap().is_ok());
+}
+
+#[test]
+fn what_breaks_the_protocol_ends_the_session_and_says_why() {
+    let torrent = Torrent::nothing_of(1);
+    let unasked: Vec<u8> = (0..17).flat_map(|_| [&[0, 0, 0, 10, 7][..], &[0; 8], &[1]].concat()).collect();
+    let cases: [(&[u8], fn(&End) -> bool); 8] = [
+        (b"\x7f\xff\xff\xff\x07", |end| matches!(end, End::Wire(_))),
+        (b"\0\0\0\x02\x00\x00", |end| matches!(end, End::Wire(_))),
+        (b"\0\0\0\x02\x05\x01", |end| matches!(end, End::Bitfield(_))),
+        (b"\0\0\0\x05\x04\0\0\0\x03", |end| matches!(end, End::NoSuchPiece(3))),
+        (b"\0\0\0\x0d\x06\0\0\0\0\0\0\0\0\0\0\x40\x01", |end| matches!(end, End::NoSuchBlock(_))),
+        (b"\0\0\0\x0d\x06\0\0\0\0\0\0\0\0\0\0\x40\x00", |end| matches!(end, End::PieceNotHere(0))),
+        (&unasked, |end| matches!(end, End::Unasked(_))),
+        (b"\0\0\0\x04\x14\x00de\0\0\0\x04\x14\x00xx", |end| matches!(end, End::Extension(_))),
+    ];
+    for (bytes, is_right) in cases {
+        let (session, mut other, _) = serving(&torrent);
+        other.send_bytes(bytes);
+        other.wait_for_end();
+        let end = loop {
+            match torrent.event() {
+                Event::Closed { end, .. } => break end,
+                Event::Introduced { .. } => {}
+                event => panic!("{event:?}"),
+            }
+        };
+        assert!(is_right(&end) && end.is_violation(), "{end:?} after {bytes:?}");
+        assert!(session.join().unwrap().is_ok());
+    }
+}
+
+#[test]
+fn strangers_are_turned_away_before_there_is_a_session() {
+    let (torrent, elsewhere) = (Torrent::all_of(1), Torrent::all_of(2));
+    let (session, mut other) = accepted(&torrent);
+    other.shake_hands(elsewhere.hash());
+    other.wait_for_end();
+    assert!(matches!(session.join().unwrap(), Err(End::UnknownTorrent(hash)) if hash == elsewhere.hash()));
+
+    let (session, mut other) = accepted(&torrent);
+    other.send_bytes(b"G");
+    other.wait_for_end();
+    assert!(matches!(session.join().unwrap(), Err(End::Handshake(_))), "one byte is enough to tell");
+
+    let (session, mut other) = dialled(&torrent);
+    other.shake_hands(elsewhere.hash());
+    other.wait_for_end();
+    assert!(matches!(session.join().unwrap(), Err(End::OtherTorrent(hash)) if hash == elsewhere.hash()));
+
+    let (session, mut other) = accepted(&torrent);
+    other.send_bytes(&Handshake::ours(torrent.hash(), US).to_bytes());
+    other.wait_for_end();
+    assert!(matches!(session.join().unwrap(), Err(End::Myself)));
+    assert!(torrent.events.is_empty(), "nobody hears of any of them");
+}
