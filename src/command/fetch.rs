@@ -45,7 +45,6 @@ const QUIET: Duration = Duration::from_secs(5);
 
 /// Fetches until everything is here, serves on for a while, ends in order.
 pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
-    let signals = signals::listen()?;
     let metainfo = Arc::new(source::read(&arguments.meta)?);
     let begun = Instant::now();
     let store =
@@ -53,6 +52,8 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
     let store = Arc::new(store);
     let journal = Journal::start().map_err(|error| Failure::about("the journal", error))?;
     let (ledger, have) = resume(&store, &journal, arguments.json)?;
+    // Until here there is nothing to end in order, and a signal may strike as it does by itself.
+    let signals = signals::listen()?;
 
     let host = Arc::new(Host::new(new_peer_id()?, arguments.upload_limit, arguments.download_limit));
     let registry = Arc::new(Registry::default());

@@ -34,8 +34,9 @@ const REGISTER_TIME: Duration = Duration::from_secs(5);
 
 /// Seeds until stopped, ends in order.
 pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
-    let signals = signals::listen()?;
     let what = prepare(&arguments)?;
+    // Until here there is nothing to end in order, and a signal may strike as it does by itself.
+    let signals = signals::listen()?;
     let host = Arc::new(Host::new(new_peer_id()?, arguments.upload_limit, 0));
     let registry = Arc::new(Registry::default());
     let choice = arguments.port.map_or(PortChoice::From(PORT), PortChoice::Asked);
