@@ -59,15 +59,32 @@ pub fn make(path: &Path, options: &Options, quiet: bool) -> Result<Metainfo, Fai
 pub fn write(metainfo: &Metainfo, out: Option<&str>) -> Result<Vec<PathBuf>, Failure> {
     let both = || ["json", "torrent"].map(|form| PathBuf::from(format!("{}.{form}", metainfo.name()))).to_vec();
     let paths = out.map_or_else(both, |out| vec![PathBuf::from(out)]);
+    if out.is_none() {
+        paths.iter().try_for_each(|path| check_replaceable(path))?;
+    }
     for path in &paths {
         let bytes = match path.extension().and_then(|ending| ending.to_str()) {
             Some("json") => metainfo.to_json(),
             Some("torrent") => metainfo.to_torrent(),
             _ => return Err(Failure::about(path.display(), "a metainfo ends in .json or .torrent")),
         };
-        fs::write(path, bytes).map_err(|error| Failure::about(path.display(), error))?;
+        fs::write(path, bytes).map_err(|error| {
+            let hint = if out.is_none() { "; --out says where else to write it" } else { "" };
+            Failure::about(path.display(), format_args!("{error}{hint}"))
+        })?;
     }
     Ok(paths)
+}
+
+/// A name that nobody chose replaces an older metainfo and nothing else: beside `package` may lie a `package.json`.
+fn check_replaceable(path: &Path) -> Result<(), Failure> {
+    match fs::read(path) {
+        Ok(bytes) if Metainfo::read(&bytes).is_err() => {
+            let sentence = "is there already and is no metainfo; --out says where else to write it";
+            Err(Failure::about(path.display(), sentence))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What was made, and where it is.
