@@ -82,6 +82,7 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
 
     let watch = Watch { fetch: &fetch, signals: &signals, begun, json: arguments.json, name: metainfo.name() };
     let ending = watch.until_complete();
+    let took = begun.elapsed();
     if let Ok(Ending::Complete) = ending {
         announcer.hurry(metainfo.info_hash());
         watch.say_complete(Path::new(&arguments.out));
@@ -94,7 +95,7 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
     announcer.end(ENDING);
     close(&journal, ledger);
     if arguments.json {
-        summary(&metainfo, &report, begun, matches!(ending, Ok(Ending::Complete)));
+        summary(&metainfo, &report, took, matches!(ending, Ok(Ending::Complete)));
     }
     match ending? {
         Ending::Complete => Ok(ExitCode::SUCCESS),
@@ -252,7 +253,7 @@ fn close(journal: &Journal, ledger: Arc<Ledger>) {
     }
 }
 
-fn summary(metainfo: &Metainfo, report: &Report, begun: Instant, complete: bool) {
+fn summary(metainfo: &Metainfo, report: &Report, took: Duration, complete: bool) {
     let line = serde_json::json!({
         "info_hash": metainfo.info_hash().to_string(),
         "complete": complete,
@@ -261,7 +262,7 @@ fn summary(metainfo: &Metainfo, report: &Report, begun: Instant, complete: bool)
         "downloaded": report.downloaded,
         "wasted": report.wasted,
         "uploaded": report.uploaded,
-        "seconds": begun.elapsed().as_secs_f64(),
+        "seconds": took.as_secs_f64(),
     });
     terminal::print(&format!("{line}\n"));
 }
