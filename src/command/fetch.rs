@@ -175,14 +175,14 @@ impl Watch<'_> {
             return;
         }
         let (report, time) = (self.fetch.report(), self.begun.elapsed());
-        let rate = Rate(report.downloaded as f64 / time.as_secs_f64().max(0.001));
         let path = out.join(self.name);
-        terminal::print(&format!(
-            "{} is complete: {} in {}, {rate}\n",
-            escape(&path.to_string_lossy()),
-            Size(report.length),
-            Time(time),
-        ));
+        let (path, size) = (escape(&path.to_string_lossy()), Size(report.length));
+        terminal::print(&if report.downloaded == 0 {
+            format!("{path} is complete: {size}, here already\n")
+        } else {
+            let rate = Rate(report.downloaded as f64 / time.as_secs_f64().max(0.001));
+            format!("{path} is complete: {size} in {}, {rate}\n", Time(time))
+        });
     }
 
     fn say_interrupted(&self) {
