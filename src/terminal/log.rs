@@ -4,7 +4,7 @@ use std::io::Write;
 
 use log::LevelFilter;
 
-/// Starts the log: warnings, more with each `-v`; `RUST_LOG` decides where it is set.
+/// Starts the log: errors, more with each `-v`; `RUST_LOG` decides where it is set.
 pub fn start_log(verbose: u8) {
     let level = match verbose {
         0 => LevelFilter::Error,
