@@ -201,6 +201,9 @@ impl Watch<'_> {
 fn why_quiet(report: &Report) -> String {
     match (&report.tracker_trouble, report.peers, report.unavailable) {
         (Some(trouble), 0, _) => format!("no peers; {trouble}"),
+        (None, 0, _) if report.banned > 0 => {
+            format!("no peers but {} that gave wrong pieces; waiting for others", report.banned)
+        }
         (None, 0, _) => "no peers yet; the tracker knows of none that can be reached".to_owned(),
         (_, _, 0) => "waiting for peers to answer".to_owned(),
         (_, _, pieces) => format!("no peer has {pieces} of the missing pieces; waiting for one that has"),

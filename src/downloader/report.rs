@@ -33,6 +33,8 @@ pub struct Report {
     pub peers: usize,
     /// Of those, how many have everything.
     pub seeds: usize,
+    /// How many peers gave wrong pieces and are not dealt with any more.
+    pub banned: usize,
     /// Whether some connected peer is still fetching.
     pub needed: bool,
     /// Pieces that are missing here and that no connected peer has.
@@ -86,6 +88,7 @@ impl Meter {
             up_rate,
             peers: coordinator.roster().connected(),
             seeds: coordinator.seeds(),
+            banned: coordinator.roster().banned(),
             needed: coordinator.is_needed(),
             unavailable: picker.unavailable(),
             tracker_trouble: self.tracker_trouble.clone(),
