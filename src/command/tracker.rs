@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fs::{File, TryLockError},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -120,6 +121,8 @@ struct Sharing {
     library: Arc<Library>,
     giving: Arc<Giving>,
     port: u16,
+    /// Locked for as long as this lives.
+    _lock: File,
 }
 
 /// What carries out the page's orders.
@@ -138,6 +141,7 @@ impl Sharing {
         let data = Path::new(&arguments.data);
         let library = Library::open(data).map_err(|error| Failure::about(data.display(), error))?;
         let library = Arc::new(library);
+        let lock = lock(data)?;
         let host = Arc::new(Host::new(new_peer_id()?, arguments.upload_limit, 0));
         let registry = Arc::new(Registry::default());
         let choice = arguments.seed_port.map_or(PortChoice::From(seed::PORT), PortChoice::Asked);
@@ -152,7 +156,7 @@ impl Sharing {
         let max_peers = arguments.max_peers;
         let giving = Arc::new(Giving { host, registry, service, announcer, tracker, max_peers, listeners });
         give_again(&library, &giving)?;
-        Ok(Sharing { library, giving, port })
+        Ok(Sharing { library, giving, port, _lock: lock })
     }
 
     fn site(&self, arguments: &cli::Tracker, swarms: &Arc<Swarms>) -> Result<Site, Failure> {
@@ -166,6 +170,20 @@ impl Sharing {
 
     fn end(self) {
         self.giving.announcer.end(ENDING);
+    }
+}
+
+/// Keeps a second tracker out of the folder: each would overwrite the other's list of files.
+fn lock(data: &Path) -> Result<File, Failure> {
+    let path = data.join("metainfos").join(".lock");
+    let file = File::create(&path).map_err(|error| Failure::about(path.display(), error))?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            let sentence = "another tracker keeps its files in this folder; --data names a different one";
+            Err(Failure::about(data.display(), sentence))
+        }
+        Err(TryLockError::Error(error)) => Err(Failure::about(path.display(), error)),
+        Ok(()) => Ok(file),
     }
 }
 
