@@ -46,6 +46,11 @@ const MAX_LISTENERS: usize = 16;
 /// Runs until stopped, ends in order.
 pub fn run(arguments: cli::Tracker) -> Result<ExitCode, Failure> {
     let signals = signals::listen()?;
+    if let Some(url) = &arguments.public_url
+        && !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme))
+    {
+        return Err(Failure::about(url, "--public-url takes an http(s) URL, such as http://192.168.1.5:5000"));
+    }
     let choice = arguments.port.map_or(PortChoice::From(TRACKER_PORT), PortChoice::Asked);
     let listener = open(choice)?;
     let port = listener.local_addr().map_err(|error| Failure::about("the tracker's port", error))?.port();
