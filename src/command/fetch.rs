@@ -80,7 +80,14 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
         eprintln!("{} names no tracker: only peers that connect here can help", escape(&arguments.meta));
     }
 
-    let watch = Watch { fetch: &fetch, signals: &signals, begun, json: arguments.json, name: metainfo.name() };
+    let watch = Watch {
+        fetch: &fetch,
+        signals: &signals,
+        begun,
+        json: arguments.json,
+        name: metainfo.name(),
+        has_tracker: !trackers.is_empty(),
+    };
     let ending = watch.until_complete();
     let took = begun.elapsed();
     if let Ok(Ending::Complete) = ending {
@@ -115,6 +122,7 @@ struct Watch<'a> {
     begun: Instant,
     json: bool,
     name: &'a str,
+    has_tracker: bool,
 }
 
 impl Watch<'_> {
@@ -144,7 +152,7 @@ impl Watch<'_> {
                     if report.downloaded != moved.1 {
                         moved = (Instant::now(), report.downloaded);
                     }
-                    let note = (moved.0.elapsed() > QUIET).then(|| why_quiet(&report));
+                    let note = (moved.0.elapsed() > QUIET).then(|| why_quiet(&report, self.has_tracker));
                     progress.fetch(&report, note.as_deref());
                 },
             }
@@ -198,12 +206,13 @@ impl Watch<'_> {
 }
 
 /// What a fetch without progress is waiting for.
-fn why_quiet(report: &Report) -> String {
+fn why_quiet(report: &Report, has_tracker: bool) -> String {
     match (&report.tracker_trouble, report.peers, report.unavailable) {
         (Some(trouble), 0, _) => format!("no peers; {trouble}"),
         (None, 0, _) if report.banned > 0 => {
             format!("no peers but {} that gave wrong pieces; waiting for others", report.banned)
         }
+        (None, 0, _) if !has_tracker => "no peers yet, and no tracker to ask for any; --tracker names one".to_owned(),
         (None, 0, _) => "no peers yet; the tracker knows of none that can be reached".to_owned(),
         (_, _, 0) => "waiting for peers to answer".to_owned(),
         (_, _, pieces) => format!("no peer has {pieces} of the missing pieces; waiting for one that has"),
