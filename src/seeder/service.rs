@@ -18,7 +18,7 @@ use super::{Change, Registry, Slots, offer::Offer};
 use crate::{
     bitfield::Bitfield,
     metainfo::{InfoHash, Metainfo, PieceIndex},
-    peer::{Event, Handle, HaveSet, Order, SessionId, Share, Traffic},
+    peer::{End, Event, Handle, HaveSet, Order, SessionId, Share, Traffic},
     storage::Store,
 };
 
@@ -121,7 +121,11 @@ impl Desk {
             }
             Event::Closed { session, end, .. } => {
                 if let Some(handle) = self.sessions.remove(&session) {
-                    log::debug!("{}: {end}", handle.remote);
+                    match &end {
+                        // Whoever seeds should hear that what is seeded cannot be read any more.
+                        End::Storage(error) => log::error!("{error}"),
+                        _ => log::debug!("{}: {end}", handle.remote),
+                    }
                     self.forget(&handle);
                 }
                 let changes = self.slots.closed(session, now);
