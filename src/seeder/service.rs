@@ -41,8 +41,13 @@ impl Service {
     pub fn start(registry: Arc<Registry>, slots: usize, seed: u64) -> io::Result<Service> {
         let (events, event_queue) = bounded(MAX_EVENTS);
         let (stop, stopped) = bounded::<()>(0);
-        let mut desk =
-            Desk { sessions: HashMap::new(), offers: HashMap::new(), slots: Slots::new(slots, Instant::now()), seed };
+        let mut desk = Desk {
+            sessions: HashMap::new(),
+            offers: HashMap::new(),
+            slots: Slots::new(slots, Instant::now()),
+            seed,
+            trouble: String::new(),
+        };
         let thread =
             thread::Builder::new().name("seed coordinator".into()).spawn(move || desk.run(&event_queue, &stopped))?;
         Ok(Service { registry, events, stop: Some(stop), thread: Some(thread) })
@@ -79,6 +84,8 @@ struct Desk {
     offers: HashMap<InfoHash, Offer>,
     slots: Slots,
     seed: u64,
+    /// What was said last about files that cannot be read: every peer that asks runs into it again.
+    trouble: String,
 }
 
 impl Desk {
@@ -95,6 +102,13 @@ impl Desk {
             }
         }
         self.sessions.values().for_each(Handle::end);
+    }
+
+    fn say_once(&mut self, trouble: String) {
+        if self.trouble != trouble {
+            log::error!("{trouble}");
+            self.trouble = trouble;
+        }
     }
 
     fn event(&mut self, event: Event, now: Instant) {
@@ -123,7 +137,7 @@ impl Desk {
                 if let Some(handle) = self.sessions.remove(&session) {
                     match &end {
                         // Whoever seeds should hear that what is seeded cannot be read any more.
-                        End::Storage(error) => log::error!("{error}"),
+                        End::Storage(error) => self.say_once(error.to_string()),
                         _ => log::debug!("{}: {end}", handle.remote),
                     }
                     self.forget(&handle);
