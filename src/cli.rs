@@ -107,8 +107,8 @@ pub struct Seed {
     /// where to write the metainfo; the ending says the form (NAME.json and NAME.torrent, here)
     #[argh(option)]
     pub out: Option<String>,
-    /// bytes a piece, when a metainfo is made (262144)
-    #[argh(option)]
+    /// bytes a piece, such as 64K or 1M, when a metainfo is made (256K)
+    #[argh(option, from_str_fn(piece_length))]
     pub piece_length: Option<u32>,
     /// port for peers (6881, or the next free one)
     #[argh(option)]
@@ -189,8 +189,8 @@ pub struct Create {
     /// announce URL; may be given again, each is a tier of its own
     #[argh(option)]
     pub tracker: Vec<String>,
-    /// bytes a piece (262144)
-    #[argh(option)]
+    /// bytes a piece, such as 64K or 1M (256K)
+    #[argh(option, from_str_fn(piece_length))]
     pub piece_length: Option<u32>,
     /// where to write it; the ending says the form (NAME.json and NAME.torrent, here)
     #[argh(option)]
@@ -271,15 +271,25 @@ fn count(text: &str) -> Result<usize, String> {
 
 /// A rate such as `800`, `500K` or `10M`: bytes a second, with 1024 to the K.
 fn rate(text: &str) -> Result<u64, String> {
-    let wrong = || format!("{text:?} is no rate; write bytes a second, such as 500K or 10M");
+    scaled(text).ok_or_else(|| format!("{text:?} is no rate; write bytes a second, such as 500K or 10M"))
+}
+
+/// A piece length such as `262144`, `64K` or `1M`, in bytes.
+fn piece_length(text: &str) -> Result<u32, String> {
+    let length = scaled(text).and_then(|length| u32::try_from(length).ok());
+    length.ok_or_else(|| format!("{text:?} is no piece length; write bytes, such as 64K or 1M"))
+}
+
+/// A number with K, M or G behind it, or nothing; 1024 to the K.
+fn scaled(text: &str) -> Option<u64> {
     let (digits, shift) = match text.as_bytes().last() {
         Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
         Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
         Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
         _ => (text, 0),
     };
-    let number: u64 = digits.parse().map_err(|_| wrong())?;
-    number.checked_mul(1 << shift).ok_or_else(wrong)
+    let number: u64 = digits.parse().ok()?;
+    number.checked_mul(1 << shift)
 }
 
 #[cfg(test)]
@@ -304,6 +314,15 @@ mod tests {
     fn a_number_of_peers_is_held_to_its_limits() {
         assert_eq!((count("1"), count("5000")), (Ok(1), Ok(5000)));
         assert!(["0", "5001", "-1", "x"].iter().all(|bad| count(bad).is_err()));
+    }
+
+    #[test]
+    fn a_piece_length_may_have_a_unit_too() {
+        assert_eq!(piece_length("262144"), Ok(262_144));
+        assert_eq!(piece_length("1M"), Ok(1 << 20));
+        for bad in ["", "x", "-1", "4G"] {
+            assert!(piece_length(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

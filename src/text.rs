@@ -26,6 +26,7 @@ impl fmt::Display for Size {
         let power = (self.0.max(1).ilog2() / 10) as usize;
         match power.checked_sub(1) {
             Some(unit) => write!(f, "{:.1} {}", self.0 as f64 / (1_u64 << (10 * power)) as f64, UNITS[unit]),
+            None if self.0 == 1 => f.write_str("1 byte"),
             None => write!(f, "{} bytes", self.0),
         }
     }
@@ -38,6 +39,7 @@ mod tests {
     #[test]
     fn sizes_are_said_as_people_say_them() {
         assert_eq!(Size(0).to_string(), "0 bytes");
+        assert_eq!(Size(1).to_string(), "1 byte");
         assert_eq!(Size(1023).to_string(), "1023 bytes");
         assert_eq!(Size(1536).to_string(), "1.5 KiB");
         assert_eq!(Size(u64::MAX).to_string(), "16.0 EiB");

@@ -59,6 +59,7 @@ pub fn make(path: &Path, options: &Options, quiet: bool) -> Result<Metainfo, Fai
 pub fn write(metainfo: &Metainfo, out: Option<&str>) -> Result<Vec<PathBuf>, Failure> {
     let both = || ["json", "torrent"].map(|form| PathBuf::from(format!("{}.{form}", metainfo.name()))).to_vec();
     let paths = out.map_or_else(both, |out| vec![PathBuf::from(out)]);
+    paths.iter().try_for_each(|path| check_replaceable(path))?;
     for path in &paths {
         let bytes = match path.extension().and_then(|ending| ending.to_str()) {
             Some("json") => metainfo.to_json(),
@@ -70,25 +71,27 @@ pub fn write(metainfo: &Metainfo, out: Option<&str>) -> Result<Vec<PathBuf>, Fai
     Ok(paths)
 }
 
-/// Writes a metainfo whole or not at all. One that is there already makes way; any other file does not.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let about = |error| Failure::about(path.display(), error);
+/// An older metainfo makes way and nothing else does: beside `package` may lie a `package.json`.
+fn check_replaceable(path: &Path) -> Result<(), Failure> {
     match fs::read(path) {
-        Ok(there) if Metainfo::read(&there).is_err() => {
-            let why = "there is a file of that name that is no metainfo; --out names another";
-            return Err(Failure::about(path.display(), why));
+        Ok(bytes) if Metainfo::read(&bytes).is_err() => {
+            let sentence = "is there already and is no metainfo; --out says where else to write it";
+            Err(Failure::about(path.display(), sentence))
         }
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(about(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::about(path.display(), error)),
+        _ => Ok(()),
     }
+}
+
+/// Writes a metainfo whole or not at all.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let new = PathBuf::from(name);
     fs::write(&new, bytes).and_then(|()| fs::rename(&new, path)).map_err(|error| {
         // Best effort: the reason why it could not be written is what counts.
         let _ = fs::remove_file(&new);
-        about(error)
+        Failure::about(path.display(), format_args!("{error}; --out says where else to write it"))
     })
 }
 

@@ -85,8 +85,16 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
         eprintln!("{} names no tracker: only peers that connect here can help", escape(&arguments.meta));
     }
 
-    let watch = Watch { fetch: &fetch, signals: &signals, begun, json: arguments.json, name: metainfo.name() };
+    let watch = Watch {
+        fetch: &fetch,
+        signals: &signals,
+        begun,
+        json: arguments.json,
+        name: metainfo.name(),
+        has_tracker: !trackers.is_empty(),
+    };
     let ending = watch.until_complete();
+    let took = begun.elapsed();
     if let Ok(Ending::Complete) = ending {
         announcer.hurry(metainfo.info_hash());
         watch.say_complete(Path::new(&arguments.out));
@@ -101,7 +109,7 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
     close(journal, ledger, deadline);
     announcer.wait(deadline);
     if arguments.json {
-        summary(&metainfo, &report, begun, matches!(ending, Ok(Ending::Complete)));
+        summary(&metainfo, &report, took, matches!(ending, Ok(Ending::Complete)));
     }
     match ending? {
         Ending::Complete => Ok(ExitCode::SUCCESS),
@@ -121,6 +129,7 @@ struct Watch<'a> {
     begun: Instant,
     json: bool,
     name: &'a str,
+    has_tracker: bool,
 }
 
 impl Watch<'_> {
@@ -150,7 +159,7 @@ impl Watch<'_> {
                     if report.downloaded != moved.1 {
                         moved = (Instant::now(), report.downloaded);
                     }
-                    let note = (moved.0.elapsed() > QUIET).then(|| why_quiet(&report));
+                    let note = (moved.0.elapsed() > QUIET).then(|| why_quiet(&report, self.has_tracker));
                     progress.fetch(&report, note.as_deref());
                 },
             }
@@ -186,14 +195,14 @@ impl Watch<'_> {
             return;
         }
         let (report, time) = (self.fetch.report(), self.begun.elapsed());
-        let rate = Rate(report.downloaded as f64 / time.as_secs_f64().max(0.001));
         let path = out.join(self.name);
-        terminal::print(&format!(
-            "{} is complete: {} in {}, {rate}\n",
-            escape(&path.to_string_lossy()),
-            Size(report.length),
-            Time(time),
-        ));
+        let (path, size) = (escape(&path.to_string_lossy()), Size(report.length));
+        terminal::print(&if report.downloaded == 0 {
+            format!("{path} is complete: {size}, here already\n")
+        } else {
+            let rate = Rate(report.downloaded as f64 / time.as_secs_f64().max(0.001));
+            format!("{path} is complete: {size} in {}, {rate}\n", Time(time))
+        });
     }
 
     fn say_interrupted(&self) {
@@ -209,9 +218,13 @@ impl Watch<'_> {
 }
 
 /// What a fetch without progress is waiting for.
-fn why_quiet(report: &Report) -> String {
+fn why_quiet(report: &Report, has_tracker: bool) -> String {
     match (&report.tracker_trouble, report.peers, report.unavailable) {
         (Some(trouble), 0, _) => format!("no peers; {trouble}"),
+        (None, 0, _) if report.banned > 0 => {
+            format!("no peers but {} that gave wrong pieces; waiting for others", report.banned)
+        }
+        (None, 0, _) if !has_tracker => "no peers yet, and no tracker to ask for any; --tracker names one".to_owned(),
         (None, 0, _) => "no peers yet; the tracker knows of none that can be reached".to_owned(),
         (_, _, 0) => "waiting for peers to answer".to_owned(),
         (_, _, pieces) => format!("no peer has {pieces} of the missing pieces; waiting for one that has"),
@@ -268,7 +281,7 @@ fn close(journal: Journal, ledger: Arc<Ledger>, deadline: Instant) {
     }
 }
 
-fn summary(metainfo: &Metainfo, report: &Report, begun: Instant, complete: bool) {
+fn summary(metainfo: &Metainfo, report: &Report, took: Duration, complete: bool) {
     let line = serde_json::json!({
         "info_hash": metainfo.info_hash().to_string(),
         "complete": complete,
@@ -277,7 +290,7 @@ fn summary(metainfo: &Metainfo, report: &Report, begun: Instant, complete: bool)
         "downloaded": report.downloaded,
         "wasted": report.wasted,
         "uploaded": report.uploaded,
-        "seconds": begun.elapsed().as_secs_f64(),
+        "seconds": took.as_secs_f64(),
     });
     terminal::print(&format!("{line}\n"));
 }

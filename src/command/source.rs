@@ -3,7 +3,10 @@
 use std::{fs::File, io::Read, path::Path, time::Duration};
 
 use super::Failure;
-use crate::{metainfo::Metainfo, tracker::client::Client};
+use crate::{
+    metainfo::Metainfo,
+    tracker::client::{Client, Error},
+};
 
 /// The longest metainfo that is read, in bytes: one of 8 Mi pieces in JSON is longer, one that anybody made is not.
 const MAX_BYTES: u64 = 256 << 20;
@@ -24,6 +27,9 @@ pub fn read(meta: &str) -> Result<Metainfo, Failure> {
 
 fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     let about = |error: &dyn std::fmt::Display| Failure::about(path.display(), error);
+    if path.to_string_lossy().starts_with("magnet:") {
+        return Err(about(&"a magnet link does not describe the pieces; the .torrent or the JSON metainfo does"));
+    }
     let file = File::open(path).map_err(|error| about(&error))?;
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| about(&error))?;
@@ -34,9 +40,22 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn download(url: &str) -> Result<Vec<u8>, Failure> {
-    let body = Client::new(0).get(url, MAX_TIME, MAX_BYTES).map_err(|error| Failure::about(url, error))?;
+    let body = Client::new(0).get(url, MAX_TIME, MAX_BYTES).map_err(|error| Failure::about(url, said(error)))?;
     if !(200..300).contains(&body.status) {
         return Err(Failure::about(url, format_args!("the server answers with HTTP status {}", body.status)));
     }
     Ok(body.bytes)
+}
+
+/// The client speaks of trackers; here it asked for a metainfo.
+fn said(error: Error) -> String {
+    match error {
+        Error::Scheme(_) => "a metainfo is read from a path or an http(s) URL".to_owned(),
+        Error::Url(why) => format!("this URL cannot be asked: {why}"),
+        Error::Unreachable(error) => format!("the server cannot be reached: {error}"),
+        Error::Timeout => "the server did not answer in time".to_owned(),
+        Error::Http(why) => format!("the server speaks no proper HTTP: {why}"),
+        Error::TooLarge(limit) => format!("longer than {limit} bytes, which no metainfo is"),
+        other => other.to_string(),
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fs::{File, TryLockError},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -45,6 +46,11 @@ const MAX_LISTENERS: usize = 16;
 /// Runs until stopped, ends in order.
 pub fn run(arguments: cli::Tracker) -> Result<ExitCode, Failure> {
     let interrupts = signals::listen(0)?;
+    if let Some(url) = &arguments.public_url
+        && !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme))
+    {
+        return Err(Failure::about(url, "--public-url takes an http(s) URL, such as http://192.168.1.5:5000"));
+    }
     let choice = arguments.port.map_or(PortChoice::From(TRACKER_PORT), PortChoice::Asked);
     let listener = open(choice)?;
     let port = listener.local_addr().map_err(|error| Failure::about("the tracker's port", error))?.port();
@@ -120,6 +126,8 @@ struct Sharing {
     library: Arc<Library>,
     giving: Arc<Giving>,
     port: u16,
+    /// Locked for as long as this lives.
+    _lock: File,
 }
 
 /// What carries out the page's orders.
@@ -138,6 +146,7 @@ impl Sharing {
         let data = Path::new(&arguments.data);
         let library = Library::open(data).map_err(|error| Failure::about(data.display(), error))?;
         let library = Arc::new(library);
+        let lock = lock(data)?;
         let host = Arc::new(Host::new(new_peer_id()?, arguments.upload_limit, 0));
         let registry = Arc::new(Registry::default());
         let choice = arguments.seed_port.map_or(PortChoice::From(seed::PORT), PortChoice::Asked);
@@ -152,7 +161,7 @@ impl Sharing {
         let max_peers = arguments.max_peers;
         let giving = Arc::new(Giving { host, registry, service, announcer, tracker, max_peers, listeners });
         give_again(&library, &giving)?;
-        Ok(Sharing { library, giving, port })
+        Ok(Sharing { library, giving, port, _lock: lock })
     }
 
     fn site(&self, arguments: &cli::Tracker, swarms: &Arc<Swarms>) -> Result<Site, Failure> {
@@ -162,6 +171,20 @@ impl Sharing {
         });
         Site::open(self.library.clone(), swarms.clone(), arguments.public_url.clone(), carry_out)
             .map_err(|error| Failure::about(&arguments.data, error))
+    }
+}
+
+/// Keeps a second tracker out of the folder: each would overwrite the other's list of files.
+fn lock(data: &Path) -> Result<File, Failure> {
+    let path = data.join("metainfos").join(".lock");
+    let file = File::create(&path).map_err(|error| Failure::about(path.display(), error))?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            let sentence = "another tracker keeps its files in this folder; --data names a different one";
+            Err(Failure::about(data.display(), sentence))
+        }
+        // A file system that knows no locks takes our word for it.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Report {
     pub peers: usize,
     /// Of those, how many have everything.
     pub seeds: usize,
+    /// How many peers gave wrong pieces and are not dealt with any more.
+    pub banned: usize,
     /// Whether some connected peer is still fetching.
     pub needed: bool,
     /// Whether such a peer would miss a piece that only we have, if we left now.
@@ -88,6 +90,7 @@ impl Meter {
             up_rate,
             peers: coordinator.roster().connected(),
             seeds: coordinator.seeds(),
+            banned: coordinator.roster().banned(),
             needed: coordinator.is_needed(),
             last_holder: coordinator.is_complete() && coordinator.is_last_holder(),
             unavailable: picker.unavailable(),

@@ -227,6 +227,11 @@ impl Roster {
         }
     }
 
+    /// How many peers are banned.
+    pub fn banned(&self) -> usize {
+        self.banned_ids.len()
+    }
+
     fn is_host_banned(&self, ip: IpAddr) -> bool {
         self.bans_by_host.get(&ip).is_some_and(|bans| *bans >= BANS_OF_ONE_HOST)
     }

@@ -37,7 +37,12 @@ impl Progress {
     /// How a fetch goes; `note` is what a person should know besides.
     pub fn fetch(&mut self, report: &Report, note: Option<&str>) {
         let left = report.time_left().map(|time| format!(", {} left", Time(time))).unwrap_or_default();
-        let mut text = format!("{}{left}, {} peers", Rate(report.down_rate), report.peers);
+        let mut text = format!(
+            "{}{left}, {} {}",
+            Rate(report.down_rate),
+            report.peers,
+            if report.peers == 1 { "peer" } else { "peers" }
+        );
         if report.up_rate >= 1.0 {
             text += &format!(", giving {}", Rate(report.up_rate));
         }

@@ -506,7 +506,7 @@ impl Coordinator {
     /// does not move. Bytes are sent twice only then.
     fn help(&mut self, id: SessionId, out: &mut Vec<Action>) {
         // Before the end there is always something better to ask for in a moment: what another peer gains.
-        if self.picker.missing() > 0 {
+        if self.picker.missing() > self.picker.unavailable() {
             return;
         }
         let Some(helper) = self.peers.get(&id) else { return };
