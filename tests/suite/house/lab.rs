@@ -68,6 +68,13 @@ impl Lab {
         lab
     }
 
+    /// Gives the link of a host a rate each way, in Mbit/s.
+    pub fn limit_link(&self, number: usize, mbit: u32) {
+        self.hosts[number].limit_upload(mbit);
+        let port = format!("port{}", number + 1);
+        run(&format!("tc -n {} qdisc add dev {port} {}", self.switch, rate(mbit))).unwrap();
+    }
+
     /// The host of that number, from 0.
     pub fn host(&self, number: usize) -> &Host {
         &self.hosts[number]
@@ -106,8 +113,7 @@ impl Host {
 
     /// Gives what it sends a rate, in Mbit/s.
     pub fn limit_upload(&self, mbit: u32) {
-        let qdisc = format!("tc qdisc add dev eth0 root tbf rate {mbit}mbit burst 128kb latency 100ms");
-        self.run(&qdisc).unwrap();
+        self.run(&format!("tc qdisc add dev eth0 {}", rate(mbit))).unwrap();
     }
 
     /// Drops whatever would open a connection to it.
@@ -124,18 +130,23 @@ impl Host {
     }
 }
 
+/// What tc is told for a link of so many Mbit/s.
+fn rate(mbit: u32) -> String {
+    format!("root tbf rate {mbit}mbit burst 128kb latency 100ms")
+}
+
 fn ip(arguments: &str) {
     run(&format!("ip {arguments}")).unwrap();
 }
 
 /// Tries what a lab needs, and sweeps up what killed tests left.
 fn probe() -> Result<(), String> {
-    sweep();
+    sweep(|pid| !Path::new("/proc").join(pid).exists());
     let namespace = format!("{PREFIX}-{}-probe", process::id());
     let needs = [
         format!("ip netns add {namespace}"),
         format!("ip -n {namespace} link add left type veth peer name right"),
-        format!("tc -n {namespace} qdisc add dev left root tbf rate 1mbit burst 128kb latency 100ms"),
+        format!("tc -n {namespace} qdisc add dev left {}", rate(1)),
         format!("ip netns exec {namespace} nft add table ip wall"),
         "curl --version".into(),
     ];
@@ -155,12 +166,17 @@ fn run(line: &str) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Deletes the namespaces of tests that are no longer running, and ends what still runs in them.
-fn sweep() {
+/// Deletes the namespaces of every lab of this process, for one that ends without dropping them.
+pub fn end_all() {
+    sweep(|pid| pid == process::id().to_string());
+}
+
+/// Deletes the namespaces of the processes that are `gone`, and ends what still runs in them.
+fn sweep(gone: impl Fn(&str) -> bool) {
     let Ok(entries) = fs::read_dir("/run/netns") else { return };
     for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
         let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').nth(1));
-        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+        if pid.is_some_and(&gone) {
             let inside = run(&format!("ip netns pids {name}")).unwrap_or_default();
             for pid in String::from_utf8_lossy(&inside).split_whitespace() {
                 let _ = run(&format!("kill -9 {pid}"));

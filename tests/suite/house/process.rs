@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -16,6 +17,16 @@ pub const MINITORRENT: &str = env!("CARGO_BIN_EXE_minitorrent");
 /// A port that nobody listens on at this moment, on any address.
 pub fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// The children that have been started and not dropped.
+static LIVE: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// Ends every child, for a program that ends without dropping them.
+pub fn end_all() {
+    for pid in LIVE.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        let _ = kill_process_group(pid, Signal::KILL);
+    }
 }
 
 /// A running child.
@@ -55,6 +66,7 @@ impl Process {
             .process_group(0)
             .spawn()
             .unwrap_or_else(|error| panic!("{:?} does not start: {error}", command.get_program()));
+        LIVE.lock().unwrap_or_else(PoisonError::into_inner).push(Pid::from_child(&child));
         Process { child, stdout, stderr }
     }
 
@@ -105,16 +117,19 @@ impl Process {
         }
     }
 
-    fn pid(&self) -> Pid {
+    /// Its id, which is its group's as well.
+    pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
+        let pid = self.pid();
+        LIVE.lock().unwrap_or_else(PoisonError::into_inner).retain(|live| *live != pid);
         // A group whose leader has been waited for is gone or somebody else's: only what still runs is killed.
         if matches!(self.child.try_wait(), Ok(None)) {
-            let _ = kill_process_group(self.pid(), Signal::KILL);
+            let _ = kill_process_group(pid, Signal::KILL);
             let _ = self.child.wait();
         }
     }

@@ -1,0 +1,144 @@
+//! Announces a second over HTTP: a tracker on one core, wrk on another, a connection for each announce.
+//!
+//! Beside ours stand opentracker, and tiny_http with nothing around it: it answers everything with one and the same reply,
+//! as long as a full one.
+
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+use std::{env, fs, thread};
+
+use crate::create::pin;
+use crate::house::lab::Host;
+use crate::house::process::{Process, free_port};
+use crate::house::trackers::Tracker;
+use crate::house::{say, wait_until};
+use crate::options::Options;
+use crate::promises;
+use crate::table::{Figure, Line, OURS};
+use crate::workplace::Workplace;
+
+/// The word that makes this binary the bare server.
+pub const BARE_SERVER: &str = "bare-tiny-http";
+
+const TINY_HTTP: &str = "bare tiny_http";
+
+/// Where the tracker runs, and where wrk does.
+const TRACKER_CORE: &str = "0";
+const LOAD_CORE: &str = "1";
+
+/// Connections open at a time.
+const CONNECTIONS: &str = "32";
+
+/// Swarms that the announces go to in turn.
+const SWARMS: u8 = 100;
+
+/// Peers of a full answer, as many as the announces ask for, and the bytes of each (BEP 23).
+const PEERS: usize = 50;
+const PEER_BYTES: usize = 6;
+
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Clone, Copy)]
+enum Contender {
+    Tracker(Tracker),
+    TinyHttp,
+}
+
+pub fn measure(options: &Options, place: &Workplace, notes: &mut Vec<String>) -> Result<Vec<Line>, String> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    if cores < 2 {
+        return Err("a tracker and its load need a core each".into());
+    }
+    if let Err(error) = Command::new("wrk").arg("-v").output() {
+        return Err(format!("wrk, which makes the load, is not installed: {error}"));
+    }
+    let mut contenders = vec![(Contender::Tracker(Tracker::Ours), OURS), (Contender::TinyHttp, TINY_HTTP)];
+    match Tracker::Opentracker.available() {
+        Ok(()) => contenders.push((Contender::Tracker(Tracker::Opentracker), "opentracker")),
+        Err(reason) => notes.push(format!("announces: {reason}")),
+    }
+    let mut figures: Vec<Figure> = contenders.iter().map(|(_, who)| Figure::new(*who, Vec::new())).collect();
+    for _ in 0..options.runs {
+        for ((contender, who), figure) in contenders.iter().zip(&mut figures) {
+            match contender.announces_a_second(options.seconds, place) {
+                Ok(rate) => {
+                    say(&format!("announces: {who}: {rate:.0} a second"));
+                    figure.samples.push(rate);
+                }
+                Err(reason) => notes.push(format!("announces: {who}: failed: {reason}")),
+            }
+        }
+    }
+    let line = Line::new("announces over HTTP, one core, connection closed each time: a second", figures);
+    let over = line.median(TINY_HTTP).map(|base| line.over(base, format!("announces ÷ {TINY_HTTP}")));
+    let over = over.map(|mut line| {
+        line.figures.retain(|figure| figure.who != TINY_HTTP);
+        line.promised(promises::ANNOUNCES_OVER_TINY_HTTP, true)
+    });
+    Ok([line].into_iter().chain(over).collect())
+}
+
+impl Contender {
+    /// Starts it, loads it for some seconds, and counts the answers that are right.
+    fn announces_a_second(self, seconds: u64, place: &Workplace) -> Result<f64, String> {
+        let work = tempfile::tempdir_in(place.path()).unwrap();
+        let (work, port) = (work.path(), free_port());
+        crate::house::folder_for_all(work);
+        let info_hashes: Vec<String> = (0..SWARMS).map(|number| format!("{number:02x}").repeat(20)).collect();
+        let list = work.join("info-hashes");
+        fs::write(&list, info_hashes.join("\n")).unwrap();
+        let command = match self {
+            Contender::Tracker(tracker) => tracker.command(&Host::here(), port, &info_hashes, &work.join("tracker")),
+            Contender::TinyHttp => {
+                let mut command = Command::new(env::current_exe().unwrap());
+                command.args([BARE_SERVER, &port.to_string()]);
+                command
+            }
+        };
+        let mut tracker = Process::start(pin(TRACKER_CORE, &command), work, "tracker");
+        let listens = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
+        if !wait_until(START_LIMIT, listens) || !tracker.is_running() {
+            return Err(format!("it does not listen; it said: {}", tracker.stderr().trim()));
+        }
+        load(port, seconds, &list)
+    }
+}
+
+/// Lets wrk announce, and reads the line that announce.lua prints at the end.
+fn load(port: u16, seconds: u64, info_hashes: &Path) -> Result<f64, String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bench/announce.lua");
+    let mut wrk = Command::new("wrk");
+    wrk.args(["--threads", "1", "--connections", CONNECTIONS, "--duration", &format!("{seconds}s"), "--script"]);
+    wrk.arg(script).arg(format!("http://127.0.0.1:{port}")).arg("--").arg(info_hashes);
+    let output = pin(LOAD_CORE, &wrk).output().map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let answers = text.lines().find_map(|line| line.strip_prefix("answers "));
+    let numbers: Vec<f64> = answers.unwrap_or_default().split(' ').filter_map(|word| word.parse().ok()).collect();
+    let [good, bad, microseconds] = numbers[..] else { return Err(format!("wrk said: {}", text.trim())) };
+    // A few fail where wrk stops in the middle of them; more than that, and the rate means nothing.
+    if bad > good / 1000.0 {
+        return Err(format!("{bad} of {} answers were wrong", good + bad));
+    }
+    Ok(good / microseconds * 1e6)
+}
+
+/// The bare server, until it is killed.
+pub fn serve_bare(port: &str) -> ExitCode {
+    let server = match tiny_http::Server::http(format!("127.0.0.1:{port}")) {
+        Ok(server) => server,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let length = PEERS * PEER_BYTES;
+    let head = format!("d8:completei{PEERS}e10:incompletei{PEERS}e8:intervali1800e5:peers{length}:");
+    let body = [head.as_bytes(), &[b'p'; PEERS * PEER_BYTES], b"e"].concat();
+    for request in server.incoming_requests() {
+        // Who is gone misses nothing.
+        let _ = request.respond(tiny_http::Response::from_data(body.clone()));
+    }
+    ExitCode::SUCCESS
+}
