@@ -1,5 +1,8 @@
 //! Announces a second over HTTP: a tracker on one core, wrk on another, a connection for each announce.
 //!
+//! The rate means something only when the tracker had its core to itself and the load could fill it. What an announce costs in
+//! CPU is told as well, because that hardly depends on either.
+//!
 //! Beside ours stand opentracker, and tiny_http with nothing around it: it answers everything with one and the same reply,
 //! as long as a full one.
 
@@ -14,6 +17,7 @@ use crate::house::lab::Host;
 use crate::house::process::{Process, free_port};
 use crate::house::trackers::Tracker;
 use crate::house::{say, wait_until};
+use crate::meter::Meter;
 use crate::options::Options;
 use crate::promises;
 use crate::table::{Figure, Line, OURS};
@@ -24,9 +28,11 @@ pub const BARE_SERVER: &str = "bare-tiny-http";
 
 const TINY_HTTP: &str = "bare tiny_http";
 
-/// Where the tracker runs, and where wrk does.
+/// Where the tracker runs. The load has all the others.
 const TRACKER_CORE: &str = "0";
-const LOAD_CORE: &str = "1";
+
+/// The part of its core that a tracker must have used, or the rate is not its own.
+const FULL: f64 = 0.9;
 
 /// Connections open at a time.
 const CONNECTIONS: &str = "32";
@@ -46,6 +52,16 @@ enum Contender {
     TinyHttp,
 }
 
+/// What a tracker did under load.
+#[derive(Debug)]
+struct Work {
+    /// Right answers.
+    answers: f64,
+    seconds: f64,
+    /// CPU seconds.
+    cpu: f64,
+}
+
 pub fn measure(options: &Options, place: &Workplace, notes: &mut Vec<String>) -> Result<Vec<Line>, String> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     if cores < 2 {
@@ -59,30 +75,40 @@ pub fn measure(options: &Options, place: &Workplace, notes: &mut Vec<String>) ->
         Ok(()) => contenders.push((Contender::Tracker(Tracker::Opentracker), "opentracker")),
         Err(reason) => notes.push(format!("announces: {reason}")),
     }
-    let mut figures: Vec<Figure> = contenders.iter().map(|(_, who)| Figure::new(*who, Vec::new())).collect();
+    let mut works: Vec<(&str, Vec<Work>)> = contenders.iter().map(|(_, who)| (*who, Vec::new())).collect();
     for _ in 0..options.runs {
-        for ((contender, who), figure) in contenders.iter().zip(&mut figures) {
-            match contender.announces_a_second(options.seconds, place) {
-                Ok(rate) => {
+        for ((contender, who), (_, works)) in contenders.iter().zip(&mut works) {
+            match contender.work(cores - 1, options.seconds, place) {
+                Ok(work) => {
+                    let (rate, share) = (work.answers / work.seconds, work.cpu / work.seconds);
                     say(&format!("announces: {who}: {rate:.0} a second"));
-                    figure.samples.push(rate);
+                    if share < FULL {
+                        let share = share * 100.0;
+                        notes.push(format!("announces: {who}: {rate:.0} a second with only {share:.0} % of its core"));
+                    }
+                    works.push(work);
                 }
                 Err(reason) => notes.push(format!("announces: {who}: failed: {reason}")),
             }
         }
     }
-    let line = Line::new("announces over HTTP, one core, connection closed each time: a second", figures);
+    let line = |what: &str, value: fn(&Work) -> f64| {
+        let figure = |(who, works): &(&str, Vec<Work>)| Figure::new(*who, works.iter().map(value).collect());
+        Line::new(what, works.iter().map(figure).collect())
+    };
+    let cpu = line("CPU an announce, µs", |work| work.cpu / work.answers * 1e6);
+    let line = line("announces over HTTP, one core, a connection each: a second", |work| work.answers / work.seconds);
     let over = line.median(TINY_HTTP).map(|base| line.over(base, format!("announces ÷ {TINY_HTTP}")));
     let over = over.map(|mut line| {
         line.figures.retain(|figure| figure.who != TINY_HTTP);
         line.promised(promises::ANNOUNCES_OVER_TINY_HTTP, true)
     });
-    Ok([line].into_iter().chain(over).collect())
+    Ok([line].into_iter().chain(over).chain([cpu]).collect())
 }
 
 impl Contender {
     /// Starts it, loads it for some seconds, and counts the answers that are right.
-    fn announces_a_second(self, seconds: u64, place: &Workplace) -> Result<f64, String> {
+    fn work(self, load_cores: usize, seconds: u64, place: &Workplace) -> Result<Work, String> {
         let work = tempfile::tempdir_in(place.path()).unwrap();
         let (work, port) = (work.path(), free_port());
         crate::house::folder_for_all(work);
@@ -102,17 +128,29 @@ impl Contender {
         if !wait_until(START_LIMIT, listens) || !tracker.is_running() {
             return Err(format!("it does not listen; it said: {}", tracker.stderr().trim()));
         }
-        load(port, seconds, &list)
+        let mut meter = Meter::of(&tracker);
+        let before = meter.cpu;
+        let work = load(port, load_cores, seconds, &list)?;
+        meter.look();
+        Ok(Work { cpu: meter.cpu - before, ..work })
     }
 }
 
 /// Lets wrk announce, and reads the line that announce.lua prints at the end.
-fn load(port: u16, seconds: u64, info_hashes: &Path) -> Result<f64, String> {
+fn load(port: u16, cores: usize, seconds: u64, info_hashes: &Path) -> Result<Work, String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bench/announce.lua");
     let mut wrk = Command::new("wrk");
-    wrk.args(["--threads", "1", "--connections", CONNECTIONS, "--duration", &format!("{seconds}s"), "--script"]);
+    wrk.args([
+        "--threads",
+        &cores.to_string(),
+        "--connections",
+        CONNECTIONS,
+        "--duration",
+        &format!("{seconds}s"),
+        "--script",
+    ]);
     wrk.arg(script).arg(format!("http://127.0.0.1:{port}")).arg("--").arg(info_hashes);
-    let output = pin(LOAD_CORE, &wrk).output().map_err(|error| error.to_string())?;
+    let output = pin(&format!("1-{cores}"), &wrk).output().map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let answers = text.lines().find_map(|line| line.strip_prefix("answers "));
     let numbers: Vec<f64> = answers.unwrap_or_default().split(' ').filter_map(|word| word.parse().ok()).collect();
@@ -121,7 +159,7 @@ fn load(port: u16, seconds: u64, info_hashes: &Path) -> Result<f64, String> {
     if bad > good / 1000.0 {
         return Err(format!("{bad} of {} answers were wrong", good + bad));
     }
-    Ok(good / microseconds * 1e6)
+    Ok(Work { answers: good, seconds: microseconds / 1e6, cpu: 0.0 })
 }
 
 /// The bare server, until it is killed.

@@ -76,10 +76,11 @@ impl Room<'_> {
         }
         let _tracker = Tracker::Ours.start(lab.host(TRACKER), self.torrent, work);
         let source = lab.host(SOURCE);
-        let seeder = client.seed(source, self.torrent, &self.torrent.content.root, PORT, &folder(work, "source"));
+        let mut seeder = client.seed(source, self.torrent, &self.torrent.content.root, PORT, &folder(work, "source"));
         let mut seeding = Meter::of(&seeder);
         let is_ready = || Tracker::Ours.seeders(lab.host(TRACKER), self.torrent) > 0;
-        if !wait_until(READY_LIMIT, is_ready) {
+        wait_until(READY_LIMIT, || is_ready() || !seeder.is_running());
+        if !is_ready() {
             return Err(format!("it does not seed; it said: {}", last_words(&seeder)));
         }
         wait_for_rest(&mut seeding);
@@ -101,8 +102,8 @@ impl Room<'_> {
         seeding.look();
         let copies = (source.sent() - sent_before) as f64 / self.torrent.content.length() as f64;
 
-        for (number, (process, _)) in (1..).zip(&mut fetches) {
-            let verdict = match process.is_running() {
+        for (number, (process, meter)) in (1..).zip(&mut fetches) {
+            let verdict = match meter.look() {
                 true => Err(format!("no end in {} s", self.limit.as_secs())),
                 false => client.compare(&self.torrent.content, &out(work, number)),
             };

@@ -96,7 +96,7 @@ impl Client {
             }
             Client::Transmission => return transmission(Then::Serve, host, torrent, dir, port, logs),
             Client::Libtorrent => return libtorrent("seed", host, torrent, dir, port, logs),
-            Client::Rqbit => with(self.rqbit(host, port), ["download", "--overwrite", "--output-folder"], dir),
+            Client::Rqbit => with(self.rqbit(host, port), ["--overwrite", "--output-folder"], dir),
         };
         if self == Client::Ours {
             command.args(["--port", &port.to_string()]);
@@ -134,7 +134,7 @@ impl Client {
                 return libtorrent(verb, host, torrent, out, port, logs);
             }
             Client::Rqbit => {
-                let mut command = with(self.rqbit(host, port), ["download", "--output-folder"], out);
+                let mut command = with(self.rqbit(host, port), ["--output-folder"], out);
                 command.args((!serves).then_some("--exit-on-finish"));
                 command
             }
@@ -148,8 +148,8 @@ impl Client {
 
     fn rqbit(self, host: &Host, port: u16) -> Command {
         let mut command = host.command(self.program());
-        command.args(["--disable-dht", "--disable-lsd", "--disable-upnp-port-forward", "--disable-http-api"]);
-        command.args(["-v", "error", "--listen-port", &port.to_string()]);
+        command.args(["--disable-dht", "--disable-lsd", "--disable-upnp-port-forward", "-v", "error"]);
+        command.args(["--listen-port", &port.to_string(), "download", "--disable-http-api"]);
         command
     }
 
