@@ -1,7 +1,7 @@
 //! Announces a second over HTTP: a tracker on one core, wrk on another, a connection for each announce.
 //!
-//! The rate means something only when the tracker had its core to itself and the load could fill it. What an announce costs in
-//! CPU is told as well, because that hardly depends on either.
+//! The rate is the tracker's own only when the load could fill its core, and a load on one core cannot fill that of a fast
+//! tracker. So the promise is held against the answers for each second of the tracker's CPU as well.
 //!
 //! Beside ours stand opentracker, and tiny_http with nothing around it: it answers everything with one and the same reply,
 //! as long as a full one.
@@ -31,7 +31,7 @@ const TINY_HTTP: &str = "bare tiny_http";
 /// Where the tracker runs. The load has all the others.
 const TRACKER_CORE: &str = "0";
 
-/// The part of its core that a tracker must have used, or the rate is not its own.
+/// The part of its core that a tracker must have used, or the rate is the load's rather than its own.
 const FULL: f64 = 0.9;
 
 /// Connections open at a time.
@@ -84,7 +84,7 @@ pub fn measure(options: &Options, place: &Workplace, notes: &mut Vec<String>) ->
                     say(&format!("announces: {who}: {rate:.0} a second"));
                     if share < FULL {
                         let share = share * 100.0;
-                        notes.push(format!("announces: {who}: {rate:.0} a second with only {share:.0} % of its core"));
+                        notes.push(format!("announces: {who}: its core was filled to {share:.0} % only"));
                     }
                     works.push(work);
                 }
@@ -96,14 +96,17 @@ pub fn measure(options: &Options, place: &Workplace, notes: &mut Vec<String>) ->
         let figure = |(who, works): &(&str, Vec<Work>)| Figure::new(*who, works.iter().map(value).collect());
         Line::new(what, works.iter().map(figure).collect())
     };
-    let cpu = line("CPU an announce, µs", |work| work.cpu / work.answers * 1e6);
-    let line = line("announces over HTTP, one core, a connection each: a second", |work| work.answers / work.seconds);
-    let over = line.median(TINY_HTTP).map(|base| line.over(base, format!("announces ÷ {TINY_HTTP}")));
-    let over = over.map(|mut line| {
-        line.figures.retain(|figure| figure.who != TINY_HTTP);
-        line.promised(promises::ANNOUNCES_OVER_TINY_HTTP, true)
-    });
-    Ok([line].into_iter().chain(over).chain([cpu]).collect())
+    let rate = line("announces over HTTP, one core, a connection each: a second", |work| work.answers / work.seconds);
+    let cost = line("announces for each second of the tracker's CPU", |work| work.answers / work.cpu);
+    let over = |line: &Line, what: &str| {
+        let over = line.median(TINY_HTTP).map(|base| line.over(base, format!("{what} ÷ those of {TINY_HTTP}")));
+        over.map(|mut line| {
+            line.figures.retain(|figure| figure.who != TINY_HTTP);
+            line.promised(promises::ANNOUNCES_OVER_TINY_HTTP, true)
+        })
+    };
+    let ratios = [over(&rate, "announces"), over(&cost, "announces a CPU second")];
+    Ok([rate, cost].into_iter().chain(ratios.into_iter().flatten()).collect())
 }
 
 impl Contender {

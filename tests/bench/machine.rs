@@ -82,6 +82,9 @@ fn versions(options: &Options) -> Vec<String> {
     clients
         .chain(tools.iter().filter_map(|(program, flag)| first_line(Command::new(program).arg(flag))))
         .chain(first_line(Command::new("dpkg-query").args(opentracker)).filter(|line| line.starts_with("opentracker ")))
-        .map(|line| line.split(" Copyright").next().unwrap_or_default().to_owned())
+        .map(|line| {
+            let ends = [" Copyright", " (c)", " (Library"].map(|end| line.find(end).unwrap_or(line.len()));
+            line[..ends[0].min(ends[1]).min(ends[2])].to_owned()
+        })
         .collect()
 }

@@ -110,7 +110,7 @@ fn keep(report: &Report) {
     let path = folder.join(report.machine.date.replace(':', "-") + ".json");
     let json = serde_json::to_vec_pretty(report).unwrap();
     match fs::create_dir_all(&folder).and_then(|()| fs::write(&path, json)) {
-        Ok(()) => println!("\nKept as {}.", path.display()),
+        Ok(()) => println!("\nKept as {}.", path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(&path).display()),
         Err(error) => eprintln!("bench: {} cannot be written: {error}", path.display()),
     }
 }
