@@ -36,6 +36,9 @@ const REFRESH: Duration = Duration::from_millis(200);
 /// How long a complete fetch serves on at most, unless told otherwise, while somebody needs it.
 const SERVE_AT_MOST: Duration = Duration::from_secs(60);
 
+/// How long a complete fetch stays to hand on what nobody else has, even when it was asked to leave at once.
+const HAND_ON_AT_MOST: Duration = Duration::from_secs(2);
+
 /// How long nobody may need a complete fetch before it ends, unless told otherwise: a peer that is about to connect
 /// has this long.
 const UNNEEDED: Duration = Duration::from_secs(2);
@@ -149,8 +152,13 @@ impl Watch<'_> {
         }
     }
 
-    /// Gives to others: for as long as was asked, or while somebody needs it.
+    /// Gives to others: for as long as was asked, or while somebody needs it. Whoever leaves at once still hands on what
+    /// nobody else has: a swarm must not wait for its source to send a piece again because its only holder has left.
     fn serve_on(&self, asked: Option<Duration>) {
+        let handed_on = Instant::now() + HAND_ON_AT_MOST;
+        while self.fetch.report().last_holder && Instant::now() < handed_on && self.signals.is_empty() {
+            std::thread::sleep(REFRESH / 10);
+        }
         let ticks = tick(REFRESH);
         let until = Instant::now() + asked.unwrap_or(SERVE_AT_MOST);
         let mut needed = Instant::now();

@@ -1,7 +1,7 @@
 //! The coordinator's decisions: who fetches which piece, who is helped, who is dropped. Pure.
 //!
 //! Events go in, [`Action`]s come out; `now` and the seed of chance are arguments. The thread around it
-//! ([`super::fetch`]) owns the sessions' handles and does what the actions say.
+//! (`super::fetch`) owns the sessions' handles and does what the actions say.
 //!
 //! Invariants: a piece in flight has one owner, or is being hashed; everything that is neither verified nor in flight can
 //! be picked, and is picked as soon as an unchoked peer that has it is hungry; memory promised to pieces in flight stays
@@ -72,6 +72,8 @@ pub struct Pulse {
     pub waited: Duration,
     /// How long it will take over what it has to do.
     pub time_left: Option<Duration>,
+    /// Bytes a second that it has been seen to give.
+    pub rate: Option<f64>,
     /// Bytes of work it still wants.
     pub appetite: u64,
     /// Whether it has nothing to do.
@@ -116,6 +118,7 @@ struct Peer {
     interesting: bool,
     appetite: u64,
     time_left: Option<Duration>,
+    rate: Option<f64>,
     snubbed_until: Option<Instant>,
     given: u64,
 }
@@ -176,6 +179,12 @@ impl Coordinator {
     /// Whether some peer is still fetching.
     pub fn is_needed(&self) -> bool {
         self.peers.values().any(|peer| !peer.theirs.is_full())
+    }
+
+    /// Whether a peer that is still fetching would miss a piece that only we have, if we left now.
+    pub fn is_last_holder(&self) -> bool {
+        let held = |index| self.geometry.piece(index).is_some_and(|piece| self.picker.availability(piece) == 0);
+        self.is_needed() && self.picker.have().iter().any(held)
     }
 
     /// Trackers or peers have named addresses.
@@ -301,7 +310,8 @@ impl Coordinator {
     pub fn tick(&mut self, pulses: &[(SessionId, Pulse)], now: Instant, out: &mut Vec<Action>) {
         for (id, pulse) in pulses {
             let Some(peer) = self.peers.get_mut(id) else { continue };
-            (peer.time_left, peer.appetite, peer.given) = (pulse.time_left, pulse.appetite, pulse.given);
+            (peer.time_left, peer.rate) = (pulse.time_left, pulse.rate);
+            (peer.appetite, peer.given) = (pulse.appetite, pulse.given);
             if pulse.idle {
                 // Its errands are done; it may be sent on others for the same piece.
                 self.flights.values_mut().for_each(|flight| _ = flight.helpers.remove(id));
@@ -341,12 +351,13 @@ impl Coordinator {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if complete && peer.theirs.is_full() {
             out.push(Action::End(id));
-        } else if !peer.interesting && self.picker.interesting(&peer.theirs) {
+            return;
+        }
+        if !peer.interesting && self.picker.interesting(&peer.theirs) {
             peer.interesting = true;
             out.push(Action::Order(id, Order::Interested));
-        } else {
-            self.feed(id, now, out);
         }
+        self.feed(id, now, out);
     }
 
     fn closed(&mut self, id: SessionId, end: &End, pieces: Vec<PieceInFlight>, now: Instant, out: &mut Vec<Action>) {
@@ -471,13 +482,20 @@ impl Coordinator {
 
     /// Endgame: `id` has nothing to fetch but what others are fetching. The one that would take longest is helped.
     fn help(&mut self, id: SessionId, out: &mut Vec<Action>) {
+        // Before the end there is always something better to ask for in a moment: what another peer gains.
+        if self.picker.missing() > 0 {
+            return;
+        }
         let Some(helper) = self.peers.get(&id) else { return };
         let slow = self.flights.iter().filter(|(piece, flight)| {
             flight.owner != id && helper.theirs.get(piece.get()) && !flight.helpers.contains(&id)
         });
+        // What a piece would take the helper at most; a helper that is no faster only sends what comes anyway.
+        let piece_time = helper.rate.map(|rate| f64::from(self.geometry.piece_length()) / rate.max(1.0));
+        let Some(at_best) = piece_time.map(|seconds| Duration::from_secs_f64(seconds * 2.0)) else { return };
         let slow = slow.filter_map(|(piece, flight)| {
-            let left = self.peers.get(&flight.owner)?.time_left.unwrap_or(Duration::MAX);
-            (left > HELP_AFTER).then_some((left, *piece, flight.owner))
+            let left = self.peers.get(&flight.owner)?.time_left.unwrap_or(STALL);
+            (left > at_best.max(HELP_AFTER)).then_some((left, *piece, flight.owner))
         });
         let Some((_, piece, owner)) = slow.max() else { return };
         self.flights.get_mut(&piece).expect("it was just found").helpers.insert(id);
@@ -519,6 +537,7 @@ impl Peer {
             interesting: false,
             appetite: 0,
             time_left: None,
+            rate: None,
             snubbed_until: None,
             given: 0,
         }

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// How often the clock is looked at: stalls, rotation of slots, dialling again, the report.
-const TICK: Duration = Duration::from_millis(200);
+const TICK: Duration = Duration::from_millis(100);
 
 /// Events that may wait for the coordinator; a session that finds the queue full waits, and its peer with it.
 const MAX_EVENTS: usize = 1024;
@@ -334,6 +334,7 @@ fn pulse(handle: &Handle, now: Instant) -> Pulse {
     Pulse {
         waited: desk.waited(now),
         time_left: desk.time_left(),
+        rate: desk.bytes_per_second(),
         appetite: desk.appetite(),
         idle: desk.is_idle(),
         given: handle.traffic.downloaded.load(Ordering::Relaxed),

@@ -35,6 +35,8 @@ pub struct Report {
     pub seeds: usize,
     /// Whether some connected peer is still fetching.
     pub needed: bool,
+    /// Whether such a peer would miss a piece that only we have, if we left now.
+    pub last_holder: bool,
     /// Pieces that are missing here and that no connected peer has.
     pub unavailable: u32,
     /// Why the tracker has no answer, while it has none.
@@ -87,6 +89,7 @@ impl Meter {
             peers: coordinator.roster().connected(),
             seeds: coordinator.seeds(),
             needed: coordinator.is_needed(),
+            last_holder: coordinator.is_complete() && coordinator.is_last_holder(),
             unavailable: picker.unavailable(),
             tracker_trouble: self.tracker_trouble.clone(),
         }

@@ -217,10 +217,15 @@ impl Desk {
         if self.asked.is_empty() { Duration::ZERO } else { now.saturating_duration_since(self.progress) }
     }
 
+    /// The rate at which blocks come; `None` before it has been seen.
+    pub fn bytes_per_second(&self) -> Option<f64> {
+        self.window.bytes_per_second()
+    }
+
     /// How long what lies on the desk will take at the rate seen; `None` before there is a rate.
     pub fn time_left(&self) -> Option<Duration> {
         let blocks = (self.waiting.len() + self.asked.len()) as f64;
-        let rate = self.window.bytes_per_second()?;
+        let rate = self.bytes_per_second()?;
         Some(Duration::from_secs_f64(blocks * f64::from(BLOCK_LENGTH) / rate))
     }
 

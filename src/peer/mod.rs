@@ -1,11 +1,11 @@
 //! ONE CONNECTION to one peer: a session that gives and takes, whoever dialled (BEP 3, "peer protocol"; BEP 10).
 //!
-//! A session is two threads around one socket. The reader ([`reader`](self)) decodes what comes, puts blocks in their
+//! A session is two threads around one socket. The reader (`reader`) decodes what comes, puts blocks in their
 //! places and tells its coordinator what happened; the writer sends what its outbox holds, control before blocks. Between
 //! them and the coordinator lie two pure machines, each behind a lock that is held for one call and never across I/O: the
-//! [`Desk`](desk::Desk), what we take, and the [`Outbox`](outbox::Outbox), what we send.
+//! `Desk`, what we take, and the `Outbox`, what we send.
 //!
-//! The way of a block, in: socket → [`inlet`] → [`BlockBuffer`] → desk → [`PieceInFlight`] → hash worker. Out: request →
+//! The way of a block, in: socket → `inlet` → `BlockBuffer` → desk → `PieceInFlight` → hash worker. Out: request →
 //! outbox → one positioned read → one vectored write.
 //!
 //! Nothing here decides: which piece comes next, who is unchoked and who is banned are a coordinator's to say.

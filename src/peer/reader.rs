@@ -148,7 +148,7 @@ impl Judge<'_> {
             Home::Memory => Payload::Held(buffer),
             Home::Disk => {
                 let offset = self.handle.share.geometry().block_offset(block);
-                let written = self.handle.share.store.write(offset, &mut [std::io::IoSlice::new(&buffer)]);
+                let written = self.handle.share.store.write(offset, &[std::io::IoSlice::new(&buffer)]);
                 if let Err(error) = written {
                     return self.storage_failed(error);
                 }

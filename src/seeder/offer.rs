@@ -36,6 +36,9 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// Candidates looked at for the rarest, once everything has been shown.
 const SAMPLE: usize = 24;
 
+/// A piece, and the session on which it is to be shown.
+pub type Showing = (SessionId, PieceIndex);
+
 /// What one source shows to the peers of one torrent.
 #[derive(Debug)]
 pub struct Offer {
@@ -84,7 +87,7 @@ impl Offer {
         offer
     }
 
-    /// A peer comes, and is shown its first pieces.
+    /// A peer comes; the first pieces to show it.
     pub fn opened(&mut self, session: SessionId, now: Instant) -> Vec<PieceIndex> {
         let none = Bitfield::empty(self.geometry.piece_count());
         let lead = (FIRST_LEAD / u64::from(self.geometry.piece_length())).max(u64::from(MIN_LEAD)) as u32;
@@ -92,26 +95,27 @@ impl Offer {
         self.show(session)
     }
 
-    /// A peer says what it has; what to show it now.
-    pub fn has(&mut self, session: SessionId, bits: &Bitfield, now: Instant) -> Vec<PieceIndex> {
+    /// A peer says what it has; what to show to whom now.
+    pub fn has(&mut self, session: SessionId, bits: &Bitfield, now: Instant) -> Vec<Showing> {
         let gained: Vec<_> = bits.iter().filter_map(|index| self.geometry.piece(index)).collect();
         gained.into_iter().for_each(|piece| self.note(session, piece, now));
-        self.show(session)
+        self.show_all()
     }
 
-    /// A peer has one more piece; what to show it now. `idle` says that our uplink has nothing to do.
-    pub fn gained(&mut self, session: SessionId, piece: PieceIndex, idle: bool, now: Instant) -> Vec<PieceIndex> {
+    /// A peer has one more piece; what to show to whom now. `idle` says that our uplink has nothing to do.
+    pub fn gained(&mut self, session: SessionId, piece: PieceIndex, idle: bool, now: Instant) -> Vec<Showing> {
         self.note(session, piece, now);
         let count = self.geometry.piece_count();
         if let Some(peer) = self.peers.get_mut(&session).filter(|_| idle) {
             peer.lead = (peer.lead + IDLE_STEP).min(count);
         }
-        self.show(session)
+        // Once the last piece was seen, everybody may be shown pieces again.
+        if self.unseen == 0 { self.show_all() } else { self.show_one(session) }
     }
 
-    /// A peer leaves. What only it was shown is to be shown to others.
-    pub fn closed(&mut self, session: SessionId) {
-        let Some(gone) = self.peers.remove(&session) else { return };
+    /// A peer leaves. What only it was shown, or had, is shown to others; returns what to whom.
+    pub fn closed(&mut self, session: SessionId) -> Vec<Showing> {
+        let Some(gone) = self.peers.remove(&session) else { return Vec::new() };
         for index in gone.theirs.iter() {
             let copies = &mut self.copies[index as usize];
             *copies -= 1;
@@ -120,10 +124,11 @@ impl Offer {
         let lost = gone.shown.iter().chain(gone.theirs.iter());
         let lost: Vec<_> = lost.filter(|index| !self.is_pending(*index)).collect();
         lost.into_iter().for_each(|index| self.renew(index));
+        self.show_all()
     }
 
     /// Time passes: what peers sit on is shown to others. Returns what to show to whom.
-    pub fn tick(&mut self, now: Instant) -> Vec<(SessionId, PieceIndex)> {
+    pub fn tick(&mut self, now: Instant) -> Vec<Showing> {
         let stuck = |shown: &&mut Shown| shown.pending > 0 && now.saturating_duration_since(shown.moved) > PATIENCE;
         let mut freed = Vec::new();
         for shown in self.peers.values_mut().filter(stuck) {
@@ -131,8 +136,7 @@ impl Offer {
             freed.extend(shown.shown.iter().filter(|index| !shown.theirs.get(*index)));
         }
         freed.into_iter().for_each(|index| self.renew(index));
-        let sessions: Vec<_> = self.peers.keys().copied().collect();
-        sessions.into_iter().flat_map(|id| self.show(id).into_iter().map(move |piece| (id, piece))).collect()
+        self.show_all()
     }
 
     /// Whether this peer has everything.
@@ -161,6 +165,15 @@ impl Offer {
         let copies = &mut self.copies[piece.as_usize()];
         *copies += 1;
         self.unseen -= u32::from(*copies == 1);
+    }
+
+    fn show_all(&mut self) -> Vec<Showing> {
+        let sessions: Vec<_> = self.peers.keys().copied().collect();
+        sessions.into_iter().flat_map(|session| self.show_one(session)).collect()
+    }
+
+    fn show_one(&mut self, session: SessionId) -> Vec<Showing> {
+        self.show(session).into_iter().map(|piece| (session, piece)).collect()
     }
 
     /// Tops up what a peer has to choose from.
@@ -254,7 +267,7 @@ mod tests {
         let (mut taken, mut most) = (0, 0);
         while let Some(piece) = waiting.pop() {
             taken += 1;
-            waiting.extend(offer.gained(peer, piece, false, now));
+            waiting.extend(offer.gained(peer, piece, false, now).into_iter().map(|(_, piece)| piece));
             most = most.max(waiting.len());
         }
         assert_eq!(taken, 1000);
@@ -269,7 +282,8 @@ mod tests {
         let (mut rounds, mut waiting) = (0, offer.opened(peer, now));
         while !waiting.is_empty() {
             rounds += 1;
-            waiting = waiting.into_iter().flat_map(|piece| offer.gained(peer, piece, true, now)).collect();
+            let more = waiting.into_iter().flat_map(|piece| offer.gained(peer, piece, true, now));
+            waiting = more.map(|(_, piece)| piece).collect();
         }
         assert!(offer.is_done(peer) && rounds <= 7, "{rounds} rounds");
     }
@@ -286,7 +300,9 @@ mod tests {
         }
         second.iter().for_each(|piece| assert!(offer.gained(two, *piece, false, now).is_empty()));
         let more = offer.gained(one, first[3], false, now);
-        assert!(!more.is_empty() && more.iter().all(|piece| second.contains(piece)));
+        let ones: Vec<_> = more.iter().filter(|(session, _)| *session == one).collect();
+        assert!(!ones.is_empty() && ones.iter().all(|(_, piece)| second.contains(piece)));
+        assert!(more.iter().any(|(session, _)| *session == two));
     }
 
     #[test]
@@ -294,8 +310,7 @@ mod tests {
         let (mut offer, now) = (offer(4), Instant::now());
         let first = offer.opened(SessionId(1), now);
         assert!(offer.opened(SessionId(2), now).is_empty());
-        offer.closed(SessionId(1));
-        let shown: BTreeSet<_> = offer.tick(now).into_iter().map(|(_, piece)| piece).collect();
+        let shown: BTreeSet<_> = offer.closed(SessionId(1)).into_iter().map(|(_, piece)| piece).collect();
         assert_eq!(shown, first.into_iter().collect());
         offer.closed(SessionId(2));
         assert!(offer.is_idle());

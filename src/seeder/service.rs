@@ -14,10 +14,13 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded, select, tick};
 
-use super::{Change, Registry, Slots, offer::Offer};
+use super::{
+    Change, Registry, Slots,
+    offer::{Offer, Showing},
+};
 use crate::{
     bitfield::Bitfield,
-    metainfo::{InfoHash, Metainfo, PieceIndex},
+    metainfo::{InfoHash, Metainfo},
     peer::{Event, Handle, HaveSet, Order, SessionId, Share, Traffic},
     storage::Store,
 };
@@ -104,7 +107,8 @@ impl Desk {
                 if let Some(handle) = self.sessions.get(&id) {
                     let offer = self.offers.get_mut(&handle.share.metainfo.info_hash());
                     let shown = offer.map(|offer| offer.has(id, &bits, now)).unwrap_or_default();
-                    self.show(id, shown);
+                    self.show(shown);
+                    self.end_if_done(id);
                 }
             }
             Event::Gained(id, piece) => {
@@ -112,7 +116,8 @@ impl Desk {
                     let offer = self.offers.get_mut(&handle.share.metainfo.info_hash());
                     let idle = handle.share.sending.load(Ordering::Relaxed) == 0;
                     let shown = offer.map(|offer| offer.gained(id, piece, idle, now)).unwrap_or_default();
-                    self.show(id, shown);
+                    self.show(shown);
+                    self.end_if_done(id);
                 }
             }
             Event::Interested(id, interested) => {
@@ -157,29 +162,37 @@ impl Desk {
     fn forget(&mut self, handle: &Handle) {
         let hash = handle.share.metainfo.info_hash();
         if let Some(offer) = self.offers.get_mut(&hash) {
-            offer.closed(handle.id());
+            let shown = offer.closed(handle.id());
             if offer.is_idle() {
                 self.offers.remove(&hash);
                 handle.share.store.close_idle();
             }
+            self.show(shown);
         }
     }
 
     fn tick(&mut self, now: Instant) {
         let shown: Vec<_> = self.offers.values_mut().flat_map(|offer| offer.tick(now)).collect();
-        shown.into_iter().for_each(|(id, piece)| self.show(id, vec![piece]));
+        self.show(shown);
         let changes = self.slots.rotate(now, |_| 0);
         self.tell(changes);
     }
 
-    /// Shows a peer pieces; one that has everything is of no use to us, nor we to it.
-    fn show(&self, id: SessionId, pieces: Vec<PieceIndex>) {
-        let Some(handle) = self.sessions.get(&id) else { return };
-        let done = self.offers.get(&handle.share.metainfo.info_hash()).is_some_and(|offer| offer.is_done(id));
-        if done {
-            handle.end();
-        } else {
-            pieces.into_iter().for_each(|piece| handle.order(Order::Have(piece)));
+    fn show(&self, shown: Vec<Showing>) {
+        for (id, piece) in shown {
+            if let Some(handle) = self.sessions.get(&id) {
+                handle.order(Order::Have(piece));
+            }
+        }
+    }
+
+    /// A peer that has everything is of no use to us, nor we to it.
+    fn end_if_done(&self, id: SessionId) {
+        if let Some(handle) = self.sessions.get(&id) {
+            let offer = self.offers.get(&handle.share.metainfo.info_hash());
+            if offer.is_some_and(|offer| offer.is_done(id)) {
+                handle.end();
+            }
         }
     }
 
