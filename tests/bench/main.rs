@@ -20,7 +20,7 @@ mod table;
 mod workplace;
 
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, exit};
+use std::process::ExitCode;
 use std::{env, fs, thread};
 
 use serde::Serialize;
@@ -28,7 +28,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use house::clients::Client;
-use house::{lab, process};
+use house::process;
 use machine::Machine;
 use options::{Options, Part};
 use table::Line;
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
         }
     });
     let place = Workplace::choose();
-    clean_up_when_stopped(place.path());
+    end_when_told();
     let machine = Machine::look(&options, &place);
     let lines = measure(&options, &place, &mut notes);
     notes.extend(promises::NOT_MEASURED.map(str::to_owned));
@@ -121,16 +121,8 @@ fn target() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_owned()
 }
 
-/// Ctrl-C ends the children, the hosts and the files as well, all of which would outlive this process.
-fn clean_up_when_stopped(place: &Path) {
+/// Ctrl-C ends the children, and with them what is being measured: the hosts and the files would outlive this process.
+fn end_when_told() {
     let mut signals = Signals::new([SIGINT, SIGTERM]).unwrap();
-    let place = place.to_owned();
-    thread::spawn(move || {
-        if let Some(signal) = signals.forever().next() {
-            process::end_all();
-            lab::end_all();
-            let _ = fs::remove_dir_all(place);
-            exit(128 + signal);
-        }
-    });
+    thread::spawn(move || signals.forever().for_each(|_| process::end_all()));
 }

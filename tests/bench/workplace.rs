@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 
-use crate::house;
+use crate::house::{self, process};
 
 /// A folder in memory where there is room, so that the disk is not what is measured; under `target/` otherwise.
 pub struct Workplace {
@@ -36,6 +36,7 @@ impl Workplace {
 
 /// Runs it to its end, and tells how many seconds it took, or why it failed.
 pub fn timed(command: &mut Command) -> Result<f64, String> {
+    process::stop_if_ended();
     let start = Instant::now();
     let output = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).output();
     let seconds = start.elapsed().as_secs_f64();

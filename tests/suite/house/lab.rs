@@ -141,7 +141,7 @@ fn ip(arguments: &str) {
 
 /// Tries what a lab needs, and sweeps up what killed tests left.
 fn probe() -> Result<(), String> {
-    sweep(|pid| !Path::new("/proc").join(pid).exists());
+    sweep();
     let namespace = format!("{PREFIX}-{}-probe", process::id());
     let needs = [
         format!("ip netns add {namespace}"),
@@ -166,17 +166,12 @@ fn run(line: &str) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Deletes the namespaces of every lab of this process, for one that ends without dropping them.
-pub fn end_all() {
-    sweep(|pid| pid == process::id().to_string());
-}
-
-/// Deletes the namespaces of the processes that are `gone`, and ends what still runs in them.
-fn sweep(gone: impl Fn(&str) -> bool) {
+/// Deletes the namespaces of tests that are no longer running, and ends what still runs in them.
+fn sweep() {
     let Ok(entries) = fs::read_dir("/run/netns") else { return };
     for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
         let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').nth(1));
-        if pid.is_some_and(&gone) {
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
             let inside = run(&format!("ip netns pids {name}")).unwrap_or_default();
             for pid in String::from_utf8_lossy(&inside).split_whitespace() {
                 let _ = run(&format!("kill -9 {pid}"));
