@@ -39,6 +39,9 @@ pub fn measure(options: &Options, place: &Workplace, notes: &mut Vec<String>) ->
             }
         }
     }
+    if outcomes[1..].iter().all(|(_, outcomes)| outcomes.is_empty()) {
+        notes.push("pair: no real client to be measured against".into());
+    }
     Ok(lines(mebibytes, floor, &outcomes))
 }
 

@@ -53,7 +53,7 @@ pub struct Outcome {
     /// The most memory of the source, and of the largest fetcher, in MiB.
     pub source_peak: f64,
     pub fetch_peak: f64,
-    /// Bytes that left the source's interface meanwhile ÷ the file's length.
+    /// Bytes that left the source's interface meanwhile, headers and all ÷ the file's length.
     pub copies: f64,
 }
 
