@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests against real clients need, by name, where it may; says plainly what will be skipped where it may not.
+# Installs what the tests against real clients and the bench need, by name, where it may; says plainly what will be skipped where it may not.
 # Fast when everything is there. It never fails: the tests run with what there is, and say aloud what they skip.
 set -u
 cd "$(dirname "$0")/.."
@@ -9,7 +9,7 @@ clients=${CARGO_TARGET_DIR:-target}/clients # a python of its own, where tests/s
 
 # The command that shows that a package is there, and the package.
 needs="aria2c:aria2 transmission-daemon:transmission-daemon opentracker:opentracker mktorrent:mktorrent
-       ip:iproute2 tc:iproute2 ss:iproute2 nft:nftables curl:curl openssl:openssl prlimit:util-linux python3:python3"
+       ip:iproute2 tc:iproute2 ss:iproute2 nft:nftables curl:curl openssl:openssl prlimit:util-linux python3:python3 wrk:wrk"
 
 say() { printf 'setup: %s\n' "$*"; }
 has() { PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null; }

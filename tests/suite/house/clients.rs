@@ -3,10 +3,11 @@
 //! Discovery other than by tracker is switched off in all of them, and libtorrent is told to use TCP. When a fetch is
 //! finished is seen by comparing the files with the original, because no two clients say it in the same way.
 
-use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::{env, fs};
 
 use super::content::Content;
 use super::lab::Host;
@@ -20,11 +21,22 @@ pub enum Client {
     Aria2,
     Transmission,
     Libtorrent,
+    Rqbit,
+}
+
+/// What a fetch does when it has everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Serve,
+    End,
 }
 
 impl Client {
-    /// Everybody else's.
+    /// Everybody else's that the matrix tries.
     pub const REAL: [Client; 3] = [Client::Aria2, Client::Transmission, Client::Libtorrent];
+
+    /// Every one that the bench measures, ours first.
+    pub const ALL: [Client; 5] = [Client::Ours, Client::Aria2, Client::Transmission, Client::Libtorrent, Client::Rqbit];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -32,26 +44,45 @@ impl Client {
             Client::Aria2 => "aria2",
             Client::Transmission => "transmission",
             Client::Libtorrent => "libtorrent",
+            Client::Rqbit => "rqbit",
         }
     }
 
     /// Why this client cannot be started here, if so.
     pub fn available(self) -> Result<(), String> {
-        let (mut probe, package) = match self {
+        let package = match self {
             Client::Ours => return Ok(()),
-            Client::Aria2 => (Command::new("aria2c"), "aria2"),
-            Client::Transmission => (Command::new("transmission-daemon"), "transmission-daemon"),
+            Client::Aria2 => "aria2",
+            Client::Transmission => "transmission-daemon",
+            Client::Libtorrent => "libtorrent from PyPI, which tests/setup.sh installs,",
+            Client::Rqbit => "rqbit from crates.io (cargo install rqbit; RQBIT names it where PATH does not)",
+        };
+        self.version().map(drop).ok_or(format!("{package} is not installed"))
+    }
+
+    /// What it says of its version, in a line, or nothing when it cannot be started.
+    pub fn version(self) -> Option<String> {
+        let output = match self {
             Client::Libtorrent => {
-                (Command::new(libtorrent_python()), "libtorrent from PyPI, which tests/setup.sh installs,")
+                let print = "import libtorrent; print('libtorrent', libtorrent.version)";
+                Command::new(libtorrent_python()).args(["-c", print]).output()
             }
+            _ => Command::new(self.program()).arg("--version").output(),
         };
+        // Transmission says its version on stderr, and then that it failed.
+        let output = output.ok().filter(|output| output.status.success() || self == Client::Transmission)?;
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        text.lines().next().map(str::to_owned)
+    }
+
+    /// What is started for it.
+    pub fn program(self) -> PathBuf {
         match self {
-            Client::Libtorrent => probe.args(["-c", "import libtorrent"]),
-            _ => probe.arg("--version"),
-        };
-        match probe.output() {
-            Ok(output) if output.status.success() || self == Client::Transmission => Ok(()),
-            _ => Err(format!("{package} is not installed")),
+            Client::Ours => MINITORRENT.into(),
+            Client::Aria2 => "aria2c".into(),
+            Client::Transmission => "transmission-daemon".into(),
+            Client::Libtorrent => libtorrent_python(),
+            Client::Rqbit => env::var_os("RQBIT").unwrap_or("rqbit".into()).into(),
         }
     }
 
@@ -63,8 +94,9 @@ impl Client {
                 let flags = ["--seed-ratio=0.0", "--bt-seed-unverified=true", "--allow-overwrite=true", "--dir"];
                 with(aria2(host, port), flags, dir)
             }
-            Client::Transmission => return transmission(host, torrent, dir, port, logs),
+            Client::Transmission => return transmission(Then::Serve, host, torrent, dir, port, logs),
             Client::Libtorrent => return libtorrent("seed", host, torrent, dir, port, logs),
+            Client::Rqbit => with(self.rqbit(host, port), ["--overwrite", "--output-folder"], dir),
         };
         if self == Client::Ours {
             command.args(["--port", &port.to_string()]);
@@ -75,18 +107,50 @@ impl Client {
 
     /// Starts a fetch into `out`, listening on `port`. It serves on when it has everything, until it is dropped.
     pub fn fetch(self, host: &Host, torrent: &Torrent, out: &Path, port: u16, logs: &Path) -> Process {
+        self.start_fetch(Then::Serve, host, torrent, out, port, logs)
+    }
+
+    /// The same, but it ends of itself as soon as it has everything.
+    pub fn fetch_and_end(self, host: &Host, torrent: &Torrent, out: &Path, port: u16, logs: &Path) -> Process {
+        self.start_fetch(Then::End, host, torrent, out, port, logs)
+    }
+
+    fn start_fetch(self, then: Then, host: &Host, torrent: &Torrent, out: &Path, port: u16, logs: &Path) -> Process {
         fs::create_dir_all(out).unwrap();
+        let serves = then == Then::Serve;
         let mut command = match self {
-            Client::Ours => with(host.command(MINITORRENT), ["fetch", "--seed-for", "600", "--out"], out),
-            Client::Aria2 => with(aria2(host, port), ["--seed-ratio=0.0", "--dir"], out),
-            Client::Transmission => return transmission(host, torrent, out, port, logs),
-            Client::Libtorrent => return libtorrent("fetch", host, torrent, out, port, logs),
+            Client::Ours => {
+                let seconds = if serves { "600" } else { "0" };
+                with(host.command(MINITORRENT), ["fetch", "--seed-for", seconds, "--out"], out)
+            }
+            Client::Aria2 => {
+                let end = if serves { "--seed-ratio=0.0" } else { "--seed-time=0" };
+                // It looks for more peers only while it is slower than the limit, so that none is too fast.
+                with(aria2(host, port), [end, "--bt-request-peer-speed-limit=2000M", "--dir"], out)
+            }
+            Client::Transmission => return transmission(then, host, torrent, out, port, logs),
+            Client::Libtorrent => {
+                let verb = if serves { "fetch" } else { "fetch-and-end" };
+                return libtorrent(verb, host, torrent, out, port, logs);
+            }
+            Client::Rqbit => {
+                let mut command = with(self.rqbit(host, port), ["--output-folder"], out);
+                command.args((!serves).then_some("--exit-on-finish"));
+                command
+            }
         };
         if self == Client::Ours {
             command.args(["--port", &port.to_string()]);
         }
         command.arg(&torrent.path);
         Process::start(command, logs, &format!("fetch-{}-{port}", self.name()))
+    }
+
+    fn rqbit(self, host: &Host, port: u16) -> Command {
+        let mut command = host.command(self.program());
+        command.args(["--disable-dht", "--disable-lsd", "--disable-upnp-port-forward", "-v", "error"]);
+        command.args(["--listen-port", &port.to_string(), "download", "--disable-http-api"]);
+        command
     }
 
     /// Compares what it fetched with the original. Transmission 3.00 never makes the files that are empty.
@@ -111,14 +175,18 @@ fn aria2(host: &Host, port: u16) -> Command {
     command
 }
 
-fn transmission(host: &Host, torrent: &Torrent, dir: &Path, port: u16, logs: &Path) -> Process {
+fn transmission(then: Then, host: &Host, torrent: &Torrent, dir: &Path, port: u16, logs: &Path) -> Process {
     let config = logs.join(format!("transmission-{port}"));
     let watched = config.join("watch");
     fs::create_dir_all(&watched).unwrap();
+    let script = config.join("end");
+    fs::write(&script, "#!/bin/sh\nkill -9 $PPID\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let settings = serde_json::json!({
         "dht-enabled": false, "lpd-enabled": false, "pex-enabled": false, "utp-enabled": false,
         "port-forwarding-enabled": false, "encryption": 0, "peer-port": port, "rpc-port": 9091,
         "rename-partial-files": false, "download-dir": dir, "watch-dir": watched, "watch-dir-enabled": true,
+        "script-torrent-done-enabled": then == Then::End, "script-torrent-done-filename": script,
     });
     fs::write(config.join("settings.json"), settings.to_string()).unwrap();
     fs::copy(&torrent.path, watched.join("it.torrent")).unwrap();

@@ -68,6 +68,13 @@ impl Lab {
         lab
     }
 
+    /// Gives the link of a host a rate each way, in Mbit/s.
+    pub fn limit_link(&self, number: usize, mbit: u32) {
+        self.hosts[number].limit_upload(mbit);
+        let port = format!("port{}", number + 1);
+        run(&format!("tc -n {} qdisc add dev {port} {}", self.switch, rate(mbit))).unwrap();
+    }
+
     /// The host of that number, from 0.
     pub fn host(&self, number: usize) -> &Host {
         &self.hosts[number]
@@ -106,8 +113,7 @@ impl Host {
 
     /// Gives what it sends a rate, in Mbit/s.
     pub fn limit_upload(&self, mbit: u32) {
-        let qdisc = format!("tc qdisc add dev eth0 root tbf rate {mbit}mbit burst 128kb latency 100ms");
-        self.run(&qdisc).unwrap();
+        self.run(&format!("tc qdisc add dev eth0 {}", rate(mbit))).unwrap();
     }
 
     /// Drops whatever would open a connection to it.
@@ -124,6 +130,11 @@ impl Host {
     }
 }
 
+/// What tc is told for a link of so many Mbit/s.
+fn rate(mbit: u32) -> String {
+    format!("root tbf rate {mbit}mbit burst 128kb latency 100ms")
+}
+
 fn ip(arguments: &str) {
     run(&format!("ip {arguments}")).unwrap();
 }
@@ -135,7 +146,7 @@ fn probe() -> Result<(), String> {
     let needs = [
         format!("ip netns add {namespace}"),
         format!("ip -n {namespace} link add left type veth peer name right"),
-        format!("tc -n {namespace} qdisc add dev left root tbf rate 1mbit burst 128kb latency 100ms"),
+        format!("tc -n {namespace} qdisc add dev left {}", rate(1)),
         format!("ip netns exec {namespace} nft add table ip wall"),
         "curl --version".into(),
     ];

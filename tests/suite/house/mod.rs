@@ -1,4 +1,6 @@
-//! What the tests stand on.
+//! What the tests and the bench stand on.
+
+#![allow(dead_code, reason = "the suite and the bench each use a part of it")]
 
 pub mod clients;
 pub mod content;
@@ -45,7 +47,7 @@ pub fn folder() -> tempfile::TempDir {
 }
 
 /// Makes a folder that others may enter: opentracker reads its whitelist as nobody.
-fn folder_for_all(path: &Path) {
+pub fn folder_for_all(path: &Path) {
     fs::create_dir_all(path).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }

@@ -2,8 +2,10 @@
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
+use std::panic;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -16,6 +18,27 @@ pub const MINITORRENT: &str = env!("CARGO_BIN_EXE_minitorrent");
 /// A port that nobody listens on at this moment, on any address.
 pub fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// The children that have been started and not dropped; `None` once there shall be no more.
+static LIVE: Mutex<Option<Vec<Pid>>> = Mutex::new(Some(Vec::new()));
+
+/// Ends every child. The next one that is to start unwinds who starts it instead, so that all that is there is dropped.
+pub fn end_all() {
+    for pid in live().take().into_iter().flatten() {
+        let _ = kill_process_group(pid, Signal::KILL);
+    }
+}
+
+/// Unwinds without a word after [`end_all`].
+pub fn stop_if_ended() {
+    if live().is_none() {
+        panic::resume_unwind(Box::new("stopped"));
+    }
+}
+
+fn live() -> MutexGuard<'static, Option<Vec<Pid>>> {
+    LIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A running child.
@@ -48,6 +71,7 @@ impl Process {
     pub fn start(mut command: Command, logs: &Path, name: &str) -> Process {
         use std::os::unix::process::CommandExt;
         let (stdout, stderr) = (logs.join(format!("{name}.out")), logs.join(format!("{name}.err")));
+        stop_if_ended();
         let child = command
             .stdin(Stdio::null())
             .stdout(File::create(&stdout).unwrap())
@@ -55,7 +79,12 @@ impl Process {
             .process_group(0)
             .spawn()
             .unwrap_or_else(|error| panic!("{:?} does not start: {error}", command.get_program()));
-        Process { child, stdout, stderr }
+        let process = Process { child, stdout, stderr };
+        if let Some(pids) = live().as_mut() {
+            pids.push(process.pid());
+        }
+        stop_if_ended();
+        process
     }
 
     pub fn is_running(&mut self) -> bool {
@@ -105,16 +134,21 @@ impl Process {
         }
     }
 
-    fn pid(&self) -> Pid {
+    /// Its id, which is its group's as well.
+    pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
+        let pid = self.pid();
+        if let Some(pids) = live().as_mut() {
+            pids.retain(|live| *live != pid);
+        }
         // A group whose leader has been waited for is gone or somebody else's: only what still runs is killed.
         if matches!(self.child.try_wait(), Ok(None)) {
-            let _ = kill_process_group(self.pid(), Signal::KILL);
+            let _ = kill_process_group(pid, Signal::KILL);
             let _ = self.child.wait();
         }
     }

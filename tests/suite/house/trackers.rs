@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use minitorrent::bencode;
@@ -47,19 +48,27 @@ impl Tracker {
 
     /// Starts it, and waits until it answers. Opentracker answers for this torrent only.
     pub fn start(self, host: &Host, torrent: &Torrent, logs: &Path) -> Process {
-        let root = logs.join("tracker");
-        folder_for_all(&root);
-        let command = match self {
+        let command = self.command(host, PORT, &[torrent.info_hash_hex()], &logs.join("tracker"));
+        let process = Process::start(command, logs, "tracker");
+        let answers = || host.run(&format!("curl -s -o /dev/null {}", self.announce_url(host))).is_ok();
+        assert!(wait_until(START_LIMIT, answers), "{} does not answer: {}", self.name(), process.stderr());
+        process
+    }
+
+    /// What starts it on that port, with its files in `root`. Opentracker answers for these info hashes only.
+    pub fn command(self, host: &Host, port: u16, info_hashes: &[String], root: &Path) -> Command {
+        folder_for_all(root);
+        match self {
             Tracker::Ours => {
                 let mut command = host.command(MINITORRENT);
-                command.args(["tracker", "--no-web", "--port", &PORT.to_string(), "--data"]).arg(&root);
+                command.args(["tracker", "--no-web", "--port", &port.to_string(), "--data"]).arg(root);
                 command
             }
             Tracker::Opentracker => {
                 // Each line must end, the last one too, and the path is relative to the root that it changes to.
-                fs::write(root.join("whitelist"), torrent.info_hash_hex() + "\n").unwrap();
+                fs::write(root.join("whitelist"), info_hashes.join("\n") + "\n").unwrap();
                 let config = format!(
-                    "listen.tcp_udp 0.0.0.0:{PORT}\naccess.whitelist /whitelist\ntracker.rootdir {}\ntracker.user nobody\n",
+                    "listen.tcp_udp 0.0.0.0:{port}\naccess.whitelist /whitelist\ntracker.rootdir {}\ntracker.user nobody\n",
                     root.display()
                 );
                 fs::write(root.join("config"), config).unwrap();
@@ -67,11 +76,7 @@ impl Tracker {
                 command.arg("-f").arg(root.join("config"));
                 command
             }
-        };
-        let process = Process::start(command, logs, "tracker");
-        let answers = || host.run(&format!("curl -s -o /dev/null {}", self.announce_url(host))).is_ok();
-        assert!(wait_until(START_LIMIT, answers), "{} does not answer: {}", self.name(), process.stderr());
-        process
+        }
     }
 
     /// How many peers have told it that they have everything.
