@@ -125,15 +125,6 @@ impl PieceInFlight {
         }
     }
 
-    /// Who gave each block that is present.
-    #[cfg(test)]
-    pub(crate) fn givers(&self) -> impl Iterator<Item = &Remote> {
-        self.blocks.iter().filter_map(|slot| match slot {
-            Slot::Present(_, giver) => Some(&**giver),
-            Slot::Missing => None,
-        })
-    }
-
     /// How many blocks helpers may bring.
     pub fn room_for_help(&self) -> usize {
         match self.home {
@@ -200,6 +191,16 @@ mod tests {
     use super::*;
     use crate::peer::Buffers;
 
+    impl PieceInFlight {
+        /// Who gave each block that is present.
+        pub(crate) fn givers(&self) -> impl Iterator<Item = &Remote> {
+            self.blocks.iter().filter_map(|slot| match slot {
+                Slot::Present(_, giver) => Some(&**giver),
+                Slot::Missing => None,
+            })
+        }
+    }
+
     fn piece() -> (Geometry, PieceInFlight) {
         let geometry = Geometry::new(40_000, 40_000).unwrap();
         let piece = PieceInFlight::new(&geometry, geometry.piece(0).unwrap(), Home::Memory);
@@ -246,5 +247,20 @@ mod tests {
         let liars = piece.liars(&[[1; 20], [2; 20], [3; 20]]);
         assert_eq!(liars.len(), 1);
         assert!(Arc::ptr_eq(&liars[0], &givers[1]));
+    }
+
+    #[test]
+    fn helpers_may_bring_all_of_a_piece_in_memory_and_a_little_of_one_on_disk() {
+        let geometry = Geometry::new(100 * 16_384, 100 * 16_384).unwrap();
+        let new = |home| PieceInFlight::new(&geometry, geometry.piece(0).unwrap(), home);
+        assert_eq!(new(Home::Memory).room_for_help(), 100);
+        let mut piece = new(Home::Disk);
+        let (helper, owner) = (Remote::for_tests(1), Remote::for_tests(2));
+        fill(&mut piece, &[&helper; 60], &[1; 60]);
+        assert_eq!(piece.room_for_help(), 4);
+        let rest: Vec<_> = piece.missing_blocks().collect();
+        rest.into_iter().for_each(|block| piece.place(block, Payload::Stored, &owner));
+        assert!(piece.is_complete() && piece.parts().is_none() && piece.room_for_help() == 4);
+        assert_eq!(piece.blocks().filter(|(_, held)| held.is_some()).count(), 60);
     }
 }

@@ -227,7 +227,7 @@ fn a_session_that_gives_says_what_it_has_first_and_answers_requests_with_the_rig
 fn a_choke_is_told_and_what_is_asked_meanwhile_stays_unanswered() {
     let torrent = Torrent::all_of(1);
     let (session, mut other, handle) = serving(&torrent);
-    (other.message(), other.message());
+    assert_eq!([other.message()[0], other.message()[0]], [5, 1]);
     handle.order(Order::Choke);
     assert_eq!(other.message(), [0]);
     other.send(Message::Request(raw(0, 0, 10)));
@@ -350,7 +350,8 @@ fn a_dripped_block_that_was_recalled_meanwhile_leaves_the_disk_alone() {
 fn what_breaks_the_protocol_ends_the_session_and_says_why() {
     let torrent = Torrent::nothing_of(1);
     let unasked: Vec<u8> = (0..17).flat_map(|_| [&[0, 0, 0, 10, 7][..], &[0; 8], &[1]].concat()).collect();
-    let cases: [(&[u8], fn(&End) -> bool); 8] = [
+    type Case<'a> = (&'a [u8], fn(&End) -> bool);
+    let cases: [Case<'_>; 8] = [
         (b"\x7f\xff\xff\xff\x07", |end| matches!(end, End::Wire(_))),
         (b"\0\0\0\x02\x00\x00", |end| matches!(end, End::Wire(_))),
         (b"\0\0\0\x02\x05\x01", |end| matches!(end, End::Bitfield(_))),

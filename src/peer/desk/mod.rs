@@ -4,9 +4,6 @@
 //! While the other side chokes us the desk is empty. Pure: `now` is an argument. The coordinator puts pieces on it, the
 //! reader puts blocks in their places; each holds the lock for one call.
 
-#[cfg(test)]
-mod tests;
-
 use std::{
     collections::VecDeque,
     mem,
@@ -284,3 +281,6 @@ impl Desk {
         due
     }
 }
+
+#[cfg(test)]
+mod tests;
