@@ -32,6 +32,7 @@ const THEM: PeerId = PeerId([2; 20]);
 pub(crate) struct Torrent {
     pub(crate) share: Arc<Share>,
     content: Vec<u8>,
+    host: Arc<Host>,
     events: Receiver<Event>,
     finished: Receiver<PieceInFlight>,
     _dir: TempDir,
@@ -68,7 +69,7 @@ impl Torrent {
             traffic: Traffic::default(),
             sending: AtomicUsize::new(0),
         };
-        Torrent { share: Arc::new(share), content, events, finished, _dir: dir }
+        Torrent { share: Arc::new(share), content, host: Arc::new(Host::new(US, 0, 0)), events, finished, _dir: dir }
     }
 
     fn hash(&self) -> InfoHash {
@@ -167,7 +168,7 @@ fn pair() -> (TcpStream, Other) {
 fn accepted(torrent: &Torrent) -> (JoinHandle<Result<(), End>>, Other) {
     let (ours, other) = pair();
     let share = torrent.share.clone();
-    let host = Arc::new(Host::new(US, 0, 0));
+    let host = torrent.host.clone();
     let find = move |hash| (share.metainfo.info_hash() == hash).then_some(share);
     (thread::spawn(move || accept(&host, ours, find)), other)
 }
@@ -176,7 +177,7 @@ fn accepted(torrent: &Torrent) -> (JoinHandle<Result<(), End>>, Other) {
 fn dialled(torrent: &Torrent) -> (JoinHandle<Result<(), End>>, Other) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let (share, address) = (torrent.share.clone(), listener.local_addr().unwrap());
-    let host = Arc::new(Host::new(US, 0, 0));
+    let host = torrent.host.clone();
     let session = thread::spawn(move || dial(&host, &share, address));
     let mut other = Other(listener.accept().unwrap().0);
     other.0.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -334,7 +335,12 @@ fn a_dripped_block_that_was_recalled_meanwhile_leaves_the_disk_alone() {
     other.send(Message::Interested);
     other.send_bytes(most);
     assert!(matches!(torrent.event(), Event::Interested(..)));
-    // The piece goes to others, which give it right. How far into the block the reader is makes no difference.
+    let deadline = Instant::now() + PATIENCE;
+    while Arc::strong_count(&torrent.host.buffers) == 1 {
+        assert!(Instant::now() < deadline, "the block is being read into no buffer");
+        thread::yield_now();
+    }
+    // The piece goes to others, which give it right.
     assert!(handle.desk().recall(index).0.is_some());
     other.send_bytes(last);
     other.send(Message::NotInterested);
