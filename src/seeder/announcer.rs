@@ -342,7 +342,7 @@ mod tests {
     fn own_tracker() -> (OwnTracker, Receiver<Announce>) {
         let (heard, hears) = unbounded();
         let announce = move |announce: &Announce| {
-            heard.send(announce.clone()).unwrap();
+            heard.send(*announce).unwrap();
             let answer = Answer::parse(b"d5:peers0:e").unwrap();
             Answer { interval: INTERVAL, min_interval: Duration::ZERO, ..answer }
         };

@@ -7,7 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::*;
-use crate::peer::{Buffers, Desk, Direction, Expected};
+use crate::{
+    downloader::hash::Hashed,
+    peer::{Buffers, Desk, Direction, Expected},
+};
 
 const TICK: Duration = Duration::from_millis(200);
 
@@ -132,7 +135,7 @@ struct World {
     /// The coordinator's queue of events, that of the hash workers, and what they have found out.
     events: VecDeque<Passed>,
     unhashed: VecDeque<PieceInFlight>,
-    hashed: VecDeque<Result<(PieceIndex, Vec<Arc<Remote>>), (PieceInFlight, Option<Arc<Remote>>)>>,
+    hashed: VecDeque<Hashed>,
     /// Pieces completed by an errand, while the hash queue is full.
     unsent: VecDeque<PieceInFlight>,
     bound: usize,
@@ -287,7 +290,7 @@ impl World {
         let mut actions = Vec::new();
         let hashed = if self.events.is_empty() || self.chance.one_in(2) { self.hashed.pop_front() } else { None };
         match hashed {
-            Some(Ok((piece, liars))) => {
+            Some(Hashed::Right(piece, liars)) => {
                 assert!(self.verified.insert(piece), "{piece} was verified twice");
                 assert!(self.out.remove(&piece));
                 let convicted: BTreeSet<_> = liars.iter().map(|liar| self.number_of(liar)).collect();
@@ -295,7 +298,7 @@ impl World {
                 self.banned.extend(convicted);
                 self.coordinator.verified(piece, &liars, self.now, &mut actions);
             }
-            Some(Err((piece, liar))) => {
+            Some(Hashed::Wrong(piece, liar)) => {
                 assert!(self.out.remove(&piece.piece()));
                 if let Some(liar) = &liar {
                     let number = self.number_of(liar);
@@ -304,6 +307,7 @@ impl World {
                 }
                 self.coordinator.failed(piece, liar, self.now, &mut actions);
             }
+            Some(Hashed::Failed(error)) => panic!("{error}"),
             None => match self.events.pop_front() {
                 Some(Passed::Opened(remote)) => self.coordinator.opened(&remote, self.now, &mut actions),
                 Some(Passed::Told(event)) => self.event(event, &mut actions),
@@ -620,7 +624,7 @@ impl World {
         let digests: Vec<[u8; 20]> = content.iter().map(|bytes| digest(*bytes)).collect();
         if content.iter().all(|bytes| *bytes == 0) {
             let liars = piece.liars(&digests);
-            return self.hashed.push_back(Ok((index, liars)));
+            return self.hashed.push_back(Hashed::Right(index, liars));
         }
         let givers: Vec<_> = piece.givers().map(|giver| self.number_of(giver)).collect();
         let liar = piece.reject(&digests);
@@ -628,7 +632,7 @@ impl World {
             let lies = content.iter().zip(givers).filter(|(bytes, _)| **bytes != 0).map(|(_, giver)| giver);
             self.lied.entry(index).or_default().extend(lies);
         }
-        self.hashed.push_back(Err((piece, liar)));
+        self.hashed.push_back(Hashed::Wrong(piece, liar));
     }
 
     fn send_unsent(&mut self) {
