@@ -45,6 +45,7 @@
 //! | `hash worker`, one a core | nothing | pieces in; right or wrong out |
 //! | `journal` | resume logs | a bounded queue |
 //! | `announcer`, up to four | nothing; the schedule's lock to look and to note | results to the coordinator |
+//! | `signals`; now and then `verify uploads`, `web-stamp` | nothing | what they find out |
 //!
 //! # Invariants
 //!

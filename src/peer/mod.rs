@@ -21,6 +21,7 @@ mod piece;
 mod reader;
 mod session;
 mod share;
+mod turns;
 mod window;
 mod writer;
 

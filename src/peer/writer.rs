@@ -7,7 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{End, Handle, Host, mailbox::Mail, outbox::Batch};
+use super::{
+    End, Handle, Host,
+    mailbox::Mail,
+    turns::{TURN, Turn},
+};
 use crate::{
     metainfo::Block,
     wire::{self, Message},
@@ -22,50 +26,65 @@ const MAX_RUN: u64 = 64 * 1024;
 
 /// Writes until the session ends.
 pub fn run(host: &Host, handle: &Handle) -> Result<(), End> {
-    let mut pen = Pen { host, handle, run: Vec::new() };
+    let mut pen = Pen { handle, run: Vec::new() };
     let mut held_up_until = Instant::now();
+    let mut turn = None::<Turn<'_>>;
+    let mut left_of_turn = 0;
     loop {
         let held_up = held_up_until.saturating_duration_since(Instant::now());
         let mail = match held_up.is_zero() {
-            true => handle.mailbox.wait(MAX_RUN, KEEP_ALIVE),
+            // Whoever has a turn and nothing to send gives it back at once.
+            true => handle.mailbox.wait(MAX_RUN, if turn.is_some() { Duration::ZERO } else { KEEP_ALIVE }),
             false => handle.mailbox.wait(0, held_up),
         };
         match mail {
             Mail::Closed => return Ok(()),
             Mail::Batch(batch) => {
-                let wait = pen.send(batch)?;
-                held_up_until = held_up_until.max(Instant::now() + wait);
+                pen.send_control(&batch.control)?;
+                if batch.run.is_empty() {
+                    continue;
+                }
+                if turn.is_none() {
+                    (turn, left_of_turn) = (host.turns.take(), TURN);
+                }
+                let sent = pen.send_run(&batch.run)?;
+                held_up_until = held_up_until.max(Instant::now() + host.upload.spend(sent));
+                left_of_turn = left_of_turn.saturating_sub(sent);
+                if left_of_turn == 0 || held_up_until > Instant::now() {
+                    turn = None;
+                }
             }
+            Mail::Nothing if turn.take().is_some() => pen.run = Vec::new(),
             Mail::Nothing if !held_up.is_zero() => {}
             Mail::Nothing => {
                 let mut keep_alive = Vec::new();
                 wire::encode(Message::KeepAlive, &mut keep_alive);
-                pen.write(&mut [IoSlice::new(&keep_alive)])?;
+                pen.send_control(&keep_alive)?;
             }
         }
     }
 }
 
 struct Pen<'a> {
-    host: &'a Host,
     handle: &'a Handle,
-    /// The bytes of one run; taken when there is a run to send, given back when nothing is left to send.
+    /// The bytes of one run; let go when nothing is left to send, so that an idle session costs nothing.
     run: Vec<u8>,
 }
 
 impl Pen<'_> {
-    /// Sends a batch, and says how long the rate limit holds up the next run.
-    fn send(&mut self, batch: Batch) -> Result<Duration, End> {
-        let bytes: u64 = batch.run.iter().map(|block| u64::from(block.length)).sum();
-        let heads: Vec<_> = batch.run.iter().map(|block| wire::piece_head(*block)).collect();
-        let _sending = Sending::begin(&self.handle.share.sending, &batch.run);
-        self.read(&batch.run, bytes as usize)?;
-        let mut parts = Vec::with_capacity(1 + 2 * heads.len());
-        if !batch.control.is_empty() {
-            parts.push(IoSlice::new(&batch.control));
-        }
+    fn send_control(&self, control: &[u8]) -> Result<(), End> {
+        if control.is_empty() { Ok(()) } else { self.write(&mut [IoSlice::new(control)]) }
+    }
+
+    /// Sends blocks that follow one another, and says how many bytes of them there were.
+    fn send_run(&mut self, run: &[Block]) -> Result<u64, End> {
+        let bytes: u64 = run.iter().map(|block| u64::from(block.length)).sum();
+        let heads: Vec<_> = run.iter().map(|block| wire::piece_head(*block)).collect();
+        let _sending = Sending::begin(&self.handle.share.sending);
+        self.read(run, bytes as usize)?;
+        let mut parts = Vec::with_capacity(2 * heads.len());
         let mut rest = &self.run[..];
-        for (head, block) in heads.iter().zip(&batch.run) {
+        for (head, block) in heads.iter().zip(run) {
             let (bytes, after) = rest.split_at(block.length as usize);
             parts.extend([IoSlice::new(head), IoSlice::new(bytes)]);
             rest = after;
@@ -74,7 +93,7 @@ impl Pen<'_> {
         for traffic in [&self.handle.traffic, &self.handle.share.traffic] {
             traffic.uploaded.fetch_add(bytes, Ordering::Relaxed);
         }
-        Ok(self.host.upload.spend(bytes))
+        Ok(bytes)
     }
 
     /// Fills `self.run` with the bytes of blocks that follow one another.
@@ -94,19 +113,18 @@ impl Pen<'_> {
 }
 
 /// Counts a session among those that send blocks, while it does.
-struct Sending<'a>(Option<&'a AtomicUsize>);
+struct Sending<'a>(&'a AtomicUsize);
 
 impl<'a> Sending<'a> {
-    fn begin(count: &'a AtomicUsize, run: &[Block]) -> Sending<'a> {
-        let count = (!run.is_empty()).then_some(count);
-        count.map(|count| count.fetch_add(1, Ordering::Relaxed));
+    fn begin(count: &'a AtomicUsize) -> Sending<'a> {
+        count.fetch_add(1, Ordering::Relaxed);
         Sending(count)
     }
 }
 
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
-        self.0.map(|count| count.fetch_sub(1, Ordering::Relaxed));
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

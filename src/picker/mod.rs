@@ -13,8 +13,6 @@
 //! One picker belongs to the coordinator of one fetch. It hands out whole pieces and knows peers only as the sets of
 //! pieces they have; who fetches what, blocks, and time are not its business. The caller brings chance along.
 
-#[cfg(test)]
-mod model;
 mod rarity;
 
 use self::rarity::Rarity;
@@ -188,6 +186,9 @@ impl Picker {
         self.rarity.listed_without_peers()
     }
 }
+
+#[cfg(test)]
+mod model;
 
 #[cfg(test)]
 mod tests {
