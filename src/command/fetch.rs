@@ -93,7 +93,10 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
         name: metainfo.name(),
         has_tracker: !trackers.is_empty(),
     };
-    let ending = watch.until_complete();
+    let ending = watch.until_complete().and_then(|ending| match ending {
+        Ending::Complete => store.is_undisturbed().map(|()| ending).map_err(Failure::from),
+        Ending::Interrupted => Ok(ending),
+    });
     let took = begun.elapsed();
     if let Ok(Ending::Complete) = ending {
         announcer.hurry(metainfo.info_hash());
@@ -107,6 +110,10 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
     announcer.say_goodbye();
     drop(fetch);
     close(journal, ledger, deadline);
+    if store.is_undisturbed().is_err() {
+        // What the log vouches for is no longer so; without it the next run checks everything.
+        let _ = std::fs::remove_file(storage::resume::path(store.dir(), &metainfo.info_hash()));
+    }
     announcer.wait(deadline);
     if arguments.json {
         summary(&metainfo, &report, took, matches!(ending, Ok(Ending::Complete)));

@@ -107,7 +107,7 @@ impl Roster {
         let due = self
             .known
             .iter()
-            .filter(|(address, known)| !(complete && known.is_seed) && !self.is_host_banned(address.ip()));
+            .filter(|(address, known)| !(self.is_host_banned(address.ip()) || complete && known.is_seed));
         let due = due.filter_map(|(address, known)| match known.state {
             State::Idle(from) if from <= now => Some((known.failures, from, *address)),
             _ => None,

@@ -195,10 +195,10 @@ impl Shell {
     fn tick(&mut self, now: Instant) {
         for (id, handle) in &self.sessions {
             let given = handle.traffic.uploaded.load(Ordering::Relaxed);
-            if self.given.insert(*id, given).is_some_and(|before| before < given) {
-                if let Some(offer) = self.offers.get_mut(&handle.share.metainfo.info_hash()) {
-                    offer.moves(*id, now);
-                }
+            if self.given.insert(*id, given).is_some_and(|before| before < given)
+                && let Some(offer) = self.offers.get_mut(&handle.share.metainfo.info_hash())
+            {
+                offer.moves(*id, now);
             }
         }
         let shown: Vec<_> = self.offers.values_mut().flat_map(|offer| offer.tick(now)).collect();

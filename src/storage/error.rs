@@ -35,6 +35,12 @@ pub enum Error {
         /// The place that is taken.
         path: PathBuf,
     },
+    /// A file that is being fetched was removed, or cut shorter than what we had written of it: what was verified of it
+    /// cannot be trusted any more.
+    Disturbed {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another process is fetching the same torrent into the same folder.
     InUse {
         /// The resume log that it holds.
@@ -83,6 +89,9 @@ impl fmt::Display for Error {
             ),
             Error::InTheWay { path } => {
                 write!(f, "{} is in the way: the torrent needs a plain file or folder there", path.display())
+            }
+            Error::Disturbed { path } => {
+                write!(f, "{} was removed or cut by another program while it was fetched", path.display())
             }
             Error::InUse { path } => {
                 write!(f, "this torrent is being fetched into this folder already ({} is locked)", path.display())

@@ -8,7 +8,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{self, IoSlice},
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -61,6 +61,8 @@ struct Changes {
     made: AtomicU64,
     /// How many of them came before a sync that is done, of the file and of its name.
     synced: AtomicU64,
+    /// How long the file is at the least, by what we wrote, in bytes.
+    reach: AtomicU64,
 }
 
 impl Store {
@@ -127,12 +129,33 @@ impl Store {
             let length = length as usize;
             if let Place::File { index, at } = place {
                 let file = self.file(index, Purpose::Fetch)?;
+                self.check_undisturbed(index, file.metadata())?;
                 write_all(&file, at, blocks, done, length).map_err(|error| self.error("write", index, error))?;
+                self.changes[index].reach.fetch_max(at + length as u64, AcqRel);
                 self.changes[index].made.fetch_add(1, Release);
             }
             done += length;
         }
         Ok(())
+    }
+
+    /// Whether every file that we wrote to is still there, and as long as we left it.
+    pub fn is_undisturbed(&self) -> Result<(), Error> {
+        let written = (0..self.changes.len()).filter(|index| self.changes[*index].reach.load(Acquire) > 0);
+        written.into_iter().try_for_each(|index| self.check_undisturbed(index, fs::metadata(self.path_of(index))))
+    }
+
+    /// Others may write to the folder too. What they cut off would come back as a hole under the pieces behind it.
+    fn check_undisturbed(&self, index: usize, metadata: io::Result<fs::Metadata>) -> Result<(), Error> {
+        let reach = self.changes[index].reach.load(Acquire);
+        match metadata {
+            Ok(file) if reach == 0 || file.len() >= reach && file.nlink() > 0 => Ok(()),
+            Ok(_) => Err(Error::Disturbed { path: self.path_of(index) }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(Error::Disturbed { path: self.path_of(index) })
+            }
+            Err(error) => Err(self.error("look at", index, error)),
+        }
     }
 
     /// Brings every write that came to its end before this call to the disk, the names of new files included.
@@ -309,6 +332,20 @@ mod tests {
         store.close_all();
         assert_eq!(store.handles.open_count(), 0);
         assert_eq!(read(&store, 1400, 100).unwrap(), torrent.content[1400..]);
+    }
+
+    #[test]
+    fn a_file_that_is_cut_or_removed_while_it_is_fetched_is_noticed_at_the_next_write_and_in_the_end() {
+        let torrent = Torrent::of_files(4, &[("a", 12)]);
+        for disturb in [|path: &Path| fs::write(path, b"x").unwrap(), |path: &Path| fs::remove_file(path).unwrap()] {
+            let dir = tempfile::tempdir().unwrap();
+            let store = Store::open(torrent.metainfo.clone(), dir.path(), SPARSE).unwrap();
+            store.write(0, &[IoSlice::new(&torrent.content[..8])]).unwrap();
+            assert!(store.is_undisturbed().is_ok());
+            disturb(&store.path_of(0));
+            assert!(matches!(store.is_undisturbed(), Err(Error::Disturbed { .. })));
+            assert!(matches!(store.write(8, &[IoSlice::new(&torrent.content[8..])]), Err(Error::Disturbed { .. })));
+        }
     }
 
     #[test]
