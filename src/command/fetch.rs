@@ -150,9 +150,12 @@ impl Watch<'_> {
                     progress.clear();
                     return match outcome {
                         Ok(Outcome::Complete) => Ok(Ending::Complete),
-                        Ok(Outcome::StorageFailed(error)) => Err(Failure::new(format!(
-                            "{error}; what was verified is kept, and the same command goes on from there"
-                        ))),
+                        Ok(Outcome::StorageFailed(error)) => Err(Failure::new(match *error {
+                            storage::Error::Disturbed { .. } => {
+                                format!("{error}; the same command checks what is left and fetches the rest")
+                            }
+                            _ => format!("{error}; what was verified is kept, and the same command goes on from there"),
+                        })),
                         Err(_) => Err(Failure::new("the coordinator ended before its time")),
                     };
                 },
