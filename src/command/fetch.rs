@@ -17,7 +17,7 @@ use crate::{
     metainfo::Metainfo,
     net::PortChoice,
     peer::Host,
-    seeder::{Announcer, DEFAULT_SLOTS, Listener, Registry},
+    seeder::{Announcer, DEFAULT_SLOTS, Gate, Listener, Registry},
     storage::{self, Access, Journal, Ledger, Store, journal::Ending as Closing},
     terminal::{self, Progress, Rate, Time},
     text::Size,
@@ -62,7 +62,8 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
     let host = Arc::new(Host::new(new_peer_id()?, arguments.upload_limit, arguments.download_limit));
     let registry = Arc::new(Registry::default());
     let choice = arguments.port.map_or(PortChoice::From(PORT), PortChoice::Asked);
-    let listener = open_listener(choice, &host, &registry, arguments.max_peers)?;
+    let gate = Arc::new(Gate::new(host.clone(), registry.clone(), arguments.max_peers));
+    let listener = open_listener(choice, &host, &gate)?;
     let fetch = Fetch::start(Plan {
         host: host.clone(),
         ledger: ledger.clone(),
@@ -258,14 +259,9 @@ fn resume(
 }
 
 /// Opens the port for peers; one that is not the first choice is said aloud.
-pub fn open_listener(
-    choice: PortChoice,
-    host: &Arc<Host>,
-    registry: &Arc<Registry>,
-    max_peers: usize,
-) -> Result<Listener, Failure> {
+pub fn open_listener(choice: PortChoice, host: &Host, gate: &Arc<Gate>) -> Result<Listener, Failure> {
     let (PortChoice::Asked(wanted) | PortChoice::From(wanted)) = choice;
-    let listener = Listener::open(choice, host.clone(), registry.clone(), max_peers)
+    let listener = Listener::open(choice, gate.clone())
         .map_err(|error| Failure::about(format_args!("port {wanted} for peers"), error))?;
     if listener.port() != wanted && wanted != 0 {
         eprintln!("port {wanted} is taken; peers connect to {}", listener.port());

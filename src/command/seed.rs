@@ -4,6 +4,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, atomic::Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -18,7 +19,7 @@ use crate::{
     },
     net::PortChoice,
     peer::{Host, Share},
-    seeder::{Announcer, DEFAULT_SLOTS, Registry, Service},
+    seeder::{Announcer, DEFAULT_SLOTS, Gate, Registry, Service},
     storage::{Access, Store},
     terminal,
     text::Size,
@@ -28,6 +29,9 @@ use crate::{
 
 /// Where a seeder takes connections unless told otherwise.
 pub const PORT: u16 = 6881;
+
+/// How long to wait before a tracker that could not be reached is asked again to list what is seeded.
+const REGISTER_AGAIN: Duration = Duration::from_secs(5);
 
 /// How long a tracker's page may take to list what is seeded.
 const REGISTER_TIME: Duration = Duration::from_secs(5);
@@ -40,7 +44,8 @@ pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
     let host = Arc::new(Host::new(new_peer_id()?, arguments.upload_limit, 0));
     let registry = Arc::new(Registry::default());
     let choice = arguments.port.map_or(PortChoice::From(PORT), PortChoice::Asked);
-    let listener = open_listener(choice, &host, &registry, arguments.max_peers)?;
+    let gate = Arc::new(Gate::new(host.clone(), registry.clone(), arguments.max_peers));
+    let listener = open_listener(choice, &host, &gate)?;
     let service = Service::start(registry.clone(), DEFAULT_SLOTS, chance()?);
     let service = service.map_err(|error| Failure::about("threads", error))?;
     let store = Arc::new(Store::open(what.metainfo.clone(), &what.dir, Access::Read)?);
@@ -48,6 +53,7 @@ pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
     let announcer = Announcer::new(Client::new(chance()? as u32), host.peer_id(), None);
     announcer.add(share.clone(), what.metainfo.trackers(), listener.port(), None, |_| 0);
     say(&arguments, &what, listener.port());
+    register(&what.metainfo, arguments.json)?;
 
     // Whoever asks it to end is the only one who can; the sender lives as long as the process.
     let _ = signals.recv();
@@ -114,8 +120,7 @@ fn from_data(arguments: &cli::Seed) -> Result<What, Failure> {
     };
     let metainfo = create::make(path, &options, arguments.json)?;
     let written = create::write(&metainfo, arguments.out.as_deref())?;
-    let mut made = create::said(&metainfo, &written);
-    trackers.iter().for_each(|tracker| made += &register(tracker, &metainfo));
+    let made = create::said(&metainfo, &written);
     let dir = path.canonicalize().map_err(|error| Failure::about(path.display(), error))?;
     let dir = dir.parent().ok_or_else(|| Failure::about(path.display(), "the root folder cannot be shared"))?;
     Ok(What { metainfo: Arc::new(metainfo), dir: dir.to_owned(), made })
@@ -132,18 +137,40 @@ fn own_tracker() -> String {
     format!("http://{}/announce", std::net::SocketAddr::new(address, TRACKER_PORT))
 }
 
-/// Has the page of a tracker list what is seeded here, where it has a page; says what came of it.
-fn register(tracker: &str, metainfo: &Metainfo) -> String {
-    let Some(base) = tracker.strip_suffix("/announce").filter(|base| base.starts_with("http")) else {
-        return String::new();
+/// Has the pages of the trackers list what is seeded here, where they have a page; a tracker that is started later
+/// hears of it then. On a thread of its own, which ends when all have answered.
+fn register(metainfo: &Arc<Metainfo>, quiet: bool) -> Result<(), Failure> {
+    let bases = metainfo.trackers().iter().flatten().filter_map(|tracker| tracker.strip_suffix("/announce"));
+    let mut bases: Vec<String> = bases.filter(|base| base.starts_with("http")).map(str::to_owned).collect();
+    let metainfo = metainfo.clone();
+    let registering = move || {
+        let client = Client::new(0);
+        while !bases.is_empty() {
+            bases.retain(|base| {
+                match client.post(&format!("{base}/metainfos"), &metainfo.to_torrent(), REGISTER_TIME) {
+                    Ok(body) => {
+                        say_registered(base, body.status, quiet);
+                        false
+                    }
+                    Err(error) => {
+                        log::info!("{base} does not list it: {error}");
+                        true
+                    }
+                }
+            });
+            thread::sleep(REGISTER_AGAIN);
+        }
     };
-    let sent = Client::new(0).post(&format!("{base}/metainfos"), &metainfo.to_torrent(), REGISTER_TIME);
-    match sent {
-        Ok(body) if (200..300).contains(&body.status) => format!("listed at {base}/\n"),
+    let started = thread::Builder::new().name("register".into()).spawn(registering);
+    started.map(|_| ()).map_err(|error| Failure::about("threads", error))
+}
+
+fn say_registered(base: &str, status: u16, quiet: bool) {
+    match status {
+        200..300 if !quiet => _ = terminal::print(&format!("listed at {base}/\n")),
         // A tracker without a page knows no such path.
-        Ok(body) if matches!(body.status, 404 | 405) => String::new(),
-        Ok(body) => format!("{base} does not list it: HTTP status {}\n", body.status),
-        Err(error) => format!("{base} does not list it: {error}; start a tracker there with: minitorrent tracker\n"),
+        200..300 | 404 | 405 => {}
+        _ => log::error!("{base} does not list it: HTTP status {status}"),
     }
 }
 

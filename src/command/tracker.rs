@@ -19,7 +19,7 @@ use crate::{
     metainfo::Metainfo,
     net::{self, PortChoice},
     peer::Host,
-    seeder::{Announcer, DEFAULT_SLOTS, Listener, OwnTracker, Registry, Service},
+    seeder::{Announcer, DEFAULT_SLOTS, Gate, Listener, OwnTracker, Registry, Service},
     storage::{Access, Store},
     terminal,
     text::escape,
@@ -133,11 +133,10 @@ struct Sharing {
 /// What carries out the page's orders.
 struct Giving {
     host: Arc<Host>,
-    registry: Arc<Registry>,
+    gate: Arc<Gate>,
     service: Service,
     announcer: Announcer,
     tracker: String,
-    max_peers: usize,
     listeners: Mutex<HashMap<u16, Listener>>,
 }
 
@@ -150,7 +149,8 @@ impl Sharing {
         let host = Arc::new(Host::new(new_peer_id()?, arguments.upload_limit, 0));
         let registry = Arc::new(Registry::default());
         let choice = arguments.seed_port.map_or(PortChoice::From(seed::PORT), PortChoice::Asked);
-        let listener = open_listener(choice, &host, &registry, arguments.max_peers)?;
+        let gate = Arc::new(Gate::new(host.clone(), registry.clone(), arguments.max_peers));
+        let listener = open_listener(choice, &host, &gate)?;
         let service = Service::start(registry.clone(), DEFAULT_SLOTS, chance()?);
         let service = service.map_err(|error| Failure::about("threads", error))?;
         let tracker = format!("{base}/announce");
@@ -158,8 +158,7 @@ impl Sharing {
         let announcer = Announcer::new(Client::new(chance()? as u32), host.peer_id(), Some(own));
         let port = listener.port();
         let listeners = Mutex::new(HashMap::from([(port, listener)]));
-        let max_peers = arguments.max_peers;
-        let giving = Arc::new(Giving { host, registry, service, announcer, tracker, max_peers, listeners });
+        let giving = Arc::new(Giving { host, gate, service, announcer, tracker, listeners });
         give_again(&library, &giving)?;
         Ok(Sharing { library, giving, port, _lock: lock })
     }
@@ -250,9 +249,8 @@ impl Giving {
         if listeners.len() > MAX_LISTENERS {
             return Err(Failure::new(format!("{MAX_LISTENERS} further ports are open already; seeded on {instead}")));
         }
-        let listener =
-            Listener::open(PortChoice::Asked(port), self.host.clone(), self.registry.clone(), self.max_peers)
-                .map_err(|error| Failure::new(format!("port {port} cannot be had ({error}); seeded on {instead}")))?;
+        let listener = Listener::open(PortChoice::Asked(port), self.gate.clone())
+            .map_err(|error| Failure::new(format!("port {port} cannot be had ({error}); seeded on {instead}")))?;
         listeners.insert(port, listener);
         Ok(port)
     }

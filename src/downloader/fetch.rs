@@ -216,7 +216,11 @@ impl Shell {
                 self.coordinator.verified(piece, &liars, now, actions);
                 self.complete_if_so();
             }
-            Hashed::Wrong(piece, liar) => self.coordinator.failed(piece, liar, now, actions),
+            Hashed::Wrong(piece, liar) => {
+                let bytes = u64::from(self.share.geometry().length_of(piece.piece()));
+                self.share.traffic.wasted.fetch_add(bytes, Ordering::Relaxed);
+                self.coordinator.failed(piece, liar, now, actions);
+            }
             Hashed::Failed(error) => self.conclude(Outcome::StorageFailed(Arc::new(error))),
         }
     }

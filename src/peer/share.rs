@@ -59,7 +59,7 @@ pub struct Traffic {
     pub downloaded: AtomicU64,
     /// Bytes of blocks given.
     pub uploaded: AtomicU64,
-    /// Bytes of blocks taken in vain: not asked for any more, or there already.
+    /// Bytes of blocks taken in vain: not asked for any more, there already, or wrong.
     pub wasted: AtomicU64,
 }
 

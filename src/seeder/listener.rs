@@ -28,37 +28,30 @@ const STACK: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct Listener {
     port: u16,
-    gate: Arc<Gate>,
+    ending: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
 }
 
-/// What accepting and connection threads share.
+/// Lets connections in, from all listeners of the process, as long as there are not too many.
 #[derive(Debug)]
-struct Gate {
+pub struct Gate {
     host: Arc<Host>,
     registry: Arc<Registry>,
     max_peers: usize,
-    ending: AtomicBool,
     connected: Mutex<HashMap<IpAddr, usize>>,
 }
 
 impl Listener {
     /// Opens a port on every address of this machine, IPv6 too where there is any.
-    pub fn open(
-        choice: PortChoice,
-        host: Arc<Host>,
-        registry: Arc<Registry>,
-        max_peers: usize,
-    ) -> io::Result<Listener> {
+    pub fn open(choice: PortChoice, gate: Arc<Gate>) -> io::Result<Listener> {
         let socket = net::listen(choice)?;
         let port = socket.local_addr()?.port();
-        let gate = Gate { host, registry, max_peers, ending: AtomicBool::new(false), connected: Mutex::default() };
-        let gate = Arc::new(gate);
+        let ending = Arc::new(AtomicBool::new(false));
         let accepting = thread::Builder::new().name("accept".into()).stack_size(STACK).spawn({
-            let gate = gate.clone();
-            move || accept(&socket, &gate)
+            let ending = ending.clone();
+            move || accept(&socket, &gate, &ending)
         })?;
-        Ok(Listener { port, gate, accepting: Some(accepting) })
+        Ok(Listener { port, ending, accepting: Some(accepting) })
     }
 
     /// The port it listens on.
@@ -69,7 +62,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.gate.ending.store(true, Ordering::Release);
+        self.ending.store(true, Ordering::Release);
         // Accepting has no time limit; a connection of our own wakes it.
         let woken =
             TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)), Duration::from_secs(1));
@@ -79,10 +72,10 @@ impl Drop for Listener {
     }
 }
 
-fn accept(socket: &TcpListener, gate: &Arc<Gate>) {
-    while !gate.ending.load(Ordering::Acquire) {
+fn accept(socket: &TcpListener, gate: &Arc<Gate>, ending: &AtomicBool) {
+    while !ending.load(Ordering::Acquire) {
         match socket.accept() {
-            Ok(_) if gate.ending.load(Ordering::Acquire) => return,
+            Ok(_) if ending.load(Ordering::Acquire) => return,
             Ok((stream, address)) => gate.admit(stream, address.ip().to_canonical()),
             Err(error) => {
                 log::warn!("accepting a connection failed: {error}");
@@ -93,6 +86,11 @@ fn accept(socket: &TcpListener, gate: &Arc<Gate>) {
 }
 
 impl Gate {
+    /// Lets in `max_peers` connections at a time, to the torrents of the registry.
+    pub fn new(host: Arc<Host>, registry: Arc<Registry>, max_peers: usize) -> Gate {
+        Gate { host, registry, max_peers, connected: Mutex::default() }
+    }
+
     /// Starts a session, unless there are too many; the connection is closed then.
     fn admit(self: &Arc<Self>, stream: TcpStream, ip: IpAddr) {
         let Some(place) = self.take_place(ip) else {

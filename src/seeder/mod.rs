@@ -11,7 +11,7 @@ mod service;
 mod slots;
 
 pub use announcer::{Announcer, OwnTracker, TrackerNews};
-pub use listener::Listener;
+pub use listener::{Gate, Listener};
 pub use registry::Registry;
 pub use service::Service;
 pub use slots::{Change, DEFAULT_SLOTS, Slots};
