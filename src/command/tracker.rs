@@ -28,7 +28,7 @@ use crate::{
         CarryOut, Order, Site, Web,
         address::{lan_address, own_addresses},
         door,
-        library::{Library, Shared},
+        library::{Library, MAX_PORTS, Shared},
         swarms::Swarms,
     },
 };
@@ -39,9 +39,6 @@ const SWEEP: Duration = Duration::from_secs(10);
 /// How often the seeder of this process tells its own tracker that it is still here, at the least. The tracker keeps
 /// it for twice that time, and a thousand files then cost three calls a second.
 const OWN_INTERVAL: Duration = Duration::from_secs(300);
-
-/// Ports that uploads may ask for besides the seeder's own.
-const MAX_LISTENERS: usize = 16;
 
 /// Runs until stopped, ends in order.
 pub fn run(arguments: cli::Tracker) -> Result<ExitCode, Failure> {
@@ -246,8 +243,8 @@ impl Giving {
             return Ok(port);
         }
         let instead = self.host.port().unwrap_or_default();
-        if listeners.len() > MAX_LISTENERS {
-            return Err(Failure::new(format!("{MAX_LISTENERS} further ports are open already; seeded on {instead}")));
+        if listeners.len() > MAX_PORTS {
+            return Err(Failure::new(format!("{MAX_PORTS} further ports are open already; seeded on {instead}")));
         }
         let listener = Listener::open(PortChoice::Asked(port), self.gate.clone())
             .map_err(|error| Failure::new(format!("port {port} cannot be had ({error}); seeded on {instead}")))?;

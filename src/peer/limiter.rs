@@ -1,10 +1,7 @@
 //! Rate limits: a token bucket, pure, and the form of it that threads share.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -30,10 +27,10 @@ impl Bucket {
     }
 }
 
-/// A limit that many sessions share. No limit costs one atomic load.
+/// A limit that many sessions share. No limit costs nothing.
 #[derive(Debug)]
 pub struct Limiter {
-    bytes_per_second: AtomicU64,
+    bytes_per_second: u64,
     bucket: Mutex<Bucket>,
 }
 
@@ -41,17 +38,12 @@ impl Limiter {
     /// At most that many bytes a second; 0 for no limit.
     pub fn new(bytes_per_second: u64) -> Limiter {
         let bucket = Bucket { tokens: 0.0, at: Instant::now() };
-        Limiter { bytes_per_second: AtomicU64::new(bytes_per_second), bucket: Mutex::new(bucket) }
-    }
-
-    /// Another limit from now on; 0 for none.
-    pub fn set(&self, bytes_per_second: u64) {
-        self.bytes_per_second.store(bytes_per_second, Ordering::Relaxed);
+        Limiter { bytes_per_second, bucket: Mutex::new(bucket) }
     }
 
     /// Counts `bytes` that pass, and says how long to wait before passing more.
     pub fn spend(&self, bytes: u64) -> Duration {
-        match self.bytes_per_second.load(Ordering::Relaxed) {
+        match self.bytes_per_second {
             0 => Duration::ZERO,
             rate => {
                 let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,7 +82,6 @@ mod tests {
     fn no_limit_lets_everything_pass() {
         let limiter = Limiter::new(0);
         assert!((0..1000).all(|_| limiter.spend(u64::MAX).is_zero()));
-        limiter.set(1);
-        assert!(limiter.spend(100) > Duration::from_secs(90));
+        assert!(Limiter::new(1).spend(100) > Duration::from_secs(90));
     }
 }

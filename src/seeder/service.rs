@@ -138,7 +138,7 @@ impl Shell {
                 self.given.remove(&session);
                 if let Some(handle) = self.sessions.remove(&session) {
                     log::debug!("{}: {end}", handle.remote);
-                    self.forget(&handle);
+                    self.forget(&handle, now);
                     if let End::Storage(error) = &end {
                         self.withdraw(&handle.share, error);
                     }
@@ -170,10 +170,10 @@ impl Shell {
         self.sessions.insert(id, handle);
     }
 
-    fn forget(&mut self, handle: &Handle) {
+    fn forget(&mut self, handle: &Handle, now: Instant) {
         let hash = handle.share.metainfo.info_hash();
         if let Some(offer) = self.offers.get_mut(&hash) {
-            let shown = offer.closed(handle.id(), Instant::now());
+            let shown = offer.closed(handle.id(), now);
             if offer.is_idle() {
                 self.offers.remove(&hash);
                 handle.share.store.close_all();

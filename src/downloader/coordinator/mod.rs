@@ -397,14 +397,9 @@ impl Coordinator {
 
     /// Everything is here: nothing is wanted any more, and other seeders have no use for us.
     fn finish(&mut self, out: &mut Vec<Action>) {
-        for (id, peer) in &mut self.peers {
-            if peer.theirs.is_full() {
-                out.push(Action::End(*id));
-            } else if peer.interesting {
-                peer.interesting = false;
-                out.push(Action::Order(*id, Order::NotInterested));
-            }
-        }
+        self.review_interest(out);
+        let seeds = self.peers.iter().filter(|(_, peer)| peer.theirs.is_full());
+        out.extend(seeds.map(|(id, _)| Action::End(*id)));
     }
 
     fn review_interest(&mut self, out: &mut Vec<Action>) {
@@ -419,8 +414,7 @@ impl Coordinator {
     fn ban(&mut self, liar: &Remote, why: &str, out: &mut Vec<Action>) {
         log::warn!("banned {liar}: {why}");
         self.roster.ban(liar);
-        let again =
-            self.peers.values().filter(|peer| peer.remote.peer_id == liar.peer_id && peer.remote.ip() == liar.ip());
+        let again = self.peers.values().filter(|peer| peer.remote.is_same_peer(liar));
         out.extend(again.map(|peer| Action::End(peer.remote.session)));
     }
 
