@@ -8,7 +8,9 @@ use super::{
     Site, Web,
     door::{Gauge, Reply},
     library::Origin,
-    names, views,
+    names,
+    shown::{Activity, File, Links, Machine, May, Rates, State},
+    views,
 };
 
 /// One file of the list. Links are paths on this machine.
@@ -54,6 +56,31 @@ pub fn list(site: &Site) -> Vec<Listed> {
         }
     });
     listed.collect()
+}
+
+/// What the first page shows.
+pub fn state(site: &Site, base: &str) -> State {
+    let file = |file: Listed| File {
+        command: format!("minitorrent fetch {base}{}", file.json),
+        activity: if file.download.is_some() { Activity::Seeding } else { Activity::Listed },
+        links: Links {
+            page: format!("/files/{}", file.info_hash),
+            json: file.json,
+            torrent: file.torrent,
+            download: file.download,
+        },
+        info_hash: file.info_hash,
+        name: file.name,
+        length: file.length,
+        seeders: file.seeding,
+        leechers: file.fetching,
+        machines: file.seeding + file.fetching,
+        done: file.seeding,
+        ..File::default()
+    };
+    let machine = Machine { address: base.to_owned(), ..Machine::default() };
+    let may = May { upload: true, control: true, login: true };
+    State { machine, may, limits: Rates::default(), files: list(site).into_iter().map(file).collect() }
 }
 
 /// `/api/files`.

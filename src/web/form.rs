@@ -45,7 +45,10 @@ pub fn post(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
     if request.field("accept").is_some_and(|accept| accept.contains("application/json")) {
         return Ok(Reply::new(201, "application/json", views::json(&saved)));
     }
-    Ok(views::page(201, views::saved(&saved)))
+    let base = site.base_url(request);
+    let state = super::api::state(site, &base);
+    let frame = views::Frame { title: "Shared", machine: &state.machine, may: state.may, is_live: false };
+    Ok(views::page(201, &frame, views::saved(&base, &saved)))
 }
 
 /// A form that is being read.

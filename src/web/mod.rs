@@ -20,6 +20,7 @@ mod names;
 mod parts;
 mod register;
 mod routes;
+mod shown;
 pub mod swarms;
 mod upload;
 mod views;

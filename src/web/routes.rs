@@ -8,15 +8,10 @@ use super::{
     download,
     failure::Failure,
     form, names, register,
+    shown::Detail,
     swarms::Form,
     upload, views,
 };
-
-/// Files of `static/`, embedded: the name in the URL, the type, the bytes.
-const STATIC: [(&str, &str, &[u8]); 2] = [
-    ("style.css", "text/css; charset=utf-8", include_bytes!("../../static/style.css")),
-    ("icon.svg", "image/svg+xml", include_bytes!("../../static/icon.svg")),
-];
 
 /// Where a path leads. Names are still percent-encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +28,7 @@ enum Route<'a> {
 enum Page<'a> {
     Home,
     Files,
+    File(&'a str),
     Form,
     Upload(&'a str),
     Register,
@@ -58,6 +54,7 @@ impl<'a> Route<'a> {
                     "uploads" => Page::Upload(name),
                     "metainfos" => Page::Metainfo(name),
                     "static" => Page::Static(name),
+                    "files" => Page::File(name),
                     _ => return None,
                 })
             }
@@ -110,16 +107,30 @@ impl Site {
             check_sender(request)?;
         }
         match page {
-            Page::Home => Ok(views::page(200, views::home(&self.base_url(request), &api::list(self)))),
+            Page::Home => {
+                let state = api::state(self, &self.base_url(request));
+                let frame =
+                    views::Frame { title: "minitorrent", machine: &state.machine, may: state.may, is_live: true };
+                Ok(views::page(200, &frame, views::home(&state)))
+            }
             Page::Files => Ok(api::files(self)),
+            Page::File(hash) => {
+                let base = self.base_url(request);
+                let state = api::state(self, &base);
+                let file = state.files.into_iter().find(|file| file.info_hash == hash);
+                let file = file.ok_or_else(|| Failure::new(404, "there is no such file"))?;
+                let frame = views::Frame { title: &file.name, machine: &state.machine, may: state.may, is_live: true };
+                let detail = Detail { file: file.clone(), ..Detail::default() };
+                Ok(views::page(200, &frame, views::file(&base, &detail, state.may)))
+            }
             Page::Form => form::post(self, request),
             Page::Upload(name) if *request.method() == Method::Put => upload::put(self, request, &decode(name)?),
             Page::Upload(name) => self.upload(request, &decode(name)?),
             Page::Register => register::register(self, request),
             Page::Metainfo(name) => self.metainfo(request, &decode(name)?),
             Page::Static(name) => {
-                let found = STATIC.into_iter().find(|(file, ..)| *file == name);
-                let (_, content_type, bytes) = found.ok_or_else(|| Failure::new(404, "there is no such file"))?;
+                let found = views::asset(name);
+                let (content_type, bytes) = found.ok_or_else(|| Failure::new(404, "there is no such file"))?;
                 Ok(Reply::new(200, content_type, bytes).with("Cache-Control", "max-age=3600"))
             }
         }
