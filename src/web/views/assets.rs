@@ -1,7 +1,7 @@
 //! The files of `static/`, embedded when the program is built.
 
 /// What each is called in a URL, its type, its bytes.
-const ASSETS: [(&str, &str, &[u8]); 17] = [
+const ASSETS: [(&str, &str, &[u8]); 19] = [
     ("board.js", SCRIPT, include_bytes!("../../../static/board.js")),
     ("cards.js", SCRIPT, include_bytes!("../../../static/cards.js")),
     ("check.js", SCRIPT, include_bytes!("../../../static/check.js")),
@@ -18,7 +18,9 @@ const ASSETS: [(&str, &str, &[u8]); 17] = [
     ("share.js", SCRIPT, include_bytes!("../../../static/share.js")),
     ("sky.js", SCRIPT, include_bytes!("../../../static/sky.js")),
     ("style.css", "text/css; charset=utf-8", include_bytes!("../../../static/style.css")),
+    ("tell.js", SCRIPT, include_bytes!("../../../static/tell.js")),
     ("upload.js", SCRIPT, include_bytes!("../../../static/upload.js")),
+    ("words.js", SCRIPT, include_bytes!("../../../static/words.js")),
 ];
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";

@@ -37,8 +37,11 @@ pub fn upload_card() -> Markup {
             p.quiet.figures { span data-is="figures" {} }
             progress.bar max="1" value="0" aria-label="Sent" {}
             p.trouble data-is="trouble" hidden {}
-            div.actions { button type="button" data-do="stop" { "Stop" } }
-            div.result hidden {}
+            details.result hidden { summary { "Tell the others" } (tell::tell(&tell::Told::default())) }
+            div.actions {
+                button type="button" data-do="stop" { "Stop" }
+                a.button data-do="watch" hidden { "Watch" }
+            }
         }
     }
 }
