@@ -1,9 +1,9 @@
-// The piece map: a field for each piece, or for each bucket of them. Colour tells how many machines have it, a frame that
-// it is here. The sentence above it tells the same.
+// The piece map: a field for each piece, or for each bucket of them. Colour tells how many of the connected machines have it;
+// a hollow field is not here yet. The sentence above it tells the same.
 
 const FIELD = { most: 16, least: 3 }; // px
 const UNKNOWN =
-  "Unknown: this machine has no session with anybody in this swarm, and announces do not tell which pieces a machine has.";
+  "Which pieces are where is unknown: this machine is connected to nobody in the swarm, and announces do not tell it.";
 
 let drawn = "";
 
@@ -23,12 +23,17 @@ export function map(file) {
 
 // src/web/views/map.rs says the same.
 function inWords({ have, pieces, map: { known, counts } }) {
-  const rarest = Math.min(...counts, Infinity);
-  const rare = counts.filter((count) => count === rarest).length;
-  const here = have == null ? "" : `${have} of ${pieces} pieces are here. `;
-  const machines = known === 1 ? "machine is" : "machines are";
-  const fields = `${rare} of ${counts.length} fields ${rare === 1 ? "is" : "are"}`;
-  return `${here}${known} ${machines} known piece by piece; the rarest ${fields} with ${rarest} of them.`;
+  const rarest = Math.min(...counts);
+  const here = have == null ? "" : have === pieces ? `All ${pieces} pieces are here. ` : `${have} of ${pieces} pieces are here. `;
+  const machines = known === 1 ? "1 machine is" : `${known} machines are`;
+  return `${here}${machines} connected to this one; ${ofRarest(rarest, known)}.`;
+}
+
+function ofRarest(rarest, known) {
+  if (known === 1) return rarest === 0 ? "it lacks some pieces" : "it has every piece";
+  if (rarest === known) return "every piece is with all of them";
+  if (rarest === 0) return "some pieces are with none of them";
+  return rarest === 1 ? "the rarest pieces are with only one of them" : `the rarest pieces are with ${rarest} of them`;
 }
 
 function draw(canvas, { pieces, map }, width, colours) {
@@ -46,18 +51,16 @@ function draw(canvas, { pieces, map }, width, colours) {
   const gap = side > 5 ? 2 : 1;
   const here = bits(map.here);
   for (let at = 0; at < count; at += 1) {
-    const [x, y] = [(at % columns) * side, Math.floor(at / columns) * side];
     const inside = side - gap;
-    context.fillStyle = colour(map.counts[at], map.known, colours);
+    const isFull = side < 6 || isHere(here, at, map.bucket, pieces);
+    const line = isFull ? 0 : 1.5;
+    context.fillStyle = context.strokeStyle = colour(map.counts[at], map.known, colours);
+    context.lineWidth = line;
     context.beginPath();
-    context.roundRect(x, y, inside, inside, side > 8 ? 3 : 0);
-    context.fill();
-    if (side < 6 || !isHere(here, at, map.bucket, pieces)) continue;
-    context.strokeStyle = colours.here;
-    context.lineWidth = 1.5;
-    context.beginPath();
-    context.roundRect(x + 0.75, y + 0.75, inside - 1.5, inside - 1.5, side > 8 ? 2.5 : 0);
-    context.stroke();
+    const [x, y] = [(at % columns) * side + line / 2, Math.floor(at / columns) * side + line / 2];
+    context.roundRect(x, y, inside - line, inside - line, side > 8 ? 3 : 0);
+    if (isFull) context.fill();
+    else context.stroke();
   }
 }
 
@@ -82,5 +85,5 @@ function bits(base64) {
 function schemeColours(canvas) {
   const style = getComputedStyle(canvas);
   const of = (name) => style.getPropertyValue(`--map-${name}`).trim();
-  return { none: of("none"), rare: of("rare"), few: of("few"), many: of("many"), here: of("here") };
+  return { none: of("none"), rare: of("rare"), few: of("few"), many: of("many") };
 }

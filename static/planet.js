@@ -95,14 +95,17 @@ export function promise(context, { x, y, radius }, colours) {
   context.setLineDash([]);
 }
 
-export function stars(context, width, height, colours) {
+export function stars(context, width, height, wordsEnd, colours) {
   const next = dice("the same sky every night");
   for (let star = 0; star < (width * height) / 5500; star += 1) {
     const bright = next();
-    context.globalAlpha = 0.15 + bright * bright * (colours.isDark ? 0.75 : 0.45);
+    const [x, y] = [next() * width, next() * height];
+    // Behind words they are faint.
+    const isFree = x > wordsEnd || y < 24;
+    context.globalAlpha = isFree ? 0.15 + bright * bright * (colours.isDark ? 0.75 : 0.45) : 0.1;
     context.fillStyle = next() < 0.12 ? colours.star : colours.quiet;
     context.beginPath();
-    context.arc(next() * width, next() * height, 0.4 + bright * 0.9, 0, 2 * Math.PI);
+    context.arc(x, y, 0.4 + bright * 0.9, 0, 2 * Math.PI);
     context.fill();
   }
   context.globalAlpha = 1;

@@ -13,7 +13,8 @@ const QUIETEST = 1000 / 8; // ms between frames while only orbits turn: they mov
 const TURN = 200000; // ms for one turn around a planet
 const FLIGHT = 1400; // ms for a piece to arrive
 const TILT = 0.36; // how flat orbits look
-const MOST_PLANETS = 5;
+const MARGINS = [0.5, 0.25, 0.19, 0.16, 0.14]; // beside the first and the last of so many planets, of the width
+const MOST_PLANETS = MARGINS.length;
 const MOST_MOONS = 60; // of one file that has the sky for itself
 const MOST_MOONS_OF_MANY = 12;
 const MOST_FLIGHTS = 40; // at once; further ones are not shown
@@ -102,15 +103,22 @@ export class Sky {
     this.#wake();
   }
 
-  // Where a planet is: one alone is large; several stand in a row, one up, one down. Words have the left of a wide sky.
+  // Where a planet is: one alone is large; several stand in a row, one up, one down, each reaching into the columns beside it.
   #place(at, count) {
     const [width, height] = [this.#still.clientWidth, this.#still.clientHeight];
-    const isWide = width > 760;
-    const [left, right] = isWide ? [width * 0.52, width] : [0, width];
-    const step = (right - left) / Math.max(count, 1);
-    const radius = Math.min(height * 0.2, 78, step * (count > 1 ? 0.24 : 0.3)) * (count > 1 && at % 2 ? 0.8 : 1);
-    const sway = count > 1 ? (at % 2 ? 0.16 : -0.12) : 0;
-    return { x: left + step * (at + 0.5), y: height * (0.5 + sway), radius, reach: Math.min(step / 2 - 6, radius * 3.1) };
+    const left = this.#wordsEnd();
+    const margin = (width - left) * MARGINS[count - 1];
+    const step = (width - left - 2 * margin) / Math.max(count - 1, 1);
+    const room = Math.min(margin - 4, count > 1 ? step : Infinity);
+    const radius = Math.min(room / 1.9, height * (count > 1 ? 0.14 : 0.19), 78) * (at % 2 ? 0.82 : 1);
+    const sway = count > 1 ? (at % 2 ? 0.22 : -0.18) : 0;
+    return { x: left + margin + step * at, y: height * (0.5 + sway), radius, reach: Math.min(room, radius * 3.1) };
+  }
+
+  // Words have the left of a wide sky; on a narrow one they stand below.
+  #wordsEnd() {
+    const width = this.#still.clientWidth;
+    return width > 760 ? width * 0.5 : 0;
   }
 
   #redraw() {
@@ -118,7 +126,7 @@ export class Sky {
     const context = fitted(this.#still);
     fitted(this.#moving);
     const [width, height] = [this.#still.clientWidth, this.#still.clientHeight];
-    stars(context, width, height, this.#colours);
+    stars(context, width, height, this.#wordsEnd(), this.#colours);
     this.#bodies.forEach((body, at) => Object.assign(body, this.#place(at, this.#bodies.length)));
     if (this.#bodies.length === 0) promise(context, this.#place(0, 1), this.#colours);
     for (const body of this.#bodies) {
@@ -186,13 +194,17 @@ export class Sky {
     const way = (now - begin) / FLIGHT;
     if (way < 0) return;
     const end = position(body, moon, now);
-    const [turnX, turnY] = [(body.x + end.x) / 2, (body.y + end.y) / 2 - body.radius * 0.9];
+    // From the planet's edge, on the side where the moon is.
+    const far = Math.max(Math.hypot(end.x - body.x, end.y - body.y), 1);
+    const startX = body.x + ((end.x - body.x) / far) * body.radius;
+    const startY = body.y + ((end.y - body.y) / far) * body.radius;
+    const [turnX, turnY] = [(startX + end.x) / 2, (startY + end.y) / 2 - body.radius * 0.5];
     for (let tail = 0; tail < 4; tail += 1) {
       const part = Math.max(way - tail * 0.035, 0);
       const eased = part * part * (3 - 2 * part);
       const at = isGiven ? eased : 1 - eased;
-      const x = (1 - at) ** 2 * body.x + 2 * at * (1 - at) * turnX + at * at * end.x;
-      const y = (1 - at) ** 2 * body.y + 2 * at * (1 - at) * turnY + at * at * end.y;
+      const x = (1 - at) ** 2 * startX + 2 * at * (1 - at) * turnX + at * at * end.x;
+      const y = (1 - at) ** 2 * startY + 2 * at * (1 - at) * turnY + at * at * end.y;
       dot(context, x, y, 2.6 - tail * 0.5, this.#colours.star, 0.95 - tail * 0.24);
     }
     if (isGiven && way > 0.8) this.#circle(context, end.x, end.y, moon.size, (way - 0.8) / 0.2);
@@ -256,11 +268,11 @@ function schemeColours(canvas) {
   const of = (name) => style.getPropertyValue(`--${name}`).trim();
   return {
     isDark: matchMedia("(prefers-color-scheme: dark)").matches,
-    star: of("star"),
+    star: of("warm"),
     quiet: of("dust"),
     line: of("orbit"),
     done: of("good"),
-    seeding: of("star"),
+    seeding: of("warm"),
     fetching: of("blue"),
   };
 }

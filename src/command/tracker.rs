@@ -25,7 +25,7 @@ use crate::{
     text::escape,
     tracker::{Limits, address::Asker, announce::Announce, answer::Answer, client::Client},
     web::{
-        CarryOut, Order, Site, Web,
+        CarryOut, Order, RateLimits, Rules, Setup, Site, Web,
         address::{lan_address, own_addresses},
         door,
         library::{Library, MAX_PORTS, Shared},
@@ -162,11 +162,21 @@ impl Sharing {
 
     fn site(&self, arguments: &cli::Tracker, swarms: &Arc<Swarms>) -> Result<Site, Failure> {
         let giving = self.giving.clone();
-        let carry_out: CarryOut = Box::new(move |Order::Seed { metainfo, file, port }| {
-            giving.give(metainfo, &file, port).map_err(|failure| failure.to_string())
+        let carry_out: CarryOut = Box::new(move |order| match order {
+            Order::Seed { metainfo, file, port } => {
+                giving.give(metainfo, &file, port).map_err(|failure| failure.to_string())
+            }
+            _ => Err("this cannot be done yet".to_owned()),
         });
-        Site::open(self.library.clone(), swarms.clone(), arguments.public_url.clone(), carry_out)
-            .map_err(|error| Failure::about(&arguments.data, error))
+        let setup = Setup {
+            peer_id: self.giving.host.peer_id(),
+            board: Arc::default(),
+            rules: Rules::default(),
+            limits: RateLimits { upload: arguments.upload_limit, download: 0 },
+            public_url: arguments.public_url.clone(),
+            carry_out,
+        };
+        Site::open(self.library.clone(), swarms.clone(), setup).map_err(|error| Failure::about(&arguments.data, error))
     }
 }
 

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::{
-    super::shown::{Doing, Row},
+    super::api::{Doing, Row},
     said,
     words::word,
 };

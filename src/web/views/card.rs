@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::{
-    super::shown::{File, May},
+    super::{access::May, api::File},
     control, said,
 };
 use crate::text::Size;
@@ -11,23 +11,23 @@ use crate::text::Size;
 /// A file of the list; of an empty one the script makes the others.
 pub fn card(file: &File, may: May) -> Markup {
     html! {
-        article.card.file data-file=(file.info_hash) data-activity=(said::key(file.activity)) {
+        article.card.file data-file=(file.info_hash) data-activity=(file.activity) {
             (ring(said::share(file)))
             div.card-head {
-                h3 dir="auto" { a data-is="name" href=(file.links.page) { (file.name) } }
-                p.quiet {
+                h3 { a data-is="name" dir="auto" href=(file.links.page) { (file.name) } }
+                p.quiet.small {
                     span data-is="size" { (Size(file.length)) } " \u{b7} " span data-is="activity" { (said::activity(file)) }
+                    (rates(file))
                 }
+                p.trouble data-is="trouble" hidden[file.trouble.is_none()] { (file.trouble.as_deref().unwrap_or_default()) }
             }
             div.card-room {
                 p.room data-is="room" { (said::room(file)) }
                 p.quiet.small data-is="counts" { (said::counts(file)) }
             }
-            p.rates.quiet.small hidden[!said::moves(file)] { (rates(file)) }
-            p.trouble data-is="trouble" hidden[file.trouble.is_none()] { (file.trouble.as_deref().unwrap_or_default()) }
             div.actions {
-                a.button data-is="get" href=[&file.links.download] hidden[file.links.download.is_none()] { "Download" }
                 a.button data-is="open" href=(file.links.page) { "Watch" }
+                a.button data-is="get" href=[&file.links.download] hidden[file.links.download.is_none()] { "Download" }
                 @if may.control { (control::of_file(file)) }
             }
         }
@@ -37,8 +37,11 @@ pub fn card(file: &File, may: May) -> Markup {
 /// What comes into this machine and goes out of it.
 pub fn rates(file: &File) -> Markup {
     html! {
-        span.rate { span aria-hidden="true" { "\u{2193} " } span.unseen { "in " } span data-is="down" { (said::rate(file.down_rate)) } }
-        span.rate { span aria-hidden="true" { "\u{2191} " } span.unseen { "out " } span data-is="up" { (said::rate(file.up_rate)) } }
+        span.rates hidden[!said::moves(file)] {
+            span.rate { span aria-hidden="true" { "\u{2193}\u{a0}" } span.unseen { "in " } span data-is="down" { (said::rate(file.down_rate)) } }
+            " "
+            span.rate { span aria-hidden="true" { "\u{2191}\u{a0}" } span.unseen { "out " } span data-is="up" { (said::rate(file.up_rate)) } }
+        }
     }
 }
 

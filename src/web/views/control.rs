@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::{
-    super::shown::{Activity, File, Rates},
+    super::{RateLimits, api::File},
     words::word,
 };
 use crate::text::Size;
@@ -14,8 +14,8 @@ const LIMITS: [u64; 8] = [128 << 10, 512 << 10, 1 << 20, 2 << 20, 5 << 20, 10 <<
 /// Pause, resume, limit, remove.
 pub fn of_file(file: &File) -> Markup {
     let path = |verb: &str| format!("/api/files/{}/{verb}", file.info_hash);
-    let is_still = matches!(file.activity, Activity::Paused | Activity::Failed);
-    let is_listed = file.activity == Activity::Listed;
+    let is_still = matches!(file.activity, "paused" | "failed");
+    let is_listed = file.activity == "listed";
     html! {
         form.control data-verb="pause" action=(path("pause")) method="post" hidden[is_still || is_listed] {
             button type="submit" { "Pause" }
@@ -26,7 +26,7 @@ pub fn of_file(file: &File) -> Markup {
         details.menu {
             summary { "More" }
             div.menu-body {
-                form.control.limits data-verb="limits" action=(path("limits")) method="post" { (limits(file.limits)) }
+                form.control.limits data-verb="limits" action=(path("limits")) method="post" hidden[is_listed] { (limits(file.limits.unwrap_or_default())) }
                 form.control data-verb="remove" action=(path("remove")) method="post" {
                     details.ask {
                         summary { "Remove\u{2026}" }
@@ -40,7 +40,7 @@ pub fn of_file(file: &File) -> Markup {
 }
 
 /// The same for all files together.
-pub fn of_all(rates: Rates) -> Markup {
+pub fn of_all(rates: RateLimits) -> Markup {
     html! {
         div.actions {
             button.needs-script type="button" data-do="pause-all" { "Pause all" }
@@ -55,7 +55,7 @@ pub fn of_all(rates: Rates) -> Markup {
     }
 }
 
-fn limits(rates: Rates) -> Markup {
+fn limits(rates: RateLimits) -> Markup {
     html! {
         label { "Give at most" (choice("upload", rates.upload)) }
         label { "Take at most" (choice("download", rates.download)) }

@@ -3,24 +3,27 @@
 use maud::{Markup, html};
 
 use super::{
-    super::shown::{Kind, State},
+    super::{
+        Kind,
+        api::{File, Here},
+    },
     card::card,
     control, share,
     words::word,
 };
 
 /// The content of the first page.
-pub fn home(state: &State) -> Markup {
+pub fn home(here: &Here, files: &[File]) -> Markup {
     html! {
         section.hero aria-labelledby="title" {
             canvas.sky #sky aria-hidden="true" {}
             div.hero-words {
-                @if state.may.upload {
+                @if here.may.upload {
                     h1 #title { "Share a file, watch the room fill." }
                     p.lead { "Everybody who has a " (word("piece", "piece")) " of it gives it on." }
                     (share::form())
                 } @else {
-                    h1 #title { (title(state.machine.kind)) }
+                    h1 #title { (title(here.machine.kind)) }
                     p.lead { "Every machine in the " (word("swarm", "swarm")) " gives on what it has." }
                 }
             }
@@ -29,18 +32,18 @@ pub fn home(state: &State) -> Markup {
         section aria-labelledby="files-title" {
             div.section-head {
                 h2 #files-title { "Files" }
-                @if state.may.control { (control::of_all(state.limits)) }
+                @if here.may.control { (control::of_all(here.limits)) }
             }
-            p #nothing.empty hidden[!state.files.is_empty()] {
-                @if state.may.upload { "Nothing is shared yet. The first file makes the first planet." }
+            p #nothing.empty hidden[!files.is_empty()] {
+                @if here.may.upload { "Nothing is shared yet. The first file makes the first planet." }
                 @else { "Nothing is shared yet." }
             }
             div #files.stack {
-                @for file in &state.files { (card(file, state.may)) }
+                @for file in files { (card(file, here.may)) }
             }
         }
-        @if state.may.control { (control::fetch_here()) }
-        template #card-template { (card(&Default::default(), state.may)) }
+        @if here.may.control { (control::fetch_here()) }
+        template #card-template { (card(&File::default(), here.may)) }
         template #upload-template { (share::upload_card()) }
     }
 }

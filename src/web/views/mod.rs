@@ -33,39 +33,21 @@ pub use file::file;
 pub use home::home;
 pub use share::saved;
 
-use super::{
-    door::Reply,
-    shown::{Machine, May},
-};
+use super::{api::Here, door::Reply};
 
 /// Only what this program serves itself: no inline script or style, no frame around it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// How often a page that has no script looks again, in seconds.
-const LOOK_AGAIN: u32 = 5;
-
-/// What a page is besides its content.
-pub struct Frame<'a> {
-    /// For the tab.
-    pub title: &'a str,
-    /// Who serves it.
-    pub machine: &'a Machine,
-    /// What whoever asks may do.
-    pub may: May,
-    /// Whether its figures move, so that a browser without scripts must look again.
-    pub is_live: bool,
-}
-
 /// A page with that content.
-pub fn page(status: u16, frame: &Frame<'_>, content: Markup) -> Reply {
-    Reply::new(status, "text/html; charset=utf-8", document(frame, content).into_string().into_bytes())
+pub fn page(status: u16, here: &Here, title: &str, content: Markup) -> Reply {
+    Reply::new(status, "text/html; charset=utf-8", document(here, title, content).into_string().into_bytes())
         .with("Content-Security-Policy", POLICY)
         .with("Referrer-Policy", "same-origin")
         .with("Cache-Control", "no-store")
 }
 
-fn document(frame: &Frame<'_>, content: Markup) -> Markup {
+fn document(here: &Here, title: &str, content: Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -73,30 +55,29 @@ fn document(frame: &Frame<'_>, content: Markup) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="dark light";
-                title { (frame.title) }
+                title { (title) }
                 link rel="icon" href="/static/icon.svg" type="image/svg+xml";
                 link rel="stylesheet" href="/static/style.css";
                 script type="module" src="/static/main.js" {}
-                @if frame.is_live { noscript { meta http-equiv="refresh" content=(LOOK_AGAIN); } }
             }
-            body data-address=(frame.machine.address) {
+            body data-address=(here.machine.address) {
                 a.skip href="#content" { "To the content" }
-                (header(frame))
+                (header(here))
                 main #content { (content) }
-                footer { (words::glossary()) p.quiet { "minitorrent " (frame.machine.version) } }
+                footer { (words::glossary()) p.quiet { "minitorrent " (here.machine.version) } }
                 p #said.unseen role="status" {}
             }
         }
     }
 }
 
-fn header(frame: &Frame<'_>) -> Markup {
+fn header(here: &Here) -> Markup {
     html! {
         header.top {
             a.brand href="/" { img src="/static/icon.svg" alt="" width="28" height="28"; "minitorrent" }
-            p.machine.quiet { bdi { (frame.machine.name) } " " span.pill { (said::kind(frame.machine.kind)) } }
+            p.machine.quiet { bdi { (here.machine.name) } " " span.pill { (said::kind(here.machine.kind)) } }
             span #live.live title="Figures move by themselves" hidden { "live" }
-            @if frame.may.login { (control::login()) }
+            @if here.may.login { (control::login()) }
         }
     }
 }

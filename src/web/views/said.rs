@@ -2,7 +2,10 @@
 //!
 //! `static/said.js` says the same while the page is open; a change here is a change there.
 
-use super::super::shown::{Activity, Doing, File, Kind};
+use super::super::{
+    Kind,
+    api::{Doing, File},
+};
 use crate::text::Size;
 
 /// A rate, or a dash where none is known.
@@ -30,18 +33,6 @@ pub fn percent(percent: Option<f64>) -> String {
     percent.map_or("unknown".to_owned(), |percent| format!("{} %", percent.floor()))
 }
 
-/// The name of what this machine does, as it is in JSON.
-pub fn key(activity: Activity) -> &'static str {
-    match activity {
-        Activity::Listed => "listed",
-        Activity::Verifying => "verifying",
-        Activity::Fetching => "fetching",
-        Activity::Seeding => "seeding",
-        Activity::Paused => "paused",
-        Activity::Failed => "failed",
-    }
-}
-
 /// Whether this machine takes or gives something of it just now.
 pub fn moves(file: &File) -> bool {
     [file.down_rate, file.up_rate].into_iter().flatten().any(|rate| rate >= 1.0)
@@ -50,12 +41,12 @@ pub fn moves(file: &File) -> bool {
 /// What this machine does with the file.
 pub fn activity(file: &File) -> String {
     match file.activity {
-        Activity::Listed => "with others",
-        Activity::Verifying => "being checked here",
-        Activity::Fetching => return fetching(file),
-        Activity::Seeding => "shared from here",
-        Activity::Paused => "paused here",
-        Activity::Failed => "stopped here",
+        "fetching" => return fetching(file),
+        "verifying" => "being checked here",
+        "seeding" => "shared from here",
+        "paused" => "paused here",
+        "failed" => "stopped here",
+        _ => "with others",
     }
     .to_owned()
 }
@@ -75,11 +66,8 @@ pub fn share_here(file: &File) -> f64 {
 
 /// What the ring and the bar of a file show, from 0 to 1: what is here while that grows, else how many have it.
 pub fn share(file: &File) -> f64 {
-    match file.activity {
-        Activity::Verifying | Activity::Fetching => share_here(file),
-        Activity::Paused if share_here(file) < 1.0 => share_here(file),
-        _ => f64::from(file.done) / f64::from(file.machines.max(1)),
-    }
+    let grows = matches!(file.activity, "verifying" | "fetching" | "paused") && share_here(file) < 1.0;
+    if grows { share_here(file) } else { file.done as f64 / file.machines.max(1) as f64 }
 }
 
 /// How many have it.

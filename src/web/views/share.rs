@@ -2,7 +2,11 @@
 
 use maud::{Markup, html};
 
-use super::{super::upload::Saved, tell, words::word};
+use super::{
+    super::{api::Here, upload::Saved},
+    tell,
+    words::word,
+};
 use crate::text::Size;
 
 /// The form, which is also where files may be dropped. Without a script it sends them as a browser does.
@@ -47,7 +51,7 @@ pub fn upload_card() -> Markup {
 }
 
 /// What became of an upload that came without a script.
-pub fn saved(base: &str, files: &[Saved]) -> Markup {
+pub fn saved(here: &Here, files: &[Saved]) -> Markup {
     html! {
         h1 { @if files.len() == 1 { "It is shared." } @else { "They are shared." } }
         @for file in files {
@@ -58,7 +62,7 @@ pub fn saved(base: &str, files: &[Saved]) -> Markup {
                 }
                 @if let Some(warning) = &file.warning { p.trouble role="alert" { (warning) } }
                 p.quiet { (Size(file.length)) }
-                (tell::tell(&tell::Told::new(base, file)))
+                (tell::tell(&tell::Told::new(&here.machine.address, file)))
             }
         }
         p { a href="/" { "Back to all files" } }

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
-    super::{shown::File, upload::Saved},
+    super::{api::File, upload::Saved},
     words::word,
 };
 
