@@ -5,14 +5,18 @@
 
 mod announcer;
 mod listener;
+mod observer;
 mod offer;
 mod registry;
 pub mod report;
 mod service;
 mod slots;
+mod speed;
 
 pub use announcer::{Announcer, OwnTracker, TrackerNews};
 pub use listener::{Gate, Listener};
+pub use observer::{Observer, Stance};
 pub use registry::Registry;
 pub use service::Service;
 pub use slots::{Change, DEFAULT_SLOTS, Slots};
+pub use speed::Speed;

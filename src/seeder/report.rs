@@ -264,6 +264,14 @@ impl TorrentReport {
         }
     }
 
+    /// These pieces are here.
+    pub fn set_have(&mut self, have: Bitfield) {
+        let geometry = self.metainfo.geometry();
+        let lengths = have.iter().filter_map(|index| geometry.piece(index)).map(|piece| geometry.length_of(piece));
+        self.verified = lengths.map(u64::from).sum();
+        self.have = have;
+    }
+
     /// Time until all is here at the rate of now; `None` while nothing comes.
     pub fn time_left(&self) -> Option<Duration> {
         let left = self.metainfo.length().saturating_sub(self.verified) as f64;
