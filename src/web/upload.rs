@@ -83,10 +83,12 @@ pub fn put(site: &Site, request: &mut Request<'_>, name: &str) -> Result<Reply, 
     Ok(Reply::new(201, "application/json", views::json(&saved)).with("Location", &json_url))
 }
 
-/// `HEAD /uploads/NAME` where there is no such upload yet.
+/// `HEAD /uploads/NAME` where there is no such upload yet, or with a tag.
 pub fn progress(site: &Site, request: &Request<'_>, name: &str) -> Result<Reply, Failure> {
     match site.shelf()?.parts.length(&part_key(&names::clean(name), request)?) {
         Some(length) => Ok(Reply::text(202, "not whole yet").with("Upload-Offset", &length.to_string())),
+        // Whoever sends a tag asks before the first byte too; a browser would complain of a 404.
+        None if request.field("upload-tag").is_some() => Ok(Reply::text(202, "nothing yet").with("Upload-Offset", "0")),
         None => Err(Failure::new(404, "there is no such file")),
     }
 }
