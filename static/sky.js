@@ -124,6 +124,8 @@ export class Sky {
   }
 
   #redraw() {
+    // A sky that is not laid out has no room for a planet.
+    if (this.#still.clientWidth === 0) return;
     this.#colours = schemeColours(this.#still);
     const context = fitted(this.#still);
     fitted(this.#moving);
