@@ -166,7 +166,9 @@ impl Site {
             Page::Static => {
                 let found = views::asset(part);
                 let (content_type, bytes) = found.ok_or_else(|| Failure::new(404, "there is no such file"))?;
-                Ok(Reply::new(200, content_type, bytes).with("Cache-Control", "max-age=3600"))
+                // A worker lives by the policy that its script came with, not by that of its page.
+                let reply = Reply::new(200, content_type, bytes).with("Content-Security-Policy", views::POLICY);
+                Ok(reply.with("Cache-Control", "max-age=3600"))
             }
             Page::Upload if *request.method() == Method::Put => upload::put(self, request, &decode(part)?),
             Page::Upload => self.upload(request, &decode(part)?),
