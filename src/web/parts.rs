@@ -69,6 +69,11 @@ impl Parts {
         fs::metadata(self.path(key)).ok().map(|file| file.len())
     }
 
+    /// Whether somebody adds to it, or has gone without a word and is not given up yet.
+    pub fn is_growing(&self, key: &str) -> bool {
+        matches!(self.known().get(key), Some(Known::Growing))
+    }
+
     /// Goes on with a part from `offset`, which must be where it ends; 0 begins anew.
     pub fn begin(&self, key: &str, offset: u64) -> Result<Part<'_>, Failure> {
         let hasher = match self.known().insert(key.to_owned(), Known::Growing) {

@@ -208,7 +208,9 @@ impl Site {
         let library = &self.shelf()?.library;
         // Only what is listed is opened: no name of a stranger ever becomes a path.
         let is_here = library.get(name).is_some_and(|entry| entry.is_upload());
-        if !is_here && *request.method() == Method::Head {
+        // A tag asks how far an upload got, also when another file of that name is here.
+        let asks_for_part = !is_here || request.field("upload-tag").is_some();
+        if asks_for_part && *request.method() == Method::Head {
             return upload::progress(self, request, name);
         }
         if !is_here {
