@@ -32,6 +32,14 @@ pub fn lan_address(own: &[IpAddr]) -> Option<IpAddr> {
     own.iter().filter_map(|ip| Some((rank(ip)?, *ip))).min_by_key(|(rank, _)| *rank).map(|(_, ip)| ip)
 }
 
+/// What counts as one address: an IPv4 address, an IPv6 /64, of which anyone has a whole one.
+pub fn household(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
+        ip => ip,
+    }
+}
+
 /// `http://host:port` as another machine would write it, without a `/` at its end: what the browser asked for, unless it asked
 /// for its own machine, which means another one to everybody else.
 pub fn base_url(request: &Request<'_>, public_url: Option<&str>, own: &[IpAddr]) -> String {

@@ -1,21 +1,23 @@
 //! Which path leads where, and who may use which method there.
 
+use std::sync::Arc;
+
 use tiny_http::Method;
 
 use super::{
-    Site, Web, address,
+    Site, Web, add, address,
     api::{self, Here},
     control::{self, Verb},
     door::{Head, Intake, Reply, Request, Service},
-    download,
+    download, events,
     failure::Failure,
-    form, names, register,
+    form, names, qr, register,
     swarms::Form,
     upload, views,
 };
 
 /// Every path, with the methods that it takes as the field `Allow` lists them. `{…}` stands for one part of a path.
-const ROUTES: [(&str, &str, Target); 22] = [
+const ROUTES: [(&str, &str, Target); 27] = [
     ("/announce", READ, Target::Announce(Form::Bencode)),
     ("/tracker", READ, Target::Announce(Form::Json)),
     ("/scrape", READ, Target::Scrape),
@@ -38,6 +40,11 @@ const ROUTES: [(&str, &str, Target); 22] = [
     ("/api/files/{info_hash}/remove", "POST", Target::Page(Page::Change(Verb::Remove))),
     ("/api/files/{info_hash}/limits", "POST", Target::Page(Page::Change(Verb::Limits))),
     ("/api/limits", "POST", Target::Page(Page::LimitAll)),
+    ("/api/fetch", "POST", Target::Page(Page::Fetch)),
+    ("/api/events", "GET", Target::Page(Page::Events)),
+    ("/api/transfers", READ, Target::Page(Page::Transfers)),
+    ("/api/openapi.json", READ, Target::Page(Page::Description)),
+    ("/qr.svg", READ, Target::Page(Page::Qr)),
 ];
 
 const READ: &str = "GET, HEAD";
@@ -69,6 +76,19 @@ enum Page {
     ApiFile,
     Change(Verb),
     LimitAll,
+    Fetch,
+    Events,
+    Transfers,
+    Description,
+    Qr,
+}
+
+impl Page {
+    /// Whether it tells what a stranger's page must not read.
+    fn shows_state(self) -> bool {
+        use Page::{ApiFile, ApiFiles, ApiState, Events, File, Home, Transfers};
+        matches!(self, Home | File | ApiState | ApiFiles | ApiFile | Events | Transfers)
+    }
 }
 
 /// A path that leads somewhere.
@@ -91,7 +111,7 @@ impl<'a> Route<'a> {
     /// Whether the body is read as it comes.
     fn is_stream(&self, method: &Method) -> bool {
         match self.target {
-            Target::Page(Page::Form | Page::Register) => *method == Method::Post,
+            Target::Page(Page::Form | Page::Register | Page::Fetch) => *method == Method::Post,
             Target::Page(Page::Upload) => *method == Method::Put,
             _ => false,
         }
@@ -143,12 +163,12 @@ fn secured(reply: Reply) -> Reply {
 }
 
 impl Site {
-    fn answer(&self, request: &mut Request<'_>, page: Page, route: &Route<'_>) -> Result<Reply, Failure> {
+    fn answer(self: &Arc<Site>, request: &mut Request<'_>, page: Page, route: &Route<'_>) -> Result<Reply, Failure> {
         if matches!(request.method(), Method::Post | Method::Put) {
             check_sender(request, route)?;
         }
         let part = route.part;
-        if matches!(page, Page::Home | Page::File | Page::ApiState | Page::ApiFiles | Page::ApiFile) {
+        if page.shows_state() {
             self.access.check_reader(request, &self.own_addresses())?;
         }
         match page {
@@ -163,13 +183,7 @@ impl Site {
                 let here = Here::of(self, &viewer);
                 Ok(views::page(200, &here, &view.file.name, views::file(&here, &view)))
             }
-            Page::Static => {
-                let found = views::asset(part);
-                let (content_type, bytes) = found.ok_or_else(|| Failure::new(404, "there is no such file"))?;
-                // A worker lives by the policy that its script came with, not by that of its page.
-                let reply = Reply::new(200, content_type, bytes).with("Content-Security-Policy", views::POLICY);
-                Ok(reply.with("Cache-Control", "max-age=3600"))
-            }
+            Page::Static => asset(part),
             Page::Upload if *request.method() == Method::Put => upload::put(self, request, &decode(part)?),
             Page::Upload => self.upload(request, &decode(part)?),
             Page::Metainfo => self.metainfo(request, &decode(part)?),
@@ -182,6 +196,11 @@ impl Site {
             Page::ApiFile => api::file(self, &self.viewer(request), part),
             Page::Change(verb) => control::change(self, request, part, verb),
             Page::LimitAll => control::limit_all(self, request),
+            Page::Fetch => add::fetch(self, request),
+            Page::Events => events::stream(self, request),
+            Page::Transfers => events::transfers(self, request),
+            Page::Description => asset("openapi.json"),
+            Page::Qr => qr::svg(self, request),
         }
     }
 
@@ -222,6 +241,13 @@ impl Site {
     }
 }
 
+fn asset(name: &str) -> Result<Reply, Failure> {
+    let (content_type, bytes) = views::asset(name).ok_or_else(|| Failure::new(404, "there is no such file"))?;
+    // A worker lives by the policy that its script came with, not by that of its page.
+    let reply = Reply::new(200, content_type, bytes).with("Content-Security-Policy", views::POLICY);
+    Ok(reply.with("Cache-Control", "max-age=3600"))
+}
+
 /// Whether whoever sends a change may, and says how long its body is where that matters.
 fn check_sender(request: &Request<'_>, route: &Route<'_>) -> Result<(), Failure> {
     if address::is_cross_site(request) {
@@ -240,6 +266,10 @@ fn decode(name: &str) -> Result<String, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
     use super::*;
 
     fn target(path: &str) -> Option<(Target, &str)> {
@@ -252,19 +282,23 @@ mod tests {
         assert_eq!(target("/uploads/a%2Fb"), Some((Target::Page(Page::Upload), "a%2Fb")));
         assert_eq!(target("/metainfos"), Some((Target::Page(Page::Register), "")));
         assert_eq!(target("/api/files/x/pause"), Some((Target::Page(Page::Change(Verb::Pause)), "x")));
-        for nowhere in [
-            "",
-            "announce",
-            "//",
-            "/announce/",
-            "/upload/x",
-            "/etc/passwd",
-            "/api/files/",
-            "/api/files//pause",
-            "/api/files/x/y",
-            "/uploads/",
-        ] {
+        for nowhere in
+            ["", "announce", "//", "/announce/", "/upload/x", "/etc/passwd", "/api/files/", "/api/files//pause"]
+        {
             assert_eq!(target(nowhere), None, "{nowhere}");
         }
+    }
+
+    #[test]
+    fn the_description_names_every_path_and_method_and_no_other() {
+        let (_, bytes) = views::asset("openapi.json").unwrap();
+        let description: Value = serde_json::from_slice(bytes).unwrap();
+        let described = description["paths"].as_object().unwrap().iter().flat_map(|(path, methods)| {
+            methods.as_object().unwrap().keys().map(move |method| (path.clone(), method.to_uppercase()))
+        });
+        let routed = ROUTES
+            .iter()
+            .flat_map(|(path, methods, _)| methods.split(", ").map(|method| ((*path).to_owned(), method.to_owned())));
+        assert_eq!(described.collect::<BTreeSet<_>>(), routed.collect::<BTreeSet<_>>());
     }
 }

@@ -116,7 +116,7 @@ pub(super) fn save(
     site: &Site,
     shelf: &Shelf,
     request: &Request<'_>,
-    part: Part<'_>,
+    mut part: Part<'_>,
     name: &str,
     port: Option<u16>,
 ) -> Result<Saved, Failure> {
@@ -148,6 +148,9 @@ pub(super) fn save(
     site.swarms.follow(entry.info_hash);
     let order = Order::Seed { metainfo: metainfo.into(), file: shelf.library.upload_path(&listed), port };
     let warning = site.order(order);
+    if warning.is_err() && port.is_some() {
+        shelf.library.forget_port(&listed);
+    }
     shelf.stamp_soon(listed.clone());
     let asked_name = (listed != name).then(|| name.to_owned());
     Ok(Saved { asked_name, warning: warning.err(), ..Saved::new(&base, &listed, &entry) })
