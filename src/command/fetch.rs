@@ -62,7 +62,8 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
     let host = Arc::new(Host::new(new_peer_id()?, arguments.upload_limit, arguments.download_limit));
     let registry = Arc::new(Registry::default());
     let choice = arguments.port.map_or(PortChoice::From(PORT), PortChoice::Asked);
-    let gate = Arc::new(Gate::new(host.clone(), registry.clone(), arguments.max_peers));
+    // Half of all connections are kept for those we make ourselves: whoever floods our port cannot keep us from a seeder.
+    let gate = Arc::new(Gate::new(host.clone(), registry.clone(), arguments.max_peers.div_ceil(2)));
     let listener = open_listener(choice, &host, &gate)?;
     let fetch = Fetch::start(Plan {
         host: host.clone(),

@@ -17,3 +17,4 @@ mod liar;
 mod matrix;
 mod story;
 mod undialable;
+mod zoo;
