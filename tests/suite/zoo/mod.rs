@@ -14,6 +14,8 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::house::content::Content;
 use crate::house::process::{MINITORRENT, Process, Usage, free_port};
 use crate::house::seeding_peer::Bytes;
@@ -109,8 +111,11 @@ fn under_the_zoo_a_fetch_ends_right_at_half_its_speed() {
         fetch
     };
     let run = |fetch: &Process, peers: Vec<SocketAddrV4>, name: &str| {
-        let begun = Instant::now();
+        let asked = tracker.queries().len();
         tracker.answer(Answer::Peers(peers));
+        // When it asks again is no question of speed.
+        assert!(wait_until(START, || tracker.queries().len() > asked), "{}", fetch.stderr());
+        let begun = Instant::now();
         let complete = wait_until(PATIENCE, || fetch.stdout().contains("is complete"));
         assert!(complete, "{name}: it is not complete after {PATIENCE:?}: {}", fetch.stderr());
         let took = begun.elapsed();
@@ -201,6 +206,7 @@ impl Victim {
 /// Lets every kind of visitor in, each from an address of its own; one that comes fifty times a second; and two crowds, one from
 /// one address, one from hundreds.
 fn admit_visitors(zoo: &mut Zoo) {
+    allow_descriptors();
     for (number, (name, stage, act)) in VISITORS.into_iter().enumerate() {
         zoo.keep(name, Ipv4Addr::new(127, 1, 0, number as u8 + 1), AGAIN, move |wire, ground| {
             ground.come_to(stage, wire)?;
@@ -230,6 +236,12 @@ fn admit_hosts(zoo: &mut Zoo) -> Vec<SocketAddrV4> {
             })
         })
         .collect()
+}
+
+/// Makes room for the crowds, as far as the system allows.
+fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
 fn start_seeder(torrent: &Torrent, port: u16, logs: &Path) -> Process {
