@@ -12,8 +12,8 @@ use std::{
 use socket2::{SockRef, TcpKeepalive};
 
 use super::{
-    Direction, End, Event, Guest, Host, Order, Remote, SessionId, Share, Traffic, desk::Desk, mailbox::Mailbox,
-    outbox::MAX_OPEN_REQUESTS, piece::PieceInFlight, reader, writer,
+    Direction, End, Event, Guest, Host, Order, Remote, SessionId, Share, Traffic, backlog, desk::Desk,
+    mailbox::Mailbox, outbox::MAX_OPEN_REQUESTS, piece::PieceInFlight, reader, writer,
 };
 use crate::{
     metainfo::{Block, InfoHash},
@@ -33,10 +33,6 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// a new connection goes on sooner when the link is back.
 #[cfg(target_os = "linux")]
 const UNHEARD: Duration = Duration::from_secs(30);
-
-/// Bytes that the kernel may hold unsent: enough to keep the link busy while the writer reads the next run, and little
-/// enough that a control message is not kept waiting behind blocks.
-const UNSENT: u32 = 128 * 1024;
 
 /// A session's stack, in bytes. Nothing in it recurses but bencode, which has a limit of its own.
 const STACK: usize = 256 * 1024;
@@ -92,11 +88,8 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
         &TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10)),
     )?;
     #[cfg(target_os = "linux")]
-    {
-        socket.set_tcp_user_timeout(Some(UNHEARD))?;
-        socket.set_tcp_notsent_lowat(UNSENT)?;
-    }
-    Ok(())
+    socket.set_tcp_user_timeout(Some(UNHEARD))?;
+    backlog::limit(stream, backlog::LEAST)
 }
 
 /// Reads a handshake by its deadline; a first byte of another protocol ends it there.
