@@ -257,7 +257,7 @@ impl Giving {
 fn own_tracker(url: String, swarms: &Arc<Swarms>) -> OwnTracker {
     let swarms = swarms.clone();
     let announce = move |announce: &Announce| {
-        let reply = swarms.announce(announce, &Asker::this_machine());
+        let reply = swarms.announce(announce, &Asker::this_process());
         Answer {
             peers: Vec::new(),
             interval: OWN_INTERVAL.max(Duration::from_secs(u64::from(reply.interval))),
