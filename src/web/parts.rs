@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     path::PathBuf,
@@ -21,6 +21,15 @@ pub const KEPT_BYTES: u64 = 16 * 1024 * 1024 * 1024;
 
 /// How many parts keep their hashes in memory while nobody adds to them; the others are read again. 8 KiB a 100 MiB each.
 const KEPT_HASHERS: usize = 64;
+
+/// How many parts are kept; above it the smallest go, of which least would have to be sent again.
+pub const KEPT_PARTS: usize = 256;
+
+/// What parts leave free on a disk, in bytes, for whatever else this machine writes there; on small disks a twentieth of it.
+pub const LEFT_FREE: u64 = 256 * 1024 * 1024;
+
+/// How many bytes a part may take before the disk is asked again. All that grow at once may take so many each.
+const CLAIM: u64 = 1024 * 1024;
 
 /// Bytes read at once when a part is hashed again.
 const READ_LENGTH: usize = 128 * 1024;
@@ -49,7 +58,16 @@ pub struct Part<'a> {
     /// Open while bytes come.
     file: Option<File>,
     hasher: PieceHasher,
+    /// Bytes that may be written before the disk is asked for more room.
+    claimed: u64,
     is_discarded: bool,
+}
+
+/// A part that nobody adds to.
+struct Resting {
+    key: String,
+    modified: SystemTime,
+    length: u64,
 }
 
 impl Parts {
@@ -75,7 +93,9 @@ impl Parts {
             Some(Known::Resting(hasher)) => Some(hasher),
             None => None,
         };
-        self.reopen(key, offset, hasher).inspect_err(|_| {
+        let has_room = if self.path(key).exists() { Ok(()) } else { self.make_room() };
+        let begun = has_room.map_err(|error| Failure::of_disk(&error)).and_then(|()| self.reopen(key, offset, hasher));
+        begun.inspect_err(|_| {
             self.known().remove(key);
         })
     }
@@ -97,30 +117,69 @@ impl Parts {
             None => hash(&mut file).map_err(of_disk)?,
         };
         file.seek(SeekFrom::End(0)).map_err(of_disk)?;
-        Ok(Part { parts: self, key: key.to_owned(), file: Some(file), hasher, is_discarded: false })
+        Ok(Part { parts: self, key: key.to_owned(), file: Some(file), hasher, claimed: 0, is_discarded: false })
     }
 
-    /// Removes parts that are too old, and the oldest of too many.
+    /// Removes parts that are too old, and the oldest of too many bytes.
     pub fn sweep(&self, now: SystemTime) -> io::Result<()> {
-        let mut resting = Vec::new();
-        for file in fs::read_dir(&self.folder)? {
-            let file = file?;
-            let metadata = file.metadata()?;
-            let key = file.file_name().to_string_lossy().into_owned();
-            if !matches!(self.known().get(&key), Some(Known::Growing)) {
-                resting.push((metadata.modified()?, metadata.len(), key));
-            }
-        }
-        resting.sort_by_key(|(modified, ..)| Reverse(*modified));
+        let mut resting = self.resting()?;
+        resting.sort_by_key(|rest| Reverse(rest.modified));
         let mut bytes = 0_u64;
-        for (modified, length, key) in resting {
-            bytes += length;
-            if bytes > KEPT_BYTES || now.duration_since(modified).is_ok_and(|age| age > KEPT_TIME) {
-                fs::remove_file(self.path(&key))?;
-                self.known().remove(&key);
+        for rest in resting {
+            bytes += rest.length;
+            if bytes > KEPT_BYTES || now.duration_since(rest.modified).is_ok_and(|age| age > KEPT_TIME) {
+                self.remove(&rest.key)?;
             }
         }
         Ok(())
+    }
+
+    /// Room for one more part.
+    fn make_room(&self) -> io::Result<()> {
+        if fs::read_dir(&self.folder)?.count() < KEPT_PARTS {
+            return Ok(());
+        }
+        match self.resting()?.iter().min_by_key(|rest| rest.length) {
+            Some(smallest) => self.remove(&smallest.key),
+            None => Ok(()),
+        }
+    }
+
+    /// The parts that nobody adds to.
+    fn resting(&self) -> io::Result<Vec<Resting>> {
+        let mut resting = Vec::new();
+        for file in fs::read_dir(&self.folder)? {
+            let file = file?;
+            let metadata = match file.metadata() {
+                // It has just become whole.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                metadata => metadata?,
+            };
+            let key = file.file_name().to_string_lossy().into_owned();
+            if !matches!(self.known().get(&key), Some(Known::Growing)) {
+                resting.push(Resting { key, modified: metadata.modified()?, length: metadata.len() });
+            }
+        }
+        Ok(resting)
+    }
+
+    /// Removes a part, unless somebody adds to it by now.
+    fn remove(&self, key: &str) -> io::Result<()> {
+        match self.known().entry(key.to_owned()) {
+            Entry::Occupied(known) if matches!(known.get(), Known::Growing) => return Ok(()),
+            // Nobody begins with it before it is gone.
+            entry => entry.insert_entry(Known::Growing),
+        };
+        let removed = fs::remove_file(self.path(key));
+        self.known().remove(key);
+        removed
+    }
+
+    /// Whether the disk has room for so many bytes more, and what is to be left free besides.
+    fn has_room_for(&self, bytes: u64) -> io::Result<bool> {
+        let space = rustix::fs::statvfs(&self.folder)?;
+        let [free, all] = [space.f_bavail, space.f_blocks].map(|blocks| blocks.saturating_mul(space.f_frsize));
+        Ok(free.saturating_sub(bytes) >= LEFT_FREE.min(all / 20))
     }
 
     fn path(&self, key: &str) -> PathBuf {
@@ -143,8 +202,17 @@ impl Part<'_> {
         self.parts.path(&self.key)
     }
 
-    /// Adds bytes.
+    /// Adds bytes, unless the disk would be too full then.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let count = bytes.len() as u64;
+        if self.claimed < count {
+            let claim = CLAIM.max(count);
+            if !self.parts.has_room_for(claim)? {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.claimed = claim;
+        }
+        self.claimed -= count;
         self.file.as_mut().expect("nothing is added to a part that was closed").write_all(bytes)?;
         self.hasher.update(bytes);
         Ok(())
@@ -234,6 +302,20 @@ mod tests {
         assert_eq!(parts.begin("key", 2).unwrap_err().status, 409);
         assert_eq!(parts.begin("key", 3).unwrap().length(), 3);
         assert_eq!(parts.begin("key", 0).unwrap().length(), 0);
+    }
+
+    #[test]
+    fn of_too_many_parts_the_smallest_go_and_growing_ones_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let parts = Parts::open(folder.path().to_owned()).unwrap();
+        parts.begin("large", 0).unwrap().write(&[1; 100]).unwrap();
+        let mut growing = parts.begin("growing", 0).unwrap();
+        growing.write(b"a").unwrap();
+        for number in 0..2 * KEPT_PARTS {
+            parts.begin(&format!("small {number}"), 0).unwrap().write(b"ab").unwrap();
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), KEPT_PARTS);
+        assert_eq!((parts.length("large"), parts.length("growing")), (Some(100), Some(1)));
     }
 
     #[test]

@@ -79,6 +79,8 @@ impl Service for Web {
         match Route::of(head.path()) {
             Some(Route::Page(Page::Form | Page::Register)) if *head.method() == Method::Post => Intake::Stream,
             Some(Route::Page(Page::Upload(_))) if *head.method() == Method::Put => Intake::Stream,
+            // A list of many files takes milliseconds to print, and whoever asks for it without end must not hold up these.
+            Some(Route::Announce(_) | Route::Scrape | Route::Health) => Intake::Quick,
             _ => Intake::Whole,
         }
     }
@@ -91,6 +93,8 @@ impl Service for Web {
                 return Reply::text(405, format!("only {} is possible here", route.allowed()))
                     .with("Allow", route.allowed());
             }
+            // An image on a page that somebody has open must not list his machine.
+            Some(Route::Announce(_)) if address::is_cross_site(request) => Err(cross_site()),
             Some(Route::Announce(form)) => return self.swarms.answer_announce(request, form),
             Some(Route::Scrape) => return self.swarms.answer_scrape(request),
             Some(Route::Health) => return Reply::text(200, "ok"),
@@ -109,6 +113,9 @@ impl Site {
         if matches!(request.method(), Method::Post | Method::Put) {
             check_sender(request)?;
         }
+        if !matches!(page, Page::Static(_) | Page::Metainfo(_)) {
+            self.check_host(request)?;
+        }
         match page {
             Page::Home => Ok(views::page(200, views::home(&self.base_url(request), &api::list(self)))),
             Page::Files => Ok(api::files(self)),
@@ -123,6 +130,18 @@ impl Site {
                 Ok(Reply::new(200, content_type, bytes).with("Cache-Control", "max-age=3600"))
             }
         }
+    }
+
+    /// Refuses what came under a name that anybody could own: to a browser his page would be this one.
+    fn check_host(&self, request: &Request<'_>) -> Result<(), Failure> {
+        let own = self.swarms.own_addresses();
+        if address::is_nobodys_host(request) || address::is_own_host(request, self.public_url.as_deref(), &own) {
+            return Ok(());
+        }
+        let host = crate::text::escape(request.field("host").unwrap_or_default());
+        let why =
+            "is no name that this machine knows itself by; open the page by its address, or start it with --public-url";
+        Err(Failure::new(421, format!("{host} {why}")))
     }
 
     fn upload(&self, request: &Request<'_>, name: &str) -> Result<Reply, Failure> {
@@ -155,12 +174,16 @@ impl Site {
 /// Whether whoever sends a body may, and says how long it is.
 fn check_sender(request: &Request<'_>) -> Result<(), Failure> {
     if address::is_cross_site(request) {
-        return Err(Failure::new(403, "a page of another site sent this; only this machine's own page may do that"));
+        return Err(cross_site());
     }
     if request.field("content-length").is_none() && request.field("transfer-encoding").is_none() {
         return Err(Failure::new(411, "this needs a body, with its Content-Length or in chunks"));
     }
     Ok(())
+}
+
+fn cross_site() -> Failure {
+    Failure::new(403, "a page of another site sent this; only this machine's own page may do that")
 }
 
 fn decode(name: &str) -> Result<String, Failure> {

@@ -12,12 +12,13 @@ use std::{
 use data_encoding::HEXLOWER;
 
 use super::{
-    address::own_addresses,
+    address::{self, own_addresses},
     door::{Reply, Request},
 };
 use crate::{
     metainfo::InfoHash,
     tracker::{
+        Refusal,
         address::Asker,
         announce::Announce,
         reply, scrape,
@@ -97,9 +98,15 @@ impl Swarms {
 
     /// Answers `/announce` and `/tracker`.
     pub(super) fn answer_announce(&self, request: &Request<'_>, form: Form) -> Reply {
-        match (Announce::parse(request.query().as_bytes()), form) {
-            (Ok((announce, peers_form)), _) => {
-                let asker = Asker::new(request.peer().ip(), request.local().ip(), &self.own_addresses());
+        let parsed = Announce::parse(request.query().as_bytes());
+        let parsed = parsed.and_then(|(announce, peers_form)| {
+            let asker = self.asker(request);
+            // Peers would dial the tracker itself.
+            let is_ours = asker.is_local() && announce.port == request.local().port();
+            if is_ours { Err(Refusal::TrackersPort(announce.port)) } else { Ok((announce, peers_form, asker)) }
+        });
+        match (parsed, form) {
+            (Ok((announce, peers_form, asker)), _) => {
                 let answer = self.announce(&announce, &asker);
                 match form {
                     Form::Bencode => bencoded(reply::bencode(&answer, peers_form, &self.tracker_id)),
@@ -112,6 +119,11 @@ impl Swarms {
                 Reply::new(400, "application/json", reply::json_failure(&refusal.to_string()))
             }
         }
+    }
+
+    fn asker(&self, request: &Request<'_>) -> Asker {
+        let asker = Asker::new(request.peer().ip(), request.local().ip(), &self.own_addresses());
+        if address::is_handed_on(request) { asker.handed_on() } else { asker }
     }
 
     /// Answers `/scrape` (BEP 48).
