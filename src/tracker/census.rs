@@ -4,6 +4,9 @@ use std::{collections::HashMap, fmt, net::IpAddr};
 
 use super::address::{Asker, THIS_PROCESS};
 
+/// With so many peers an address has no more than its share: a machine that shares a hundred files, a room behind one router.
+pub const SHARE_OF_ADDRESS: usize = 100;
+
 /// How much the table may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -72,6 +75,8 @@ impl fmt::Display for Full {
 #[derive(Debug, Default)]
 pub struct Tally {
     by_address: HashMap<u64, u32>,
+    /// The sum over all addresses, of which none counts for more than its share.
+    within_share: usize,
 }
 
 impl Tally {
@@ -83,7 +88,9 @@ impl Tally {
     /// Counts one more.
     pub fn add(&mut self, ip: IpAddr) {
         if let Some(household) = household(ip) {
-            *self.by_address.entry(household).or_default() += 1;
+            let count = self.by_address.entry(household).or_default();
+            *count += 1;
+            self.within_share += usize::from(*count as usize <= SHARE_OF_ADDRESS);
         }
     }
 
@@ -91,6 +98,7 @@ impl Tally {
     pub fn remove(&mut self, ip: IpAddr) {
         let Some(household) = household(ip) else { return };
         if let Some(count) = self.by_address.get_mut(&household) {
+            self.within_share -= usize::from(*count as usize <= SHARE_OF_ADDRESS);
             *count -= 1;
             if *count == 0 {
                 self.by_address.remove(&household);
@@ -110,6 +118,11 @@ impl Census {
     /// How many peers there are in all.
     pub fn peers(&self) -> usize {
         self.peers
+    }
+
+    /// How many there are where no address counts for more than its share: what one of them makes up changes nothing.
+    pub fn within_share(&self) -> usize {
+        self.tally.within_share
     }
 
     /// How many of them an address has.
@@ -184,6 +197,22 @@ mod tests {
             census.leave(ip(address));
         }
         assert_eq!((census.peers(), census.tally.by_address.len()), (0, 0));
+        assert_eq!(census.within_share(), 0);
+    }
+
+    #[test]
+    fn no_address_counts_for_more_than_its_share() {
+        let mut census = Census::default();
+        let [many, few] = ["10.0.0.1", "10.0.0.2"].map(|source| Asker::new(ip(source), ip("10.0.0.9"), &[]));
+        for _ in 0..2 * SHARE_OF_ADDRESS {
+            census.join(&many, 0, 0, &Limits::default()).unwrap();
+        }
+        census.join(&few, 0, 0, &Limits::default()).unwrap();
+        assert_eq!(census.within_share(), SHARE_OF_ADDRESS + 1);
+        for left in (0..2 * SHARE_OF_ADDRESS).rev() {
+            census.leave(many.kept_as());
+            assert_eq!(census.within_share(), left.min(SHARE_OF_ADDRESS) + 1);
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::{collections::HashMap, net::SocketAddr, time::Duration};
 use super::{
     address::Asker,
     announce::{Announce, Event},
-    census::{Census, Full, Limits, room},
+    census::{Census, Full, Limits, SHARE_OF_ADDRESS, room},
     swarm::Swarm,
 };
 use crate::metainfo::{InfoHash, PeerId};
@@ -35,10 +35,6 @@ const SWEEP_LOOKS: usize = 16;
 
 /// How many swarms are looked at for one that makes room when there are too many.
 const SPARE_LOOKS: usize = 64;
-
-/// With so many peers an address has no more than its share, however few the newcomer has: a machine that shares a hundred
-/// files is no attacker.
-const SHARE_OF_ADDRESS: usize = 100;
 
 /// A swarm of more peers than this never makes room.
 const SMALL_SWARM: usize = 8;
@@ -190,9 +186,9 @@ impl SwarmTable {
     }
 
     /// Seconds between two announces of one peer: short while few are here, then so long that all of them together
-    /// make [`TARGET_ANNOUNCES`].
+    /// make [`TARGET_ANNOUNCES`]. What one address makes up slows nobody down.
     fn interval(&self) -> u32 {
-        (self.census.peers() as u32 / TARGET_ANNOUNCES).clamp(MIN_INTERVAL, MAX_INTERVAL)
+        (self.census.within_share() as u32 / TARGET_ANNOUNCES).clamp(MIN_INTERVAL, MAX_INTERVAL)
     }
 
     fn find(&self, info_hash: &InfoHash) -> Option<usize> {
@@ -529,6 +525,14 @@ mod tests {
             }
         }
         assert_eq!(table.counts(&hash_of(7)), Counts { complete: 1, incomplete: 0, downloaded: 0 });
+    }
+
+    #[test]
+    fn nobody_waits_longer_because_one_address_has_thousands_of_peers() {
+        let mut table = SwarmTable::default();
+        flood(&mut table, &host(9), 0, 2000);
+        flood(&mut table, &local(), 100_000, 10_000);
+        assert_eq!((table.peer_count(), table.interval()), (12_000, MIN_INTERVAL));
     }
 
     #[test]
