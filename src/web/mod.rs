@@ -120,8 +120,9 @@ impl Site {
         address::base_url(request, self.public_url.as_deref(), &self.swarms.own_addresses())
     }
 
-    /// Whether the body that a request announces fits the disk, as far as that can be told.
+    /// Whether there may be one more upload, and the body that a request announces fits the disk, as far as that can be told.
     fn check_space(&self, request: &Request<'_>) -> Result<(), Failure> {
+        self.library.check_room_for_upload()?;
         let announced = request.field("content-length").and_then(|length| length.parse::<u64>().ok());
         let space = rustix::fs::statvfs(self.library.parts_path());
         match (announced, space.map(|space| space.f_bavail.saturating_mul(space.f_frsize))) {

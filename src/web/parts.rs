@@ -6,7 +6,10 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -28,7 +31,7 @@ pub const KEPT_PARTS: usize = 256;
 /// What parts leave free on a disk, in bytes, for whatever else this machine writes there; on small disks a twentieth of it.
 pub const LEFT_FREE: u64 = 256 * 1024 * 1024;
 
-/// How many bytes a part may take before the disk is asked again. All that grow at once may take so many each.
+/// How many bytes a part may take before the disk is asked again.
 const CLAIM: u64 = 1024 * 1024;
 
 /// Bytes read at once when a part is hashed again.
@@ -39,6 +42,8 @@ const READ_LENGTH: usize = 128 * 1024;
 pub struct Parts {
     folder: PathBuf,
     known: Mutex<HashMap<String, Known>>,
+    /// Bytes that growing parts may still write without asking.
+    promised: AtomicU64,
 }
 
 /// What memory has of a part, by its key.
@@ -58,8 +63,8 @@ pub struct Part<'a> {
     /// Open while bytes come.
     file: Option<File>,
     hasher: PieceHasher,
-    /// Bytes that may be written before the disk is asked for more room.
-    claimed: u64,
+    /// Bytes that it may write before it asks for more.
+    promised: u64,
     is_discarded: bool,
 }
 
@@ -74,7 +79,7 @@ impl Parts {
     /// Opens, and if need be makes, the folder.
     pub fn open(folder: PathBuf) -> io::Result<Parts> {
         fs::create_dir_all(&folder)?;
-        let parts = Parts { folder, known: Mutex::default() };
+        let parts = Parts { folder, known: Mutex::default(), promised: AtomicU64::new(0) };
         parts.sweep(SystemTime::now())?;
         Ok(parts)
     }
@@ -117,7 +122,7 @@ impl Parts {
             None => hash(&mut file).map_err(of_disk)?,
         };
         file.seek(SeekFrom::End(0)).map_err(of_disk)?;
-        Ok(Part { parts: self, key: key.to_owned(), file: Some(file), hasher, claimed: 0, is_discarded: false })
+        Ok(Part { parts: self, key: key.to_owned(), file: Some(file), hasher, promised: 0, is_discarded: false })
     }
 
     /// Removes parts that are too old, and the oldest of too many bytes.
@@ -175,11 +180,21 @@ impl Parts {
         removed
     }
 
-    /// Whether the disk has room for so many bytes more, and what is to be left free besides.
-    fn has_room_for(&self, bytes: u64) -> io::Result<bool> {
-        let space = rustix::fs::statvfs(&self.folder)?;
-        let [free, all] = [space.f_bavail, space.f_blocks].map(|blocks| blocks.saturating_mul(space.f_frsize));
-        Ok(free.saturating_sub(bytes) >= LEFT_FREE.min(all / 20))
+    /// Promises so many bytes of the disk to a part, unless they are promised to others or to be left free.
+    fn promise(&self, bytes: u64) -> io::Result<()> {
+        loop {
+            // In this order: what is written meanwhile counts twice, and never not at all.
+            let promised = self.promised.load(Ordering::Acquire);
+            let space = rustix::fs::statvfs(&self.folder)?;
+            let [free, all] = [space.f_bavail, space.f_blocks].map(|blocks| blocks.saturating_mul(space.f_frsize));
+            if free.saturating_sub(promised).saturating_sub(bytes) < LEFT_FREE.min(all / 20) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let next = promised + bytes;
+            if self.promised.compare_exchange(promised, next, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                return Ok(());
+            }
+        }
     }
 
     fn path(&self, key: &str) -> PathBuf {
@@ -205,22 +220,27 @@ impl Part<'_> {
     /// Adds bytes, unless the disk would be too full then.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let count = bytes.len() as u64;
-        if self.claimed < count {
+        if self.promised < count {
             let claim = CLAIM.max(count);
-            if !self.parts.has_room_for(claim)? {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            self.claimed = claim;
+            self.parts.promise(claim)?;
+            self.promised += claim;
         }
-        self.claimed -= count;
         self.file.as_mut().expect("nothing is added to a part that was closed").write_all(bytes)?;
+        self.take_back(count);
         self.hasher.update(bytes);
         Ok(())
+    }
+
+    /// What was written, or will not be, is promised no longer.
+    fn take_back(&mut self, bytes: u64) {
+        self.promised -= bytes;
+        self.parts.promised.fetch_sub(bytes, Ordering::AcqRel);
     }
 
     /// Lets go of the file, because all its bytes are there: a form of many files must not hold a descriptor for each.
     pub fn close(&mut self) {
         self.file = None;
+        self.take_back(self.promised);
     }
 
     /// The hashes of all that is there.
@@ -236,6 +256,7 @@ impl Part<'_> {
 
 impl Drop for Part<'_> {
     fn drop(&mut self) {
+        self.take_back(self.promised);
         let mut known = self.parts.known();
         known.remove(&self.key);
         if self.is_discarded || self.length() == 0 {
@@ -316,6 +337,8 @@ mod tests {
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), KEPT_PARTS);
         assert_eq!((parts.length("large"), parts.length("growing")), (Some(100), Some(1)));
+        drop(growing);
+        assert_eq!(parts.promised.load(Ordering::Relaxed), 0, "what rests has nothing promised");
     }
 
     #[test]
