@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_drips_is_given_up_in_time() {
-        for begin in ["", "HTTP/1.1 200 OK\r\nX: ", "HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\nd"] {
+        for begin in ["HTTP/1.1 200 ", "HTTP/1.1 200 OK\r\nX: ", "HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\nd"] {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let url = format!("http://{}/announce", listener.local_addr().unwrap());
             let dripping = thread::spawn(move || {

@@ -37,6 +37,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections that are accepted before the others get a turn.
 const ACCEPT_BATCH: usize = 64;
 
+/// Connections that have a turn before new ones are accepted again.
+const TURNS_A_ROUND: usize = 64;
+
 /// Bytes of answers that may lie in memory because clients do not take them; above it the oldest is dropped.
 const MAX_UNSENT: usize = 16 * 1024 * 1024;
 
@@ -73,7 +76,7 @@ struct Parked {
 impl Watch {
     /// Runs until the door stops.
     pub fn run(mut self) {
-        let mut events = Events::with_capacity(1024);
+        let mut events = Events::with_capacity(TURNS_A_ROUND);
         let mut waiting = Waiting { connections: BTreeMap::new(), next: FIRST_CONNECTION, unsent: 0 };
         let mut scratch = vec![0; SCRATCH_LENGTH];
         let mut next_sweep = Instant::now() + SWEEP_EVERY;
@@ -92,19 +95,21 @@ impl Watch {
             if self.stopping.load(Ordering::Acquire) {
                 return;
             }
+            if events.iter().any(|event| event.token() == LISTENER) {
+                accept_at = accept_at.or(Some(Instant::now()));
+            }
+            if accept_at.is_some_and(|at| at <= Instant::now()) {
+                accept_at = self.accept(&mut waiting, &mut scratch);
+            }
             for event in &events {
                 match event.token() {
-                    LISTENER => accept_at = accept_at.or(Some(Instant::now())),
-                    WAKER => {}
+                    LISTENER | WAKER => {}
                     Token(token) => self.go_on(token, &mut waiting, &mut scratch),
                 }
             }
             // Those that come back meanwhile have their turn in the next round: the waker tells of them again.
             for connection in self.returns.try_iter().take(self.returns.len()) {
                 self.advance(connection, &mut waiting, &mut scratch);
-            }
-            if accept_at.is_some_and(|at| at <= Instant::now()) {
-                accept_at = self.accept(&mut waiting, &mut scratch);
             }
             if Instant::now() >= next_sweep {
                 next_sweep = Instant::now() + SWEEP_EVERY;
