@@ -53,6 +53,8 @@ pub struct Process {
 pub struct Usage {
     /// The most memory it ever held, in KiB.
     pub peak_kib: u64,
+    /// What it holds now, in KiB.
+    pub resident_kib: u64,
     pub threads: usize,
     pub descriptors: usize,
 }
@@ -129,9 +131,17 @@ impl Process {
         };
         Usage {
             peak_kib: field("VmHWM:"),
+            resident_kib: field("VmRSS:"),
             threads: field("Threads:") as usize,
             descriptors: fs::read_dir(proc.join("fd")).unwrap().count(),
         }
+    }
+
+    /// The most memory it ever held, in KiB; nothing once it has ended.
+    pub fn peak_kib(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.split_whitespace().next()?.parse().ok()
     }
 
     /// Its id, which is its group's as well.
