@@ -10,7 +10,7 @@ pub const SHARE_OF_ADDRESS: usize = 100;
 /// How much the table may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Swarms, those included that are empty but have been fetched. An empty one takes about 200 bytes.
+    /// Swarms, those included that are empty but have been fetched. An empty one takes about 300 bytes.
     pub swarms: usize,
     /// Peers in all. One takes about 110 bytes.
     pub peers: usize,

@@ -177,24 +177,46 @@ impl Parts {
         };
         let removed = fs::remove_file(self.path(key));
         self.known().remove(key);
-        removed
+        // Another may have been faster.
+        removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
     }
 
-    /// Promises so many bytes of the disk to a part, unless they are promised to others or to be left free.
+    /// How many bytes one more part could have, if those that rest gave way.
+    pub fn room(&self) -> io::Result<u64> {
+        let resting: u64 = self.resting()?.iter().map(|rest| rest.length).sum();
+        Ok(self.free()?.saturating_sub(self.promised.load(Ordering::Acquire)).saturating_add(resting))
+    }
+
+    /// Promises so many bytes of the disk to a part that grows. Parts that nobody adds to give way, the oldest first.
     fn promise(&self, bytes: u64) -> io::Result<()> {
+        while !self.try_promise(bytes)? {
+            match self.resting()?.iter().min_by_key(|rest| rest.modified) {
+                Some(oldest) => self.remove(&oldest.key)?,
+                None => return Err(io::ErrorKind::StorageFull.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn try_promise(&self, bytes: u64) -> io::Result<bool> {
         loop {
             // In this order: what is written meanwhile counts twice, and never not at all.
             let promised = self.promised.load(Ordering::Acquire);
-            let space = rustix::fs::statvfs(&self.folder)?;
-            let [free, all] = [space.f_bavail, space.f_blocks].map(|blocks| blocks.saturating_mul(space.f_frsize));
-            if free.saturating_sub(promised).saturating_sub(bytes) < LEFT_FREE.min(all / 20) {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
             let next = promised + bytes;
+            if next > self.free()? {
+                return Ok(false);
+            }
             if self.promised.compare_exchange(promised, next, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-                return Ok(());
+                return Ok(true);
             }
         }
+    }
+
+    /// Bytes of the disk that are free, but for those that are to be left so.
+    fn free(&self) -> io::Result<u64> {
+        let space = rustix::fs::statvfs(&self.folder)?;
+        let [free, all] = [space.f_bavail, space.f_blocks].map(|blocks| blocks.saturating_mul(space.f_frsize));
+        Ok(free.saturating_sub(LEFT_FREE.min(all / 20)))
     }
 
     fn path(&self, key: &str) -> PathBuf {
