@@ -12,10 +12,11 @@ use std::{
 use socket2::{SockRef, TcpKeepalive};
 
 use super::{
-    Direction, End, Event, Host, Order, Remote, SessionId, Share, Traffic, desk::Desk, mailbox::Mailbox,
+    Direction, End, Event, HaveSet, Host, Order, Remote, SessionId, Share, Traffic, desk::Desk, mailbox::Mailbox,
     outbox::MAX_OPEN_REQUESTS, piece::PieceInFlight, reader, writer,
 };
 use crate::{
+    bitfield::Bitfield,
     metainfo::{Block, InfoHash},
     wire::{self, ExtendedHandshake, HANDSHAKE_LENGTH, Handshake},
 };
@@ -48,6 +49,8 @@ pub struct Handle {
     pub share: Arc<Share>,
     /// Bytes of blocks that passed on this session.
     pub traffic: Arc<Traffic>,
+    /// The pieces of which every block was sent on it.
+    pub given: Arc<HaveSet>,
     pub(super) mailbox: Arc<Mailbox>,
     desk: Arc<Mutex<Desk>>,
     socket: Arc<TcpStream>,
@@ -195,11 +198,13 @@ impl Handle {
         // A listener for both families shows IPv4 peers as IPv6 addresses that stand for them.
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let remote = Arc::new(Remote { session, address, peer_id: theirs.peer_id, direction });
+        let none = Bitfield::empty(share.geometry().piece_count());
         Ok(Handle {
             desk: Arc::new(Mutex::new(Desk::new(share.geometry(), remote.clone(), Instant::now()))),
             remote,
             share,
             traffic: Arc::default(),
+            given: Arc::new(HaveSet::new(&none)),
             mailbox: Arc::default(),
             socket: Arc::new(stream),
         })

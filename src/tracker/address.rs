@@ -73,6 +73,11 @@ impl Asker {
         if self.place == Place::ThisMachine { THIS_MACHINE } else { self.source }
     }
 
+    /// The address that people are shown for it: this machine's for all that run on it.
+    pub fn shown_as(&self) -> IpAddr {
+        if self.is_local() { THIS_MACHINE } else { self.source }
+    }
+
     /// Whether the asker came over IPv6.
     pub fn is_ipv6(&self) -> bool {
         self.source.is_ipv6()

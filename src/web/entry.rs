@@ -17,6 +17,9 @@ pub struct Entry {
     pub info_hash: InfoHash,
     /// Bytes of content.
     pub length: u64,
+    /// Bytes of a piece; lists of older versions do not tell.
+    #[serde(default)]
+    pub piece_length: Option<u32>,
     /// Where the content is.
     pub origin: Origin,
 }

@@ -106,7 +106,8 @@ impl Library {
                 (_, Some(length)) if !name.starts_with('.') => match self.read_metainfo(name) {
                     Ok(metainfo) if metainfo.is_single_file() && metainfo.length() == length => {
                         let origin = Origin::Upload { port: None, stamp: None };
-                        Entry { info_hash: metainfo.info_hash(), length, origin }
+                        let piece_length = Some(metainfo.geometry().piece_length());
+                        Entry { info_hash: metainfo.info_hash(), length, piece_length, origin }
                     }
                     _ => continue,
                 },
@@ -159,6 +160,26 @@ impl Library {
     /// Takes a name off the list, for the same torrent to be listed anew.
     pub fn forget(&self, name: &str) {
         self.state().entries.remove(name);
+    }
+
+    /// Takes a name off the list, and its files off the disk. The name stays claimed until they are gone.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.state();
+        let Some(entry) = state.entries.remove(name) else { return Ok(()) };
+        state.claimed.insert(name.to_owned());
+        drop(state);
+        let claim = Claim { library: self, name: name.to_owned() };
+        let mut paths = vec![self.metainfo_path(claim.name(), "torrent"), self.metainfo_path(claim.name(), "json")];
+        if entry.is_upload() {
+            paths.push(self.upload_path(claim.name()));
+        }
+        for path in paths {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        self.save()
     }
 
     /// Where an upload of that name lies.
@@ -320,7 +341,9 @@ impl Claim<'_> {
     }
 
     fn list(&self, metainfo: &Metainfo, origin: Origin) -> Entry {
-        let entry = Entry { info_hash: metainfo.info_hash(), length: metainfo.length(), origin };
+        let geometry = metainfo.geometry();
+        let (length, piece_length) = (geometry.length(), Some(geometry.piece_length()));
+        let entry = Entry { info_hash: metainfo.info_hash(), length, piece_length, origin };
         self.library.state().entries.insert(self.name.clone(), entry.clone());
         // What lies there is found without it; only the port and the stamp would be lost.
         self.library.save().unwrap_or_else(|error| log::warn!("the list of files cannot be saved: {error}"));

@@ -4,11 +4,12 @@ use std::{
     io::{Read, Write},
     net::{Ipv4Addr, TcpStream},
     sync::Mutex,
+    thread,
     time::{Duration, Instant},
 };
 
-use super::*;
-use crate::metainfo::{PieceHasher, create::Options};
+use super::{library::Library, *};
+use crate::metainfo::{PeerId, PieceHasher, create::Options};
 
 /// Orders as they went out: name, file and port.
 type Orders = Arc<Mutex<Vec<(String, PathBuf, Option<u16>)>>>;
@@ -61,12 +62,20 @@ impl Room {
         let orders = Orders::default();
         let heard = Arc::clone(&orders);
         let carry_out = Box::new(move |order| {
-            let Order::Seed { metainfo, file, port } = order;
+            let Order::Seed { metainfo, file, port } = order else { return Err(format!("{order:?} was not expected")) };
             heard.lock().unwrap().push((metainfo.name().to_owned(), file, port));
             answer(port)
         });
         let library = Arc::new(Library::open(folder.path()).unwrap());
-        let site = Site::open(library, Arc::clone(&swarms), Some("http://room:5000/".into()), carry_out).unwrap();
+        let setup = Setup {
+            peer_id: PeerId(*b"-MI0100-abcdefghijkl"),
+            board: Arc::default(),
+            rules: Rules::default(),
+            limits: RateLimits::default(),
+            public_url: Some("http://room:5000/".into()),
+            carry_out,
+        };
+        let site = Site::open(library, Arc::clone(&swarms), setup).unwrap();
         let web = Arc::new(Web::new(swarms, has_page.then_some(site)));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();

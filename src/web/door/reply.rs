@@ -58,6 +58,11 @@ impl Reply {
         self
     }
 
+    /// Whether it has a field of that name.
+    pub fn has(&self, field: &'static str) -> bool {
+        self.response.headers().iter().any(|header| header.field.equiv(field))
+    }
+
     /// Its status.
     pub fn status(&self) -> StatusCode {
         self.response.status_code()
