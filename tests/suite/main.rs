@@ -12,6 +12,7 @@ mod cli;
 mod control;
 mod ending;
 mod faults;
+mod hostile_http;
 mod kill9;
 mod layering;
 mod liar;

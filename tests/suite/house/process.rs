@@ -140,6 +140,13 @@ impl Process {
         }
     }
 
+    /// The most memory it ever held, in KiB; nothing once it has ended.
+    pub fn peak_kib(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.split_whitespace().next()?.parse().ok()
+    }
+
     /// Its id, which is its group's as well.
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)

@@ -18,6 +18,10 @@ pub enum Answer {
     Html,
     /// Nothing, ever; the connection stays open.
     Silence,
+    /// These bytes, head and all, and then the end of the connection.
+    Raw(Vec<u8>),
+    /// These bytes, and `x` without end.
+    Endless(Vec<u8>),
 }
 
 /// A listening tracker.
@@ -42,6 +46,8 @@ impl TrackerStub {
                     Answer::Peers(peers) => reply(&stream, "text/plain", &announce_answer(&peers)),
                     Answer::Html => reply(&stream, "text/html", b"<!doctype html><title>Please log in</title>"),
                     Answer::Silence => silent.push(stream),
+                    Answer::Raw(bytes) => _ = (&stream).write_all(&bytes),
+                    Answer::Endless(begin) => send_without_end(stream, begin.clone()),
                 }
             }
         });
@@ -79,7 +85,18 @@ fn reply(mut stream: &TcpStream, kind: &str, body: &[u8]) {
     let _ = stream.write_all(&[head.as_bytes(), body].concat());
 }
 
-fn announce_answer(peers: &[SocketAddrV4]) -> Vec<u8> {
+/// Goes on until whoever asked has had enough.
+fn send_without_end(mut stream: TcpStream, begin: Vec<u8>) {
+    thread::spawn(move || {
+        let mut sent = stream.write_all(&begin);
+        while sent.is_ok() {
+            sent = stream.write_all(&[b'x'; 16 * 1024]);
+        }
+    });
+}
+
+/// An answer with these peers.
+pub fn announce_answer(peers: &[SocketAddrV4]) -> Vec<u8> {
     let compact: Vec<u8> =
         peers.iter().flat_map(|peer| [&peer.ip().octets()[..], &peer.port().to_be_bytes()].concat()).collect();
     let mut out = Encoder::new();
