@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     End, Handle, Host,
+    backlog::{self, Backlog},
     mailbox::Mail,
     turns::{TURN, Turn},
 };
@@ -26,7 +27,7 @@ const MAX_RUN: u64 = 64 * 1024;
 
 /// Writes until the session ends.
 pub fn run(host: &Host, handle: &Handle) -> Result<(), End> {
-    let mut pen = Pen { handle, run: Vec::new() };
+    let mut pen = Pen { handle, run: Vec::new(), backlog: Backlog::new(Instant::now()) };
     let mut held_up_until = Instant::now();
     let mut turn = None::<Turn<'_>>;
     let mut left_of_turn = 0;
@@ -69,6 +70,7 @@ struct Pen<'a> {
     handle: &'a Handle,
     /// The bytes of one run; let go when nothing is left to send, so that an idle session costs nothing.
     run: Vec<u8>,
+    backlog: Backlog,
 }
 
 impl Pen<'_> {
@@ -90,6 +92,9 @@ impl Pen<'_> {
             rest = after;
         }
         self.write(&mut parts)?;
+        if let Some(limit) = self.backlog.sent(bytes, Instant::now()) {
+            backlog::limit(self.handle.socket(), limit)?;
+        }
         for traffic in [&self.handle.traffic, &self.handle.share.traffic] {
             traffic.uploaded.fetch_add(bytes, Ordering::Relaxed);
         }
