@@ -12,7 +12,7 @@ pub const SHARE_OF_ADDRESS: usize = 100;
 pub struct Limits {
     /// Swarms, those included that are empty but have been fetched. An empty one takes about 300 bytes.
     pub swarms: usize,
-    /// Peers in all. One takes about 110 bytes.
+    /// Peers in all. One takes about 135 bytes.
     pub peers: usize,
     /// Peers of one swarm.
     pub peers_of_swarm: usize,
@@ -26,7 +26,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// About 35 MB when all is full.
+    /// About 40 MB when all is full.
     fn default() -> Limits {
         Limits {
             swarms: 20_000,
