@@ -15,5 +15,6 @@ mod kill9;
 mod layering;
 mod liar;
 mod matrix;
+mod pausing;
 mod story;
 mod undialable;
