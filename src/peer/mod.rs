@@ -10,6 +10,7 @@
 //!
 //! Nothing here decides: which piece comes next, who is unchoked and who is banned are a coordinator's to say.
 
+mod backlog;
 mod buffers;
 mod desk;
 mod end;
