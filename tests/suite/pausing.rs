@@ -90,8 +90,10 @@ fn a_pause_at_either_end_stops_the_bytes_on_the_link_and_a_resume_ends_with_the_
         assert!(wait_until(LIMIT, || room.sent_soon() > 1_000_000), "nothing passes before host {host} is paused");
         room.order(host, "pause", "");
         assert_eq!(room.activity(host), "paused");
-        assert!(wait_until(SOON, || room.sent_soon() < QUIET), "bytes still pass");
-        assert!(room.sent_soon() < QUIET, "bytes pass again");
+        // What the kernels hold of it may still pass, for as long as a change may take.
+        wait_until(SOON, || false);
+        let sent = room.sent_soon();
+        assert!(sent < QUIET, "{sent} bytes passed within {SOON:?}, though host {host} was paused");
         assert!(!room.is_whole(), "there was nothing left to pause");
         room.order(host, "resume", "");
         assert_eq!(room.activity(host), running);

@@ -12,7 +12,7 @@ mod ports;
 mod tests;
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::HashMap,
     fs,
     mem::{self, ManuallyDrop},
     path::{Path, PathBuf},
@@ -165,7 +165,7 @@ impl Node {
     }
 
     /// Gives what lies whole in a folder from now on; at a port of its own, where that is asked for and can be had. Nothing
-    /// changes where it is shared already.
+    /// changes where it is shared already and has not failed.
     pub fn give(
         &self,
         metainfo: Arc<Metainfo>,
@@ -218,13 +218,15 @@ impl Node {
         Ok(Taking { fetch, ledger })
     }
 
-    /// Puts a torrent on the list, unless it is there, and begins with it unless it is to rest.
+    /// Puts a torrent on the list, unless it is there and well, and begins with it unless it is to rest.
     fn put(&self, torrent: Torrent) {
         let hash = torrent.metainfo.info_hash();
+        let failed = self.board.torrent(&hash).is_some_and(|report| matches!(report.activity, Activity::Failed(_)));
         let mut torrents = self.torrents();
-        if let Entry::Vacant(place) = torrents.entry(hash) {
+        if torrents.get(&hash).is_none_or(|there| failed && matches!(there.work, Work::Giving(_))) {
             self.board.add(torrent.metainfo.clone(), Activity::Verifying);
-            self.begin(hash, place.insert(torrent));
+            self.begin(hash, &torrent);
+            torrents.insert(hash, torrent);
         }
     }
 
