@@ -59,6 +59,7 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
     let access = Access::Write { preallocate: arguments.preallocate };
     let store = Arc::new(Store::open(metainfo.clone(), out, access)?);
     let node = open_node(&arguments)?;
+    let page = page::open_if_asked(arguments.page.as_deref(), arguments.password_file.as_deref(), Kind::Fetch, &node)?;
     let (ledger, have) = resume(&store, node.journal(), arguments.json)?;
     let signals = interrupts.end_in_order();
     let trackers = trackers(&metainfo, &arguments.tracker);
@@ -67,7 +68,6 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
     if !has_tracker && !arguments.json {
         eprintln!("{} names no tracker: only peers that connect here can help", escape(&arguments.meta));
     }
-    let page = page::open_if_asked(arguments.page.as_deref(), arguments.password_file.as_deref(), Kind::Fetch, &node)?;
     match &page {
         Some(page) if arguments.json => {
             _ = terminal::print(&format!("{}\n", serde_json::json!({ "page": page.url() })))

@@ -59,8 +59,8 @@ pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
         folder: PathBuf::from(arguments.dir.as_deref().unwrap_or(".")),
         memory: None,
     })?;
-    let share = node.give(what.metainfo.clone(), &what.dir, what.metainfo.trackers(), None)?;
     let page = page::open_if_asked(arguments.page.as_deref(), arguments.password_file.as_deref(), Kind::Seed, &node)?;
+    let share = node.give(what.metainfo.clone(), &what.dir, what.metainfo.trackers(), None)?;
     say(&arguments, &what, node.port(), page.as_ref());
     register(&what.metainfo, arguments.json)?;
 

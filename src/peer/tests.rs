@@ -61,6 +61,7 @@ impl Torrent {
         let (tell, events) = bounded(64);
         let (finish, finished) = bounded(4);
         let share = Share {
+            stamps: None,
             have: Arc::new(HaveSet::new(&Bitfield::empty(metainfo.geometry().piece_count()))),
             metainfo,
             store: Arc::new(store),

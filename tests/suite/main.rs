@@ -18,6 +18,7 @@ mod layering;
 mod liar;
 mod matrix;
 mod page;
+mod pausing;
 mod story;
 mod undialable;
 mod zoo;

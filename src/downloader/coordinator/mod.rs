@@ -492,7 +492,7 @@ impl Coordinator {
 
     /// Gives a hungry peer pieces, or, when every piece is in flight, somebody else's last blocks.
     fn feed(&mut self, id: SessionId, now: Instant, out: &mut Vec<Action>) {
-        if self.is_complete() {
+        if self.is_complete() || self.paused {
             return;
         }
         while let Some(peer) = self.peers.get(&id).filter(|peer| !peer.choked && peer.appetite > 0) {
