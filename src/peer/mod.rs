@@ -10,13 +10,16 @@
 //!
 //! Nothing here decides: which piece comes next, who is unchoked and who is banned are a coordinator's to say.
 
+mod backlog;
 mod buffers;
 mod desk;
 mod end;
+mod guest;
 mod inlet;
 mod limiter;
 mod mailbox;
 mod outbox;
+mod patience;
 mod piece;
 mod reader;
 mod session;
@@ -33,6 +36,7 @@ use std::{
 pub use buffers::{BlockBuffer, Buffers};
 pub use desk::{Desk, Expected, Placed};
 pub use end::End;
+pub use guest::Guest;
 pub use limiter::{Limiter, Limits};
 pub use outbox::{MAX_OPEN_REQUESTS, Order, Overflow};
 pub use piece::{Home, Payload, PieceInFlight};

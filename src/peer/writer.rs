@@ -5,11 +5,12 @@ use std::{
     io::{self, ErrorKind, IoSlice, Write},
     net::TcpStream,
     sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
     End, Handle, Host,
+    backlog::{self, Backlog},
     limiter::{Limits, MAX_NAP},
     mailbox::Mail,
     turns::{TURN, Turn},
@@ -31,7 +32,7 @@ const MAX_BEGUN: usize = 256;
 
 /// Writes until the session ends.
 pub fn run(host: &Host, handle: &Handle) -> Result<(), End> {
-    let mut pen = Pen { handle, run: Vec::new(), begun: BTreeMap::new() };
+    let mut pen = Pen { handle, run: Vec::new(), begun: BTreeMap::new(), backlog: Backlog::new(Instant::now()) };
     let limits = Limits([&host.upload, &handle.share.upload]);
     let mut due = Default::default();
     let mut turn = None::<Turn<'_>>;
@@ -77,6 +78,7 @@ struct Pen<'a> {
     run: Vec<u8>,
     /// How many blocks were sent of pieces of which not all were.
     begun: BTreeMap<PieceIndex, u32>,
+    backlog: Backlog,
 }
 
 impl Pen<'_> {
@@ -98,6 +100,9 @@ impl Pen<'_> {
             rest = after;
         }
         self.write(&mut parts)?;
+        if let Some(limit) = self.backlog.sent(bytes, Instant::now()) {
+            backlog::limit(self.handle.socket(), limit)?;
+        }
         for traffic in [&self.handle.traffic, &self.handle.share.traffic] {
             traffic.uploaded.fetch_add(bytes, Ordering::Relaxed);
         }

@@ -243,7 +243,9 @@ impl Site {
 
 fn asset(name: &str) -> Result<Reply, Failure> {
     let (content_type, bytes) = views::asset(name).ok_or_else(|| Failure::new(404, "there is no such file"))?;
-    Ok(Reply::new(200, content_type, bytes).with("Cache-Control", "max-age=3600"))
+    // A worker lives by the policy that its script came with, not by that of its page.
+    let reply = Reply::new(200, content_type, bytes).with("Content-Security-Policy", views::POLICY);
+    Ok(reply.with("Cache-Control", "max-age=3600"))
 }
 
 /// Whether whoever sends a change may, and says how long its body is where that matters.

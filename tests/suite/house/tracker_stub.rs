@@ -1,4 +1,4 @@
-//! A tracker on loopback that answers every announce in one way, and remembers what it was told.
+//! A tracker on loopback that answers every announce as it is told to, and remembers what it was told.
 //!
 //! Its thread ends with the test binary.
 
@@ -23,26 +23,34 @@ pub enum Answer {
 /// A listening tracker.
 pub struct TrackerStub {
     port: u16,
+    answer: Arc<Mutex<Answer>>,
     queries: Arc<Mutex<Vec<String>>>,
 }
 
 impl TrackerStub {
     pub fn start(answer: Answer) -> TrackerStub {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let stub = TrackerStub { port: listener.local_addr().unwrap().port(), queries: Arc::default() };
-        let queries = stub.queries.clone();
+        let port = listener.local_addr().unwrap().port();
+        let stub = TrackerStub { port, answer: Arc::new(Mutex::new(answer)), queries: Arc::default() };
+        let (answer, queries) = (stub.answer.clone(), stub.queries.clone());
         thread::spawn(move || {
             let mut silent = Vec::new();
             for stream in listener.incoming().flatten() {
                 queries.lock().unwrap().extend(read_target(&stream));
-                match &answer {
-                    Answer::Peers(peers) => reply(&stream, "text/plain", &announce_answer(peers)),
+                let answer = answer.lock().unwrap().clone();
+                match answer {
+                    Answer::Peers(peers) => reply(&stream, "text/plain", &announce_answer(&peers)),
                     Answer::Html => reply(&stream, "text/html", b"<!doctype html><title>Please log in</title>"),
                     Answer::Silence => silent.push(stream),
                 }
             }
         });
         stub
+    }
+
+    /// Answers in another way from now on.
+    pub fn answer(&self, answer: Answer) {
+        *self.answer.lock().unwrap() = answer;
     }
 
     pub fn announce_url(&self) -> String {
