@@ -49,10 +49,30 @@ impl Service for Bench {
                 std::thread::sleep(Duration::from_millis(50));
                 Reply::text(200, "at last")
             }
+            "/stream" => {
+                let feed = Talk { message: vec![b'x'; 16].into() };
+                Reply::with_content(200, "text/plain", Content::Stream(Box::new(feed)))
+            }
+            "/flood" => {
+                let feed = Talk { message: vec![b'x'; LONG].into() };
+                Reply::with_content(200, "text/plain", Content::Stream(Box::new(feed)))
+            }
             "/refuse" => Reply::text(507, "no room"),
             "/panic" => panic!("on purpose"),
             _ => Reply::text(404, "nothing here"),
         }
+    }
+}
+
+/// Says the same again and again.
+#[derive(Debug)]
+struct Talk {
+    message: Arc<[u8]>,
+}
+
+impl Feed for Talk {
+    fn news(&mut self, _: Instant) -> Option<Arc<[u8]>> {
+        Some(Arc::clone(&self.message))
     }
 }
 
@@ -472,4 +492,39 @@ fn descriptors_run_out_and_come_back() {
     drop(busy);
     street.comes_to_rest();
     wait_until(|| open() == at_first, "descriptors or threads are left");
+}
+
+#[test]
+fn streams_go_on_without_a_thread_each_and_are_capped() {
+    let street = Street::new(|limits| (limits.streams, limits.streams_per_address) = (9, 3));
+    let mut streams = [(); 3].map(|()| street.say(&get("/stream")));
+    for stream in &mut streams {
+        let mut bytes = [0; 1024];
+        stream.read_exact(&mut bytes).unwrap();
+        assert!(bytes.starts_with(b"HTTP/1.1 200 ") && bytes.ends_with(b"xxxx"));
+    }
+    assert_eq!(street.door.stats(), Stats { connections: 3, transfers: 0, streams: 3 });
+    let refused = street.ask(&get("/stream"));
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("Retry-After: "), "{refused}");
+    let [first, ..] = streams;
+    drop(first);
+    wait_until(|| street.door.stats().streams == 2, "a stream outlives its client");
+    let mut again = street.say(&get("/stream"));
+    again.read_exact(&mut [0; 1024]).unwrap();
+    street.is_alive();
+}
+
+#[test]
+fn a_stream_that_nobody_reads_is_closed_and_holds_up_no_other() {
+    let street = Street::new(|_| ());
+    let unread = street.say(&get("/flood"));
+    wait_until(|| street.door.stats().streams == 1, "the stream has not begun");
+    let mut read = street.say(&get("/stream"));
+    let start = Instant::now();
+    read.read_exact(&mut [0; 1024]).unwrap();
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    wait_until(|| street.door.stats().streams == 1, "what nobody reads is still open");
+    read.read_exact(&mut [0; 64]).unwrap();
+    drop((read, unread));
+    street.comes_to_rest();
 }
