@@ -15,5 +15,6 @@ mod kill9;
 mod layering;
 mod liar;
 mod matrix;
+mod soak;
 mod story;
 mod undialable;

@@ -18,7 +18,13 @@ pub struct Content {
 impl Content {
     /// One file of so many bytes.
     pub fn file(root: &Path, name: &str, length: u64) -> Content {
-        Content::written(root, name, vec![(PathBuf::from(name), length)])
+        Content::written(root, name, vec![(PathBuf::from(name), length)], 0)
+    }
+
+    /// One file of many: files of another number have other bytes, so that none passes for another.
+    pub fn one_of_many(root: &Path, number: u64, length: u64) -> Content {
+        let name = format!("file-{number:02}.bin");
+        Content::written(root, &name, vec![(PathBuf::from(&name), length)], number)
     }
 
     /// Several files, deep and flat, one of them empty and one of another alphabet, 24 MiB and a bit in all.
@@ -31,7 +37,7 @@ impl Content {
             ("Übersicht 日本語 – план.txt", 70_000),
         ];
         let name = "a folder";
-        Content::written(root, name, files.map(|(path, length)| (Path::new(name).join(path), length)).into())
+        Content::written(root, name, files.map(|(path, length)| (Path::new(name).join(path), length)).into(), 0)
     }
 
     /// Whether it is a folder in the torrent.
@@ -73,12 +79,12 @@ impl Content {
         Ok(())
     }
 
-    fn written(root: &Path, name: &str, files: Vec<(PathBuf, u64)>) -> Content {
-        for (number, (path, length)) in files.iter().enumerate() {
+    fn written(root: &Path, name: &str, files: Vec<(PathBuf, u64)>, first_seed: u64) -> Content {
+        for (seed, (path, length)) in (first_seed..).zip(&files) {
             let path = root.join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             let mut out = BufWriter::new(File::create(path).unwrap());
-            std::io::copy(&mut Bytes::seeded(number as u64).take(*length), &mut out).unwrap();
+            std::io::copy(&mut Bytes::seeded(seed).take(*length), &mut out).unwrap();
             out.flush().unwrap();
         }
         Content { root: root.to_owned(), name: name.to_owned(), files }

@@ -51,6 +51,8 @@ pub struct Process {
 /// What a child holds at one moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {
+    /// The memory it holds, in KiB.
+    pub resident_kib: u64,
     /// The most memory it ever held, in KiB.
     pub peak_kib: u64,
     pub threads: usize,
@@ -128,6 +130,7 @@ impl Process {
             line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse().ok()).unwrap_or(0)
         };
         Usage {
+            resident_kib: field("VmRSS:"),
             peak_kib: field("VmHWM:"),
             threads: field("Threads:") as usize,
             descriptors: fs::read_dir(proc.join("fd")).unwrap().count(),
