@@ -4,7 +4,7 @@ CARGO ?= cargo
 BINARY := $(or $(CARGO_TARGET_DIR),target)/release/minitorrent
 
 .DEFAULT_GOAL := help
-.PHONY: help build run-tracker needs-file seed needs-meta fetch demo test check bench bench-quick install clean
+.PHONY: help build run-tracker needs-file seed needs-meta fetch demo test check bench bench-quick soak install clean
 
 help:
 	@echo "make run-tracker             the tracker and its page, on port 5000   (PORT=, ARGS=)"
@@ -15,6 +15,7 @@ help:
 	@echo "make check                   format, clippy and docs, warnings as errors"
 	@echo "make bench                   every promise measured, beside real clients  (BENCH_ROWS=, BENCH_CLIENTS=, BENCH_RUNS=,"
 	@echo "                             BENCH_SIZE=, BENCH_SWARMS=, BENCH_SECONDS=, RQBIT=); bench-quick takes two minutes"
+	@echo "make soak                    an hour of forty peers that come and go, with faults on  (SECONDS=)"
 	@echo "make install                 put the binary where cargo puts them"
 	@echo "make clean                   remove what was built"
 
@@ -51,6 +52,10 @@ check:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --quiet
+
+soak:
+	@tests/setup.sh
+	@SOAK_SECONDS=$(SECONDS) $(CARGO) bench --quiet --bench soak
 
 # What the variables mean stands in tests/bench/options.rs.
 bench bench-quick:

@@ -47,7 +47,8 @@ fn main() -> ExitCode {
 fn plan(time: Duration) -> Plan {
     let others = [[Client::Aria2; 4].as_slice(), &[Client::Transmission; 3], &[Client::Libtorrent; 3]].concat();
     let visitors = [vec![Client::Ours; 30], others].concat();
-    Plan { time, files: 50, largest_mib: 12, visitors, mbit: 40, rest: 20, restarts: vec![0.125, 0.25, 0.375, 0.5] }
+    let restarts = vec![0.125, 0.25, 0.375, 0.5];
+    Plan { time, files: 50, largest_mib: 12, visitors, mbit: 40, rest: 20, grace: HOUR, restarts }
 }
 
 /// Keeps the run as `target/soak/SECONDS.json`; the last of each length stays.

@@ -11,8 +11,7 @@ mod vitals;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -51,6 +50,8 @@ pub struct Plan {
     pub mbit: u32,
     /// The longest rest between two visits, in seconds.
     pub rest: u64,
+    /// How long others may take after the time, when nothing new begins. Some wait minutes to ask a tracker again.
+    pub grace: Duration,
     /// When the tracker is stopped and started again, as parts of the time.
     pub restarts: Vec<f64>,
 }
@@ -87,7 +88,7 @@ pub struct Finished {
 #[derive(Default)]
 struct Notes {
     /// No new visits and no more faults.
-    over: AtomicBool,
+    over: OnceLock<Instant>,
     finished: Mutex<BTreeMap<&'static str, Finished>>,
     struck: Mutex<BTreeMap<&'static str, u64>>,
     findings: Mutex<Vec<String>>,
@@ -95,7 +96,17 @@ struct Notes {
 
 impl Notes {
     fn is_over(&self) -> bool {
-        self.over.load(Ordering::Relaxed)
+        self.over.get().is_some()
+    }
+
+    /// How long it has been over.
+    fn over_for(&self) -> Option<Duration> {
+        self.over.get().map(Instant::elapsed)
+    }
+
+    /// From now on.
+    fn end(&self) {
+        let _ = self.over.set(Instant::now());
     }
 
     fn finish(&self, client: Client, bytes: u64, time: Duration) {
@@ -123,26 +134,25 @@ pub fn run(plan: &Plan) -> Report {
     let mut residents = Residents::start(&place, &notes);
     let idle = residents.settled();
     let start = Instant::now();
-    let mut over = start;
     thread::scope(|scope| {
         for seat in 0..place.visitors.len() {
             let (place, notes) = (&place, &notes);
             scope.spawn(move || {
-                let visitor = Visitor::new(place, notes, seat, start);
+                let visitor = Visitor::new(place, notes, seat, start, plan.grace);
                 // Ctrl-C unwinds whoever starts a process; the others must hear of it.
                 let stay = panic::catch_unwind(AssertUnwindSafe(|| visitor.come_and_go(plan.rest)));
-                stay.inspect_err(|_| notes.over.store(true, Ordering::Relaxed)).is_err().then(|| {
+                if stay.is_err() {
                     notes.find(format!("{}: the visitor's thread was unwound", place.visitors[seat].name()));
-                });
+                    notes.end();
+                }
             });
         }
         attend(plan, &mut residents, &notes, start);
-        notes.over.store(true, Ordering::Relaxed);
-        over = Instant::now();
+        notes.end();
     });
-    let departed = over.elapsed();
+    let departed = notes.over_for();
     residents.expect_return(&idle);
-    let departure = [departed, over.elapsed()].map(|time| time.as_secs_f64());
+    let departure = [departed, notes.over_for()].map(|time| time.unwrap_or_default().as_secs_f64());
     let (vitals, slowest_answer_ms) = residents.leave();
     let growth = vitals::growth(&vitals, plan.time);
     for grown in &growth {

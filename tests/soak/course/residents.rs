@@ -85,7 +85,7 @@ impl<'a> Residents<'a> {
             } else {
                 let said = process.stdout() + &process.stderr();
                 self.notes.find(format!("the {resident} has ended by itself; it said: {said}"));
-                self.notes.over.store(true, std::sync::atomic::Ordering::Relaxed);
+                self.notes.end();
             }
         }
         let url = format!("{}/healthz", self.place.tracker_url());

@@ -8,14 +8,16 @@ use rustix::process::Signal;
 
 use super::place::Place;
 use super::{FASHION, Notes};
-use crate::house::chance;
 use crate::house::clients::Client;
 use crate::house::process::{MINITORRENT, Process};
 use crate::house::torrent::Torrent;
+use crate::house::{chance, wait_until};
 
-/// How long one run of a client may take, faults of its own and of the tracker in it. Some ask a tracker that was away
-/// again only after minutes.
+/// How long one run of ours may take, faults of its own and of the tracker in it.
 const LIMIT: Duration = Duration::from_secs(400);
+
+/// The same for others. Transmission asks a tracker that was away twice again after five minutes, then after fifteen.
+const LIMIT_OF_OTHERS: Duration = Duration::from_secs(1500);
 
 /// The longest that something ails a visitor, and the longest until it begins, in milliseconds.
 const AILING_MS: u64 = 8000;
@@ -42,11 +44,13 @@ pub struct Visitor<'a> {
     seat: usize,
     client: Client,
     start: Instant,
+    /// How long others may go on after the end.
+    grace: Duration,
 }
 
 impl<'a> Visitor<'a> {
-    pub fn new(place: &'a Place, notes: &'a Notes, seat: usize, start: Instant) -> Visitor<'a> {
-        Visitor { place, notes, seat, client: place.visitors[seat], start }
+    pub fn new(place: &'a Place, notes: &'a Notes, seat: usize, start: Instant, grace: Duration) -> Visitor<'a> {
+        Visitor { place, notes, seat, client: place.visitors[seat], start, grace }
     }
 
     /// One visit after the other, with rests of at most so many seconds, until it is over.
@@ -56,7 +60,8 @@ impl<'a> Visitor<'a> {
             let torrent = self.place.choose(fashion);
             let came = Instant::now();
             match self.visit(torrent) {
-                Ok(()) => self.notes.finish(self.client, torrent.content.length(), came.elapsed()),
+                Ok(false) => self.notes.strike("sent away at the end"),
+                Ok(true) => self.notes.finish(self.client, torrent.content.length(), came.elapsed()),
                 Err(why) => self.notes.find(format!("{}: {}: {why}", self.client.name(), torrent.content.name)),
             }
             self.tidy();
@@ -67,8 +72,8 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    /// Fetches a file, however often that is cut short, and compares it.
-    fn visit(&self, torrent: &Torrent) -> Result<(), String> {
+    /// Fetches a file, however often that is cut short, and compares it. False when it was sent away before it was done.
+    fn visit(&self, torrent: &Torrent) -> Result<bool, String> {
         let out = self.place.folder_for(self.seat).join("out");
         loop {
             let mut process = self.fetch(torrent);
@@ -79,20 +84,31 @@ impl<'a> Visitor<'a> {
                 }
                 continue;
             }
-            let status = process.wait(LIMIT);
+            let limit = if self.client == Client::Ours { LIMIT } else { LIMIT_OF_OTHERS };
+            wait_until(limit, || !process.is_running() || self.is_dismissed());
+            let status = process.wait(Duration::ZERO);
+            if status.is_none() && self.is_dismissed() {
+                return Ok(false);
+            }
             let said = format!("it said: {}", last_words(&process));
             if process.stderr().contains("panicked") {
                 return Err(format!("it panicked; {said}"));
             }
             match status {
-                None => return Err(format!("it is not done after {LIMIT:?}; {said}")),
+                None => return Err(format!("it is not done after {limit:?}; {said}")),
                 Some(status) if self.client == Client::Ours && !status.success() => {
                     return Err(format!("it ended with {status}; {said}"));
                 }
                 Some(_) => {}
             }
-            return self.client.compare(&torrent.content, &out).map_err(|why| format!("WRONG FILE: {why}; {said}"));
+            let compared = self.client.compare(&torrent.content, &out);
+            return compared.map(|()| true).map_err(|why| format!("WRONG FILE: {why}; {said}"));
         }
+    }
+
+    /// Whether nobody waits for it any more. Everybody waits for ours.
+    fn is_dismissed(&self) -> bool {
+        self.client != Client::Ours && self.notes.over_for().is_some_and(|time| time > self.grace)
     }
 
     fn fetch(&self, torrent: &Torrent) -> Process {
