@@ -11,6 +11,7 @@ mod bad_peers;
 mod cli;
 mod control;
 mod ending;
+mod fuzz;
 mod kill9;
 mod layering;
 mod liar;

@@ -107,7 +107,7 @@ pub fn end(buffer: &[u8], searched: usize) -> Option<usize> {
 
 impl Head {
     /// Reads what [`end`] found to be a whole head.
-    pub(super) fn parse(raw: &[u8]) -> Result<Head, Fault> {
+    pub fn parse(raw: &[u8]) -> Result<Head, Fault> {
         if raw.len() > MAX_HEAD {
             return Err(Fault::TooLarge);
         }
@@ -223,7 +223,7 @@ impl Head {
     }
 
     /// How the body is framed.
-    pub(super) fn framing(&self) -> Framing {
+    pub fn framing(&self) -> Framing {
         self.framing
     }
 
