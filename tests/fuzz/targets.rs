@@ -36,10 +36,6 @@ pub const ALL: [(&str, Target); 9] = [
     ("http", http),
 ];
 
-pub fn named(name: &str) -> Option<Target> {
-    ALL.iter().find(|(target, _)| *target == name).map(|(_, target)| *target)
-}
-
 /// Up to so many bytes every place to cut is tried, above it this many.
 const CUTS: usize = 24;
 

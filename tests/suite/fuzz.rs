@@ -7,8 +7,8 @@ use std::fs;
 use std::panic;
 use std::path::{Path, PathBuf};
 
-/// Mutations of each target's corpus, from a seed: a second of work for each.
-const MUTATIONS: u32 = 5000;
+/// Mutations of each target's corpus, from a seed: less than a second of work for each.
+const MUTATIONS: u32 = 10_000;
 
 /// Bytes that parsers give a meaning to.
 const TELLING: &[u8] = b"\0\x01\x7f\x80\xff\r\n :;,=&%-+\"\\/{}[]deil0123456789aA";
