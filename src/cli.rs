@@ -75,6 +75,15 @@ pub struct Tracker {
     /// port on which uploads are seeded (6881, or the next free one)
     #[argh(option)]
     pub seed_port: Option<u16>,
+    /// file that holds the password of whoever may control from the page (without one: whoever sits at this machine)
+    #[argh(option)]
+    pub password_file: Option<String>,
+    /// only whoever may control may upload (otherwise anyone may)
+    #[argh(switch)]
+    pub no_upload: bool,
+    /// bytes a second to take at most, such as 500K or 10M
+    #[argh(option, default = "0", from_str_fn(rate))]
+    pub download_limit: u64,
     /// bytes a second to send at most, such as 500K or 10M
     #[argh(option, default = "0", from_str_fn(rate))]
     pub upload_limit: u64,
@@ -92,7 +101,7 @@ pub struct Tracker {
     subcommand,
     name = "seed",
     help_triggers("-h", "--help"),
-    example = "minitorrent seed big.iso\nminitorrent seed big.torrent --dir ~/Downloads"
+    example = "minitorrent seed big.iso\nminitorrent seed big.torrent --dir ~/Downloads\nminitorrent seed big.iso --page 8080 --upload-limit 10M"
 )]
 pub struct Seed {
     /// file or folder to share, or a metainfo (path or URL)
@@ -113,6 +122,12 @@ pub struct Seed {
     /// port for peers (6881, or the next free one)
     #[argh(option)]
     pub port: Option<u16>,
+    /// address of a page that shows and controls this, such as 8080 (this machine only) or 0.0.0.0:8080
+    #[argh(option)]
+    pub page: Option<String>,
+    /// file that holds the password of whoever may control from the page (without one: whoever sits at this machine)
+    #[argh(option)]
+    pub password_file: Option<String>,
     /// bytes a second to send at most, such as 500K or 10M
     #[argh(option, default = "0", from_str_fn(rate))]
     pub upload_limit: u64,
@@ -133,7 +148,7 @@ pub struct Seed {
     subcommand,
     name = "fetch",
     help_triggers("-h", "--help"),
-    example = "minitorrent fetch big.iso.json --out ~/Downloads"
+    example = "minitorrent fetch big.iso.json --out ~/Downloads\nminitorrent fetch big.iso.json --page 0.0.0.0:8080 --password-file secret"
 )]
 pub struct Fetch {
     /// metainfo: a path or an http(s) URL, JSON or .torrent
@@ -163,6 +178,12 @@ pub struct Fetch {
     /// peers connected at most (60)
     #[argh(option, default = "60", from_str_fn(count))]
     pub max_peers: usize,
+    /// address of a page that shows and controls this, such as 8080 (this machine only) or 0.0.0.0:8080; it then runs until stopped
+    #[argh(option)]
+    pub page: Option<String>,
+    /// file that holds the password of whoever may control from the page (without one: whoever sits at this machine)
+    #[argh(option)]
+    pub password_file: Option<String>,
     /// mebibytes that pieces under way may hold in memory (12)
     #[argh(option, default = "12")]
     pub memory: u32,

@@ -1,7 +1,7 @@
 //! `fetch`: get what a metainfo describes.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -9,20 +9,23 @@ use std::{
 
 use crossbeam_channel::{Receiver, select, tick};
 
-use super::{ENDING, Failure, chance, cores, new_peer_id, signals, source};
+use super::{
+    ENDING, Failure, cores,
+    node::{Node, Options},
+    page, signals, source,
+};
 use crate::{
-    chance::Chance,
+    bitfield::Bitfield,
     cli,
-    downloader::{Fetch, Outcome, Plan, Settings, report::Report},
+    downloader::{Outcome, Settings, View, report::Report},
     metainfo::Metainfo,
     net::PortChoice,
-    peer::Host,
-    seeder::{Announcer, DEFAULT_SLOTS, Gate, Listener, Registry},
-    storage::{self, Access, Journal, Ledger, Store, journal::Ending as Closing},
+    seeder::DEFAULT_SLOTS,
+    storage::{self, Access, Journal, Ledger, Store},
     terminal::{self, Progress, Rate, Time},
     text::Size,
     text::escape,
-    tracker::client::Client,
+    web::Kind,
 };
 
 /// The exit code after Ctrl-C; what has come stays, and the next run goes on from there.
@@ -52,92 +55,93 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
     let interrupts = signals::listen(INTERRUPTED)?;
     let metainfo = Arc::new(source::read(&arguments.meta)?);
     let begun = Instant::now();
-    let store =
-        Store::open(metainfo.clone(), Path::new(&arguments.out), Access::Write { preallocate: arguments.preallocate })?;
-    let store = Arc::new(store);
-    let journal = Journal::start().map_err(|error| Failure::about("the journal", error))?;
-    let (ledger, have) = resume(&store, &journal, arguments.json)?;
+    let out = Path::new(&arguments.out);
+    let access = Access::Write { preallocate: arguments.preallocate };
+    let store = Arc::new(Store::open(metainfo.clone(), out, access)?);
+    let node = open_node(&arguments)?;
+    let (ledger, have) = resume(&store, node.journal(), arguments.json)?;
     let signals = interrupts.end_in_order();
-
-    let host = Arc::new(Host::new(new_peer_id()?, arguments.upload_limit, arguments.download_limit));
-    let registry = Arc::new(Registry::default());
-    let choice = arguments.port.map_or(PortChoice::From(PORT), PortChoice::Asked);
-    let gate = Arc::new(Gate::new(host.clone(), registry.clone(), arguments.max_peers));
-    let listener = open_listener(choice, &host, &gate)?;
-    let fetch = Fetch::start(Plan {
-        host: host.clone(),
-        ledger: ledger.clone(),
-        have,
-        settings: Settings {
-            max_peers: arguments.max_peers,
-            slots: DEFAULT_SLOTS,
-            memory: u64::from(arguments.memory) << 20,
-        },
-        hash_workers: cores(),
-        seed: chance()?,
-    });
-    let fetch = fetch.map_err(|error| Failure::about("threads", error))?;
-    registry.add(fetch.share().clone());
-    let announcer = Announcer::new(Client::new(chance()? as u32), host.peer_id(), None);
     let trackers = trackers(&metainfo, &arguments.tracker);
-    let mut chance = Chance::new(chance()?);
-    announcer.add(fetch.share().clone(), &trackers, listener.port(), Some(fetch.news()), |bound| chance.below(bound));
-    if trackers.is_empty() && !arguments.json {
+    let has_tracker = !trackers.is_empty();
+    let view = node.take(ledger, have, trackers)?;
+    if !has_tracker && !arguments.json {
         eprintln!("{} names no tracker: only peers that connect here can help", escape(&arguments.meta));
+    }
+    let page = page::open_if_asked(arguments.page.as_deref(), arguments.password_file.as_deref(), Kind::Fetch, &node)?;
+    match &page {
+        Some(page) if arguments.json => {
+            _ = terminal::print(&format!("{}\n", serde_json::json!({ "page": page.url() })))
+        }
+        Some(page) => page.say(),
+        None => {}
     }
 
     let watch = Watch {
-        fetch: &fetch,
+        view: &view,
         signals: &signals,
         begun,
         json: arguments.json,
         name: metainfo.name(),
-        has_tracker: !trackers.is_empty(),
+        has_tracker,
+        has_page: page.is_some(),
     };
     let ending = watch.until_complete().and_then(|ending| match ending {
         Ending::Complete => store.is_undisturbed().map(|()| ending).map_err(Failure::from),
-        Ending::Interrupted => Ok(ending),
+        Ending::Interrupted | Ending::Removed => Ok(ending),
     });
     let took = begun.elapsed();
     if let Ok(Ending::Complete) = ending {
-        announcer.hurry(metainfo.info_hash());
-        watch.say_complete(Path::new(&arguments.out));
+        node.hurry(metainfo.info_hash());
+        watch.say_complete(out);
         watch.serve_on(arguments.seed_for.map(|seconds| Duration::from_secs(seconds.into())));
+    } else if !matches!(ending, Ok(Ending::Interrupted)) {
+        watch.stay(ending.as_ref().err());
     }
-    let report = fetch.report();
-    drop(listener);
-    registry.remove(metainfo.info_hash());
-    let deadline = Instant::now() + ENDING;
-    announcer.say_goodbye();
-    drop(fetch);
-    close(journal, ledger, deadline);
-    if store.is_undisturbed().is_err() {
-        // What the log vouches for is no longer so; without it the next run checks everything.
-        let _ = std::fs::remove_file(storage::resume::path(store.dir(), &metainfo.info_hash()));
-    }
-    announcer.wait(deadline);
+    let report = view.report();
+    drop(page);
+    node.end(ENDING);
     if arguments.json {
         summary(&metainfo, &report, took, matches!(ending, Ok(Ending::Complete)));
     }
     match ending? {
-        Ending::Complete => Ok(ExitCode::SUCCESS),
+        Ending::Complete | Ending::Removed => Ok(ExitCode::SUCCESS),
         Ending::Interrupted => Ok(ExitCode::from(INTERRUPTED)),
     }
+}
+
+fn open_node(arguments: &cli::Fetch) -> Result<Arc<Node>, Failure> {
+    Node::open(Options {
+        upload_limit: arguments.upload_limit,
+        download_limit: arguments.download_limit,
+        max_peers: arguments.max_peers,
+        fetching: Settings {
+            max_peers: arguments.max_peers,
+            slots: DEFAULT_SLOTS,
+            memory: u64::from(arguments.memory) << 20,
+        },
+        port: arguments.port.map_or(PortChoice::From(PORT), PortChoice::Asked),
+        own_tracker: None,
+        folder: PathBuf::from(&arguments.out),
+        memory: None,
+    })
 }
 
 /// How watching a fetch ended.
 enum Ending {
     Complete,
     Interrupted,
+    /// From the page: nobody waits for it any more.
+    Removed,
 }
 
 struct Watch<'a> {
-    fetch: &'a Fetch,
+    view: &'a View,
     signals: &'a Receiver<i32>,
     begun: Instant,
     json: bool,
     name: &'a str,
     has_tracker: bool,
+    has_page: bool,
 }
 
 impl Watch<'_> {
@@ -147,7 +151,7 @@ impl Watch<'_> {
         let mut moved = (Instant::now(), 0);
         loop {
             select! {
-                recv(self.fetch.outcome()) -> outcome => {
+                recv(self.view.outcome()) -> outcome => {
                     progress.clear();
                     return match outcome {
                         Ok(Outcome::Complete) => Ok(Ending::Complete),
@@ -157,6 +161,7 @@ impl Watch<'_> {
                             }
                             _ => format!("{error}; what was verified is kept, and the same command goes on from there"),
                         })),
+                        Err(_) if self.has_page => Ok(Ending::Removed),
                         Err(_) => Err(Failure::new("the coordinator ended before its time")),
                     };
                 },
@@ -166,7 +171,7 @@ impl Watch<'_> {
                     return Ok(Ending::Interrupted);
                 },
                 recv(ticks) -> _ => {
-                    let report = self.fetch.report();
+                    let report = self.view.report();
                     if report.downloaded != moved.1 {
                         moved = (Instant::now(), report.downloaded);
                     }
@@ -181,8 +186,11 @@ impl Watch<'_> {
     /// nobody else has: a swarm must not wait for its source to send a piece again because its only holder has left.
     fn serve_on(&self, asked: Option<Duration>) {
         let handed_on = Instant::now() + HAND_ON_AT_MOST;
-        while self.fetch.report().last_holder && Instant::now() < handed_on && self.signals.is_empty() {
+        while self.view.report().last_holder && Instant::now() < handed_on && self.signals.is_empty() {
             std::thread::sleep(REFRESH / 10);
+        }
+        if self.has_page && asked.is_none() {
+            return self.stay(None);
         }
         let ticks = tick(REFRESH);
         let until = Instant::now() + asked.unwrap_or(SERVE_AT_MOST);
@@ -191,7 +199,7 @@ impl Watch<'_> {
             select! {
                 recv(self.signals) -> _ => return,
                 recv(ticks) -> _ => {
-                    if self.fetch.report().needed {
+                    if self.view.report().needed {
                         needed = Instant::now();
                     } else if asked.is_none() && needed.elapsed() > UNNEEDED {
                         return;
@@ -201,11 +209,20 @@ impl Watch<'_> {
         }
     }
 
+    /// Whoever serves a page does so until it is stopped, whatever came of this torrent: there may be others.
+    fn stay(&self, failure: Option<&Failure>) {
+        if self.has_page {
+            failure.inspect(|failure| eprintln!("minitorrent: {failure}"));
+            // The sender lives as long as the process.
+            let _ = self.signals.recv();
+        }
+    }
+
     fn say_complete(&self, out: &Path) {
         if self.json {
             return;
         }
-        let (report, time) = (self.fetch.report(), self.begun.elapsed());
+        let (report, time) = (self.view.report(), self.begun.elapsed());
         let path = out.join(self.name);
         let (path, size) = (escape(&path.to_string_lossy()), Size(report.length));
         terminal::print(&if report.downloaded == 0 {
@@ -217,7 +234,7 @@ impl Watch<'_> {
     }
 
     fn say_interrupted(&self) {
-        let report = self.fetch.report();
+        let report = self.view.report();
         if !self.json {
             eprintln!(
                 "stopped with {} of {}; the same command goes on from there",
@@ -243,11 +260,7 @@ fn why_quiet(report: &Report, has_tracker: bool) -> String {
 }
 
 /// Finds out what is here already, with progress.
-fn resume(
-    store: &Arc<Store>,
-    journal: &Journal,
-    quiet: bool,
-) -> Result<(Arc<Ledger>, crate::bitfield::Bitfield), Failure> {
+fn resume(store: &Arc<Store>, journal: &Journal, quiet: bool) -> Result<(Arc<Ledger>, Bitfield), Failure> {
     let progress = Mutex::new(Progress::new(quiet));
     let opened = storage::resume::open(store, cores(), &|done, total| {
         let text = "of the pieces that may be here are checked";
@@ -258,33 +271,9 @@ fn resume(
     Ok((journal.attach(log, store.clone()), have))
 }
 
-/// Opens the port for peers; one that is not the first choice is said aloud.
-pub fn open_listener(choice: PortChoice, host: &Host, gate: &Arc<Gate>) -> Result<Listener, Failure> {
-    let (PortChoice::Asked(wanted) | PortChoice::From(wanted)) = choice;
-    let listener = Listener::open(choice, gate.clone())
-        .map_err(|error| Failure::about(format_args!("port {wanted} for peers"), error))?;
-    if listener.port() != wanted && wanted != 0 {
-        eprintln!("port {wanted} is taken; peers connect to {}", listener.port());
-    }
-    host.set_port(listener.port());
-    Ok(listener)
-}
-
 fn trackers(metainfo: &Metainfo, more: &[String]) -> Vec<Vec<String>> {
     let asked = more.iter().map(|url| vec![url.clone()]);
     asked.chain(metainfo.trackers().iter().cloned()).collect()
-}
-
-fn close(journal: Journal, ledger: Arc<Ledger>, deadline: Instant) {
-    match journal.close(ledger, deadline.saturating_duration_since(Instant::now())) {
-        Ok(Closing::Clean) => {}
-        Ok(Closing::Late) => {
-            log::info!("the disk is slow; the last pieces will be checked at the next start");
-            // Dropping it would wait for the disk.
-            std::mem::forget(journal);
-        }
-        Err(error) => log::error!("{error}"),
-    }
 }
 
 fn summary(metainfo: &Metainfo, report: &Report, took: Duration, complete: bool) {

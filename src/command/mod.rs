@@ -3,6 +3,8 @@
 mod create;
 mod failure;
 mod fetch;
+mod node;
+mod page;
 mod seed;
 mod show;
 mod signals;

@@ -5,26 +5,31 @@ use std::{
     process::ExitCode,
     sync::{Arc, atomic::Ordering},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{
-    ENDING, Failure, TRACKER_PORT, chance, create, fetch::open_listener, new_peer_id, signals, source, verify,
+    ENDING, Failure, TRACKER_PORT, create,
+    node::{FETCH_MEMORY, FETCH_PEERS, Node, Options as NodeOptions},
+    page::{self, Page},
+    signals, source, verify,
 };
 use crate::{
     cli,
+    downloader::Settings,
     metainfo::{
         Metainfo,
         create::{DEFAULT_PIECE_LENGTH, Options},
     },
     net::PortChoice,
-    peer::{Host, Share},
-    seeder::{Announcer, DEFAULT_SLOTS, Gate, Registry, Service},
+    peer::Share,
+    seeder::DEFAULT_SLOTS,
     storage::{Access, Store},
     terminal,
     text::Size,
     text::escape,
     tracker::client::Client,
+    web::Kind,
 };
 
 /// Where a seeder takes connections unless told otherwise.
@@ -41,27 +46,25 @@ pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
     let interrupts = signals::listen(0)?;
     let what = prepare(&arguments)?;
     let signals = interrupts.end_in_order();
-    let host = Arc::new(Host::new(new_peer_id()?, arguments.upload_limit, 0));
-    let registry = Arc::new(Registry::default());
-    let choice = arguments.port.map_or(PortChoice::From(PORT), PortChoice::Asked);
-    let gate = Arc::new(Gate::new(host.clone(), registry.clone(), arguments.max_peers));
-    let listener = open_listener(choice, &host, &gate)?;
-    let service = Service::start(registry.clone(), DEFAULT_SLOTS, chance()?);
-    let service = service.map_err(|error| Failure::about("threads", error))?;
-    let store = Arc::new(Store::open(what.metainfo.clone(), &what.dir, Access::Read)?);
-    let (share, _) = service.seed(what.metainfo.clone(), store);
-    let announcer = Announcer::new(Client::new(chance()? as u32), host.peer_id(), None);
-    announcer.add(share.clone(), what.metainfo.trackers(), listener.port(), None, |_| 0);
-    say(&arguments, &what, listener.port());
+    let node = Node::open(NodeOptions {
+        upload_limit: arguments.upload_limit,
+        download_limit: 0,
+        max_peers: arguments.max_peers,
+        fetching: Settings { max_peers: FETCH_PEERS, slots: DEFAULT_SLOTS, memory: FETCH_MEMORY },
+        port: arguments.port.map_or(PortChoice::From(PORT), PortChoice::Asked),
+        own_tracker: None,
+        folder: PathBuf::from(arguments.dir.as_deref().unwrap_or(".")),
+        memory: None,
+    })?;
+    let share = node.give(what.metainfo.clone(), &what.dir, what.metainfo.trackers(), None)?;
+    let page = page::open_if_asked(arguments.page.as_deref(), arguments.password_file.as_deref(), Kind::Seed, &node)?;
+    say(&arguments, &what, node.port(), page.as_ref());
     register(&what.metainfo, arguments.json)?;
 
     // Whoever asks it to end is the only one who can; the sender lives as long as the process.
     let _ = signals.recv();
-    announcer.say_goodbye();
-    let deadline = Instant::now() + ENDING;
-    drop(listener);
-    drop(service);
-    announcer.wait(deadline);
+    drop(page);
+    node.end(ENDING);
     say_goodbye(&arguments, &share);
     Ok(ExitCode::SUCCESS)
 }
@@ -174,17 +177,19 @@ fn say_registered(base: &str, status: u16, quiet: bool) {
     }
 }
 
-fn say(arguments: &cli::Seed, what: &What, port: u16) {
+fn say(arguments: &cli::Seed, what: &What, port: u16, page: Option<&Page>) {
     let trackers = what.metainfo.trackers().concat();
     if arguments.json {
         let line = serde_json::json!({
             "info_hash": what.metainfo.info_hash().to_string(), "port": port, "trackers": trackers,
+            "page": page.map(Page::url),
         });
         terminal::print(&format!("{line}\n"));
         return;
     }
     let named = escape(&trackers.join(", "));
     let announced = if trackers.is_empty() { "no tracker".to_owned() } else { named };
+    page.inspect(|page| page.say());
     terminal::print(&format!("{}seeding on port {port}, announced to {announced}; Ctrl-C ends it\n", what.made));
 }
 

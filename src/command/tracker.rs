@@ -1,34 +1,37 @@
 //! `tracker`: the tracker with its page, and the seeder of what is uploaded there.
 
 use std::{
-    collections::HashMap,
     fs::{File, TryLockError},
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crossbeam_channel::{Receiver, select, tick};
 
-use super::{ENDING, Failure, TRACKER_PORT, chance, fetch::open_listener, new_peer_id, seed, signals, verify};
+use super::{
+    ENDING, Failure, TRACKER_PORT,
+    node::{FETCH_MEMORY, FETCH_PEERS, Node, Options},
+    page, seed, signals, verify,
+};
 use crate::{
     cli,
+    downloader::Settings,
     metainfo::Metainfo,
     net::{self, PortChoice},
-    peer::Host,
-    seeder::{Announcer, DEFAULT_SLOTS, Gate, Listener, OwnTracker, Registry, Service},
+    seeder::{DEFAULT_SLOTS, OwnTracker},
     storage::{Access, Store},
     terminal,
     text::escape,
-    tracker::{Limits, address::Asker, announce::Announce, answer::Answer, client::Client},
+    tracker::{Limits, address::Asker, announce::Announce, answer::Answer},
     web::{
-        CarryOut, Order, Site, Web,
+        RateLimits, Rules, Setup, Site, Web,
         address::{lan_address, own_addresses},
         door,
-        library::{Library, MAX_PORTS, Shared},
+        library::{Library, Shared},
         swarms::Swarms,
     },
 };
@@ -62,11 +65,9 @@ pub fn run(arguments: cli::Tracker) -> Result<ExitCode, Failure> {
     say(&arguments, &base, sharing.as_ref());
 
     wait(&web, &interrupts.end_in_order());
-    let announcer = sharing.as_ref().map(|sharing| &sharing.giving.announcer);
-    announcer.inspect(|announcer| announcer.say_goodbye());
-    let deadline = Instant::now() + ENDING;
+    // Whoever the tracker names as a seeder is gone before the tracker is.
+    sharing.inspect(|sharing| sharing.node.end(ENDING));
     door.stop();
-    announcer.inspect(|announcer| announcer.wait(deadline));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -110,7 +111,10 @@ fn say(arguments: &cli::Tracker, base: &str, sharing: Option<&Sharing>) {
     let mut text = match sharing {
         Some(sharing) => {
             let data = escape(&arguments.data);
-            format!("share and fetch files at {base}/\nfiles are kept in {data}, and seeded on port {}\n", sharing.port)
+            format!(
+                "share and fetch files at {base}/\nfiles are kept in {data}, and seeded on port {}\n",
+                sharing.node.port()
+            )
         }
         None => String::new(),
     };
@@ -118,23 +122,12 @@ fn say(arguments: &cli::Tracker, base: &str, sharing: Option<&Sharing>) {
     terminal::print(&text);
 }
 
-/// The seeder of what was uploaded.
+/// The page's files, and the node that gives them.
 struct Sharing {
     library: Arc<Library>,
-    giving: Arc<Giving>,
-    port: u16,
+    node: Arc<Node>,
     /// Locked for as long as this lives.
     _lock: File,
-}
-
-/// What carries out the page's orders.
-struct Giving {
-    host: Arc<Host>,
-    gate: Arc<Gate>,
-    service: Service,
-    announcer: Announcer,
-    tracker: String,
-    listeners: Mutex<HashMap<u16, Listener>>,
 }
 
 impl Sharing {
@@ -143,30 +136,35 @@ impl Sharing {
         let library = Library::open(data).map_err(|error| Failure::about(data.display(), error))?;
         let library = Arc::new(library);
         let lock = lock(data)?;
-        let host = Arc::new(Host::new(new_peer_id()?, arguments.upload_limit, 0));
-        let registry = Arc::new(Registry::default());
-        let choice = arguments.seed_port.map_or(PortChoice::From(seed::PORT), PortChoice::Asked);
-        let gate = Arc::new(Gate::new(host.clone(), registry.clone(), arguments.max_peers));
-        let listener = open_listener(choice, &host, &gate)?;
-        let service = Service::start(registry.clone(), DEFAULT_SLOTS, chance()?);
-        let service = service.map_err(|error| Failure::about("threads", error))?;
         let tracker = format!("{base}/announce");
-        let own = own_tracker(tracker.clone(), swarms);
-        let announcer = Announcer::new(Client::new(chance()? as u32), host.peer_id(), Some(own));
-        let port = listener.port();
-        let listeners = Mutex::new(HashMap::from([(port, listener)]));
-        let giving = Arc::new(Giving { host, gate, service, announcer, tracker, listeners });
-        give_again(&library, &giving)?;
-        Ok(Sharing { library, giving, port, _lock: lock })
+        let node = Node::open(Options {
+            upload_limit: arguments.upload_limit,
+            download_limit: arguments.download_limit,
+            max_peers: arguments.max_peers,
+            fetching: Settings { max_peers: FETCH_PEERS, slots: DEFAULT_SLOTS, memory: FETCH_MEMORY },
+            port: arguments.seed_port.map_or(PortChoice::From(seed::PORT), PortChoice::Asked),
+            own_tracker: Some((tracker.clone(), own_tracker(tracker, swarms))),
+            folder: data.join("fetched"),
+            memory: Some(data.join("metainfos").join(".settings.json")),
+        })?;
+        give_again(&library, &node)?;
+        node.fetch_again();
+        Ok(Sharing { library, node, _lock: lock })
     }
 
     fn site(&self, arguments: &cli::Tracker, swarms: &Arc<Swarms>) -> Result<Site, Failure> {
-        let giving = self.giving.clone();
-        let carry_out: CarryOut = Box::new(move |Order::Seed { metainfo, file, port }| {
-            giving.give(metainfo, &file, port).map_err(|failure| failure.to_string())
-        });
-        Site::open(self.library.clone(), swarms.clone(), arguments.public_url.clone(), carry_out)
-            .map_err(|error| Failure::about(&arguments.data, error))
+        let setup = Setup {
+            peer_id: self.node.host().peer_id(),
+            board: self.node.board().clone(),
+            rules: Rules {
+                password: page::password(arguments.password_file.as_deref())?,
+                no_upload: arguments.no_upload,
+            },
+            limits: RateLimits { upload: arguments.upload_limit, download: arguments.download_limit },
+            public_url: arguments.public_url.clone(),
+            carry_out: self.node.carry_out(),
+        };
+        Site::open(self.library.clone(), swarms.clone(), setup).map_err(|error| Failure::about(&arguments.data, error))
     }
 }
 
@@ -185,20 +183,20 @@ fn lock(data: &Path) -> Result<File, Failure> {
 }
 
 /// Seeds what earlier runs left: what is unchanged at once, the rest once it is verified, on a thread of its own.
-fn give_again(library: &Library, giving: &Arc<Giving>) -> Result<(), Failure> {
+fn give_again(library: &Library, node: &Arc<Node>) -> Result<(), Failure> {
     let (unchanged, changed): (Vec<_>, Vec<_>) = library.shared().into_iter().partition(|shared| shared.is_unchanged);
     for Shared { metainfo, file, port, .. } in unchanged {
-        if let Err(failure) = giving.give(metainfo, &file, port) {
+        if let Err(failure) = node.give_upload(metainfo, &file, port) {
             log::error!("{}: {failure}", file.display());
         }
     }
     if changed.is_empty() {
         return Ok(());
     }
-    let giving = giving.clone();
+    let node = node.clone();
     let verifying = move || {
         for Shared { metainfo, file, port, .. } in changed {
-            if let Err(failure) = verified(&metainfo, &file).and_then(|()| giving.give(metainfo, &file, port)) {
+            if let Err(failure) = verified(&metainfo, &file).and_then(|()| node.give_upload(metainfo, &file, port)) {
                 log::error!("{}: {failure}", file.display());
             }
         }
@@ -208,49 +206,11 @@ fn give_again(library: &Library, giving: &Arc<Giving>) -> Result<(), Failure> {
 }
 
 fn verified(metainfo: &Arc<Metainfo>, file: &Path) -> Result<(), Failure> {
-    let store = open_store(metainfo, file)?;
+    let store = Store::open(metainfo.clone(), file.parent().unwrap_or(Path::new(".")), Access::Read)?;
     if verify::check(&store, true)?.is_full() {
         return Ok(());
     }
     Err(Failure::new("it has changed since it was uploaded, and is not seeded; upload it again"))
-}
-
-fn open_store(metainfo: &Arc<Metainfo>, file: &Path) -> Result<Store, Failure> {
-    let dir = file.parent().map_or_else(PathBuf::new, Path::to_owned);
-    Ok(Store::open(metainfo.clone(), &dir, Access::Read)?)
-}
-
-impl Giving {
-    /// Seeds a file, at a port of its own where that is asked for and can be had.
-    fn give(&self, metainfo: Arc<Metainfo>, file: &Path, port: Option<u16>) -> Result<(), Failure> {
-        let own_port = self.host.port().expect("the first listener was opened before anything is given");
-        let (port, refused) = match port.map(|port| self.listen_on(port)) {
-            None => (own_port, None),
-            Some(Ok(port)) => (port, None),
-            Some(Err(failure)) => (own_port, Some(failure)),
-        };
-        let store = Arc::new(open_store(&metainfo, file)?);
-        let (share, new) = self.service.seed(metainfo, store);
-        if new {
-            self.announcer.add(share, &[vec![self.tracker.clone()]], port, None, |_| 0);
-        }
-        refused.map_or(Ok(()), Err)
-    }
-
-    fn listen_on(&self, port: u16) -> Result<u16, Failure> {
-        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-        if listeners.contains_key(&port) {
-            return Ok(port);
-        }
-        let instead = self.host.port().unwrap_or_default();
-        if listeners.len() > MAX_PORTS {
-            return Err(Failure::new(format!("{MAX_PORTS} further ports are open already; seeded on {instead}")));
-        }
-        let listener = Listener::open(PortChoice::Asked(port), self.gate.clone())
-            .map_err(|error| Failure::new(format!("port {port} cannot be had ({error}); seeded on {instead}")))?;
-        listeners.insert(port, listener);
-        Ok(port)
-    }
 }
 
 /// The tracker of this process, called directly.
@@ -259,7 +219,7 @@ fn own_tracker(url: String, swarms: &Arc<Swarms>) -> OwnTracker {
     let announce = move |announce: &Announce| {
         let reply = swarms.announce(announce, &Asker::this_machine());
         Answer {
-            peers: Vec::new(),
+            peers: reply.peers.iter().map(|peer| peer.address).collect(),
             interval: OWN_INTERVAL.max(Duration::from_secs(u64::from(reply.interval))),
             min_interval: Duration::from_secs(u64::from(reply.min_interval)),
             complete: Some(reply.counts.complete),

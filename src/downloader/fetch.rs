@@ -6,10 +6,10 @@ use std::{
     io,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select, tick};
@@ -22,8 +22,11 @@ use super::{
 };
 use crate::{
     bitfield::Bitfield,
-    peer::{Event, Handle, HaveSet, Host, PieceInFlight, SessionId, Share, Traffic},
-    seeder::TrackerNews,
+    peer::{Event, Handle, HaveSet, Host, Limiter, PieceInFlight, SessionId, Share, Traffic},
+    seeder::{
+        Observer, TrackerNews,
+        report::{Activity, Board, Way},
+    },
     storage::{self, Ledger},
 };
 
@@ -50,6 +53,8 @@ pub struct Plan {
     pub ledger: Arc<Ledger>,
     /// The pieces that are there already.
     pub have: Bitfield,
+    /// Where it shows how it goes; the torrent is on it already.
+    pub board: Arc<Board>,
     /// Limits.
     pub settings: Settings,
     /// Hash workers; one a core.
@@ -73,8 +78,16 @@ pub struct Fetch {
     news: Sender<TrackerNews>,
     outcome: Receiver<Outcome>,
     report: Arc<Mutex<Report>>,
+    paused: Arc<AtomicBool>,
     stop: Option<Sender<()>>,
     threads: Vec<JoinHandle<()>>,
+}
+
+/// How a fetch goes, for somebody who does not own it.
+#[derive(Clone)]
+pub struct View {
+    outcome: Receiver<Outcome>,
+    report: Arc<Mutex<Report>>,
 }
 
 impl Fetch {
@@ -94,6 +107,8 @@ impl Fetch {
             have: Arc::new(HaveSet::new(&plan.have)),
             events,
             finished: Some(finished.clone()),
+            upload: Limiter::new(0),
+            download: Limiter::new(0),
             traffic: Traffic::default(),
             sending: AtomicUsize::new(0),
         });
@@ -103,6 +118,7 @@ impl Fetch {
         let ours = plan.host.peer_id();
         let coordinator = Coordinator::new(share.geometry(), &plan.have, ours, plan.settings, plan.seed, now);
         let report = Arc::new(Mutex::new(Report::new(share.geometry(), &plan.have)));
+        let paused = Arc::new(AtomicBool::new(false));
         let mut shell = Shell {
             dialler: Dialler::new(plan.host, share.clone(), plan.settings.max_peers, failures),
             share: share.clone(),
@@ -113,10 +129,14 @@ impl Fetch {
             outcome: Some(done),
             meter: Meter::new(now),
             report: report.clone(),
+            observer: Observer::new(plan.board, now),
+            is_to_pause: paused.clone(),
+            finished_at: None,
+            failed: None,
         };
         let inputs = Inputs { events: event_queue, hashed, failed, tracker_news, stopped };
         threads.push(thread::Builder::new().name("coordinator".into()).spawn(move || shell.run(&inputs))?);
-        Ok(Fetch { share, news, outcome, report, stop: Some(stop), threads })
+        Ok(Fetch { share, news, outcome, report, paused, stop: Some(stop), threads })
     }
 
     /// The torrent, for listeners and announcers.
@@ -129,7 +149,19 @@ impl Fetch {
         self.news.clone()
     }
 
-    /// Comes once, when the fetch is complete or has failed.
+    /// Ends every session within a tick and takes up none, until it is to go on. What is verified stays.
+    pub fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Release);
+    }
+
+    /// For whoever wants to know how it goes.
+    pub fn view(&self) -> View {
+        View { outcome: self.outcome.clone(), report: self.report.clone() }
+    }
+}
+
+impl View {
+    /// Comes once, when the fetch is complete or has failed; without a sender once it is dropped.
     pub fn outcome(&self) -> &Receiver<Outcome> {
         &self.outcome
     }
@@ -167,6 +199,12 @@ struct Shell {
     outcome: Option<Sender<Outcome>>,
     meter: Meter,
     report: Arc<Mutex<Report>>,
+    observer: Observer,
+    is_to_pause: Arc<AtomicBool>,
+    /// When the last piece was verified, where it was not there from the start.
+    finished_at: Option<SystemTime>,
+    /// Why nothing more comes, as a sentence.
+    failed: Option<String>,
 }
 
 impl Shell {
@@ -199,6 +237,7 @@ impl Shell {
     }
 
     fn event(&mut self, event: Event, actions: &mut Vec<Action>) {
+        self.observer.sees(&event, Instant::now());
         match &event {
             Event::Opened(handle) => _ = self.handles.insert(handle.id(), handle.clone()),
             Event::Closed { session, .. } => _ = self.handles.remove(session),
@@ -213,7 +252,11 @@ impl Shell {
         self.send_unsent();
         match hashed {
             Hashed::Right(piece, liars) => {
+                if let Some(giver) = self.coordinator.owner(piece) {
+                    self.observer.passes(giver, piece, Way::Taken);
+                }
                 self.coordinator.verified(piece, &liars, now, actions);
+                self.finished_at = self.coordinator.is_complete().then(SystemTime::now);
                 self.complete_if_so();
             }
             Hashed::Wrong(piece, liar) => {
@@ -237,11 +280,41 @@ impl Shell {
 
     fn tick(&mut self, actions: &mut Vec<Action>) {
         let now = Instant::now();
+        self.pause_or_go_on(now, actions);
         let pulses: Vec<_> = self.handles.iter().map(|(id, handle)| (*id, pulse(handle, now))).collect();
         self.coordinator.tick(&pulses, now, actions);
         self.send_unsent();
         let report = self.meter.report(&self.coordinator, &self.share, now);
         *self.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
+        if now >= self.observer.due() {
+            self.publish(now);
+        }
+    }
+
+    fn pause_or_go_on(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        match (self.is_to_pause.load(Ordering::Acquire), self.coordinator.is_paused()) {
+            (true, false) => self.coordinator.pause(actions),
+            (false, true) => self.coordinator.resume(now, actions),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    fn publish(&mut self, now: Instant) {
+        let coordinator = &self.coordinator;
+        self.observer.publish(now, |handle| coordinator.stance(handle.id()));
+        let activity = match &self.failed {
+            Some(why) => Activity::Failed(why.clone()),
+            None if self.is_to_pause.load(Ordering::Acquire) => Activity::Paused,
+            None if coordinator.is_complete() => Activity::Seeding,
+            None => Activity::Fetching,
+        };
+        let have = coordinator.picker().have();
+        self.observer.board().update(self.share.metainfo.info_hash(), |report| {
+            if report.have.count() != have.count() {
+                report.set_have(have.clone());
+            }
+            (report.activity, report.finished) = (activity, self.finished_at);
+        });
     }
 
     /// Does what is to be done; what cannot be done goes back to the coordinator, which may want more done.
@@ -326,6 +399,10 @@ impl Shell {
     /// Tells how it came out; the first word counts.
     fn conclude(&mut self, outcome: Outcome) {
         if let Some(teller) = self.outcome.take() {
+            if let Outcome::StorageFailed(error) = &outcome {
+                self.failed = Some(error.to_string());
+            }
+            self.publish(Instant::now());
             let report = self.meter.report(&self.coordinator, &self.share, Instant::now());
             *self.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
             // Room for one was made when the fetch began, and this is the one.

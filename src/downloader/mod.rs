@@ -12,4 +12,4 @@ pub mod report;
 mod roster;
 
 pub use coordinator::Settings;
-pub use fetch::{Fetch, Outcome, Plan};
+pub use fetch::{Fetch, Outcome, Plan, View};

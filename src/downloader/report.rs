@@ -1,16 +1,12 @@
 //! How a fetch is going, in plain values: what the terminal and the page show.
 
 use std::{
-    collections::VecDeque,
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
 use super::coordinator::Coordinator;
-use crate::{bitfield::Bitfield, metainfo::Geometry, peer::Share};
-
-/// Rates are the mean over this time.
-const RATE_SPAN: Duration = Duration::from_secs(3);
+use crate::{bitfield::Bitfield, metainfo::Geometry, peer::Share, seeder::Speed};
 
 /// A fetch at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -63,7 +59,8 @@ impl Report {
 /// Makes reports, and remembers what rates are made of.
 #[derive(Debug)]
 pub struct Meter {
-    samples: VecDeque<(Instant, u64, u64)>,
+    down: Speed,
+    up: Speed,
     /// Why the tracker has no answer.
     pub tracker_trouble: Option<String>,
 }
@@ -71,14 +68,15 @@ pub struct Meter {
 impl Meter {
     /// Nothing has passed yet.
     pub fn new(now: Instant) -> Meter {
-        Meter { samples: VecDeque::from([(now, 0, 0)]), tracker_trouble: None }
+        Meter { down: Speed::new(0, now), up: Speed::new(0, now), tracker_trouble: None }
     }
 
     /// The report of now.
     pub fn report(&mut self, coordinator: &Coordinator, share: &Share, now: Instant) -> Report {
         let down = share.traffic.downloaded.load(Ordering::Relaxed);
         let up = share.traffic.uploaded.load(Ordering::Relaxed);
-        let (down_rate, up_rate) = self.rates(now, down, up);
+        self.down.note(down, now);
+        self.up.note(up, now);
         let picker = coordinator.picker();
         Report {
             length: share.geometry().length(),
@@ -86,8 +84,8 @@ impl Meter {
             downloaded: down,
             wasted: share.traffic.wasted.load(Ordering::Relaxed),
             uploaded: up,
-            down_rate,
-            up_rate,
+            down_rate: self.down.rate(),
+            up_rate: self.up.rate(),
             peers: coordinator.roster().connected(),
             seeds: coordinator.seeds(),
             banned: coordinator.roster().banned(),
@@ -97,33 +95,11 @@ impl Meter {
             tracker_trouble: self.tracker_trouble.clone(),
         }
     }
-
-    fn rates(&mut self, now: Instant, down: u64, up: u64) -> (f64, f64) {
-        self.samples.push_back((now, down, up));
-        while self.samples.len() > 2 && now.saturating_duration_since(self.samples[0].0) > RATE_SPAN {
-            self.samples.pop_front();
-        }
-        let (since, down_then, up_then) = self.samples[0];
-        let seconds = now.saturating_duration_since(since).as_secs_f64().max(0.001);
-        ((down - down_then) as f64 / seconds, (up - up_then) as f64 / seconds)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rates_are_the_mean_of_the_last_seconds() {
-        let start = Instant::now();
-        let mut meter = Meter::new(start);
-        for second in 1..=10u64 {
-            let down = if second <= 5 { second * 1000 } else { 5000 + (second - 5) * 100 };
-            meter.rates(start + Duration::from_secs(second), down, 0);
-        }
-        let (down, up) = meter.rates(start + Duration::from_secs(11), 5600, 0);
-        assert_eq!((down.round(), up), (100.0, 0.0));
-    }
 
     #[test]
     fn the_time_left_follows_from_what_is_left_and_the_rate() {

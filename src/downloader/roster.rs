@@ -118,6 +118,15 @@ impl Roster {
         Some(address)
     }
 
+    /// Whoever may be dialled again after a while may be now.
+    pub fn hurry(&mut self, now: Instant) {
+        for known in self.known.values_mut() {
+            if let State::Idle(from) = &mut known.state {
+                *from = now.min(*from);
+            }
+        }
+    }
+
     /// How many addresses are being dialled.
     pub fn dialling(&self) -> usize {
         self.known.values().filter(|known| known.state == State::Dialling).count()

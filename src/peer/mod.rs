@@ -10,6 +10,7 @@
 //!
 //! Nothing here decides: which piece comes next, who is unchoked and who is banned are a coordinator's to say.
 
+mod backlog;
 mod buffers;
 mod desk;
 mod end;
@@ -33,7 +34,7 @@ use std::{
 pub use buffers::{BlockBuffer, Buffers};
 pub use desk::{Desk, Expected, Placed};
 pub use end::End;
-pub use limiter::Limiter;
+pub use limiter::{Limiter, Limits};
 pub use outbox::{MAX_OPEN_REQUESTS, Order, Overflow};
 pub use piece::{Home, Payload, PieceInFlight};
 pub use session::{Handle, accept, dial};

@@ -67,6 +67,8 @@ pub struct Batch {
 pub struct Outbox {
     started: bool,
     control: Vec<u8>,
+    /// `have`s, encoded: they go along with whatever goes, and may wait a moment for company.
+    haves: Vec<u8>,
     /// Whether requests are answered; a session begins without (BEP 3).
     unchoked: bool,
     gives: VecDeque<Block>,
@@ -89,13 +91,13 @@ impl Outbox {
             }
             Order::Interested => self.say(Message::Interested),
             Order::NotInterested => self.say(Message::NotInterested),
-            Order::Have(piece) => self.say(Message::Have(piece.get())),
+            Order::Have(piece) => wire::encode(Message::Have(piece.get()), &mut self.haves),
             Order::Request(blocks) => blocks.iter().for_each(|block| self.say(Message::Request((*block).into()))),
             Order::Cancel(blocks) => blocks.iter().for_each(|block| self.say(Message::Cancel((*block).into()))),
             Order::Give(block) => return self.give(block),
             Order::Forget(block) => self.gives.retain(|waiting| *waiting != block),
         }
-        if self.control.len() > MAX_CONTROL { Err(Overflow::Control) } else { Ok(()) }
+        if self.control.len() + self.haves.len() > MAX_CONTROL { Err(Overflow::Control) } else { Ok(()) }
     }
 
     /// What to send now; empty when there is nothing. A run holds at most `max_run` bytes, but at least a block;
@@ -104,13 +106,19 @@ impl Outbox {
         if !self.started {
             return Batch::default();
         }
-        let control = mem::take(&mut self.control);
+        let mut control = mem::take(&mut self.control);
+        control.append(&mut self.haves);
         Batch { run: self.next_run(max_run), control }
     }
 
-    /// Whether [`Outbox::next`] would have something.
+    /// Whether there is something that cannot wait.
     pub fn has_work(&self, max_run: u64) -> bool {
         self.started && !(self.control.is_empty() && (self.gives.is_empty() || max_run == 0))
+    }
+
+    /// Whether `have`s wait that may go.
+    pub fn has_haves(&self) -> bool {
+        self.started && !self.haves.is_empty()
     }
 
     /// The bitfield goes before what has gathered meanwhile, whatever its size: it is sent once.
@@ -319,6 +327,21 @@ mod tests {
         assert!(outbox.has_work(0));
         assert_eq!(outbox.next(0), Batch { control: b"\0\0\0\x01\x02".to_vec(), run: Vec::new() });
         assert_eq!(outbox.next(1).run, [block(0, 0)]);
+    }
+
+    #[test]
+    fn haves_go_along_with_whatever_goes_and_are_urgent_to_nobody() {
+        let mut outbox = Outbox::default();
+        outbox.take(Order::Have(block(1, 0).piece)).unwrap();
+        assert!(!outbox.has_haves(), "before the start");
+        outbox.take(Order::Start(Some(Bitfield::empty(3)))).unwrap();
+        assert_eq!(outbox.next(0).control, b"\0\0\0\x02\x05\0\0\0\0\x05\x04\0\0\0\x01");
+        outbox.take(Order::Have(block(2, 0).piece)).unwrap();
+        assert!(outbox.has_haves() && !outbox.has_work(1));
+        outbox.take(Order::Interested).unwrap();
+        assert!(outbox.has_work(0));
+        assert_eq!(outbox.next(0).control, b"\0\0\0\x01\x02\0\0\0\x05\x04\0\0\0\x02");
+        assert!(!outbox.has_haves());
     }
 
     #[test]

@@ -7,10 +7,17 @@ use std::{
     io::IoSlice,
     sync::{Arc, atomic::Ordering},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use super::{End, Event, Handle, Host, Order, Payload, desk::Expected, inlet::Inlet, piece::Home, share::Traffic};
+use super::{
+    End, Event, Handle, Host, Order, Payload,
+    desk::Expected,
+    inlet::Inlet,
+    limiter::{Limits as RateLimits, MAX_NAP},
+    piece::Home,
+    share::Traffic,
+};
 use crate::{
     bitfield::Bitfield,
     metainfo::Block,
@@ -19,9 +26,6 @@ use crate::{
 
 /// Blocks that nobody asked for which a session may send before it ends: what a confused but honest peer may come to.
 const MAX_UNASKED: u32 = 16;
-
-/// The longest a rate limit keeps the reader from looking whether it is to end.
-const MAX_NAP: Duration = Duration::from_millis(200);
 
 /// Reads until the session ends, and says why.
 pub fn run(host: &Host, handle: &Handle) -> End {
@@ -199,19 +203,20 @@ impl Judge<'_> {
         of(&self.handle.share.traffic).fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Counts bytes against the rate limit and waits as long as that says, while nobody ends the session. What the peer
+    /// Counts bytes against the rate limits and waits as long as they say, while nobody ends the session. What the peer
     /// could not send meanwhile is not held against it.
     fn rest(&self, bytes: u32, inlet: &mut Inlet) {
-        let begun = Instant::now();
-        let (until, mut now) = (begun + self.host.download.spend(u64::from(bytes)), begun);
-        if until > now {
-            self.handle.desk().rest(true, now);
-            while until > now && !self.handle.mailbox.is_closed() {
-                thread::sleep(until.saturating_duration_since(now).min(MAX_NAP));
-                now = Instant::now();
+        let limits = RateLimits([&self.host.download, &self.handle.share.download]);
+        let due = limits.spend(u64::from(bytes));
+        let mut wait = limits.wait(due);
+        if !wait.is_zero() {
+            self.handle.desk().rest(true, Instant::now());
+            while !wait.is_zero() && !self.handle.mailbox.is_closed() {
+                thread::sleep(wait.min(MAX_NAP));
+                wait = limits.wait(due);
             }
-            self.handle.desk().rest(false, now);
+            self.handle.desk().rest(false, Instant::now());
         }
-        inlet.forgive(now);
+        inlet.forgive(Instant::now());
     }
 }

@@ -12,10 +12,11 @@ use std::{
 use socket2::{SockRef, TcpKeepalive};
 
 use super::{
-    Direction, End, Event, Host, Order, Remote, SessionId, Share, Traffic, desk::Desk, mailbox::Mailbox,
-    outbox::MAX_OPEN_REQUESTS, piece::PieceInFlight, reader, writer,
+    Direction, End, Event, HaveSet, Host, Order, Remote, SessionId, Share, Traffic, backlog, desk::Desk,
+    mailbox::Mailbox, outbox::MAX_OPEN_REQUESTS, piece::PieceInFlight, reader, writer,
 };
 use crate::{
+    bitfield::Bitfield,
     metainfo::{Block, InfoHash},
     wire::{self, ExtendedHandshake, HANDSHAKE_LENGTH, Handshake},
 };
@@ -28,10 +29,6 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long one write may make no progress before the peer counts as gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Bytes that the kernel may hold unsent: enough to keep the link busy while the writer reads the next run, and little
-/// enough that a control message is not kept waiting behind blocks.
-const UNSENT: u32 = 128 * 1024;
 
 /// A session's stack, in bytes. Nothing in it recurses but bencode, which has a limit of its own.
 const STACK: usize = 256 * 1024;
@@ -48,6 +45,8 @@ pub struct Handle {
     pub share: Arc<Share>,
     /// Bytes of blocks that passed on this session.
     pub traffic: Arc<Traffic>,
+    /// The pieces of which every block was sent on it.
+    pub given: Arc<HaveSet>,
     pub(super) mailbox: Arc<Mailbox>,
     desk: Arc<Mutex<Desk>>,
     socket: Arc<TcpStream>,
@@ -88,9 +87,7 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_keepalive(
         &TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10)),
     )?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_notsent_lowat(UNSENT)?;
-    Ok(())
+    backlog::limit(stream, backlog::LEAST)
 }
 
 /// Reads a handshake by its deadline; a first byte of another protocol ends it there.
@@ -195,11 +192,13 @@ impl Handle {
         // A listener for both families shows IPv4 peers as IPv6 addresses that stand for them.
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let remote = Arc::new(Remote { session, address, peer_id: theirs.peer_id, direction });
+        let none = Bitfield::empty(share.geometry().piece_count());
         Ok(Handle {
             desk: Arc::new(Mutex::new(Desk::new(share.geometry(), remote.clone(), Instant::now()))),
             remote,
             share,
             traffic: Arc::default(),
+            given: Arc::new(HaveSet::new(&none)),
             mailbox: Arc::default(),
             socket: Arc::new(stream),
         })

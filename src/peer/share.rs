@@ -46,6 +46,10 @@ pub struct Share {
     pub events: Sender<Event>,
     /// Where complete pieces go to be hashed; `None` where nothing is fetched.
     pub finished: Option<Sender<PieceInFlight>>,
+    /// What the sessions of this torrent may send, together, besides what all of the process may.
+    pub upload: Limiter,
+    /// What they may take.
+    pub download: Limiter,
     /// Totals of all sessions, those that have ended too.
     pub traffic: Traffic,
     /// How many sessions are sending blocks at this moment; with none the uplink idles.

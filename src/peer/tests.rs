@@ -66,6 +66,8 @@ impl Torrent {
             store: Arc::new(store),
             events: tell,
             finished: Some(finish),
+            upload: Limiter::new(0),
+            download: Limiter::new(0),
             traffic: Traffic::default(),
             sending: AtomicUsize::new(0),
         };

@@ -32,6 +32,10 @@ const WORTH: f64 = 1.25;
 /// beyond that only waits in line, where others could have fetched it sooner.
 const HORIZON: Duration = Duration::from_millis(150);
 
+/// How long the open requests should last at the least at the rate seen, whatever a larger window gained: with less, a thread
+/// that is woken late, here or there, leaves the link idle.
+const STOCK: Duration = Duration::from_millis(6);
+
 /// The longest silence between two blocks that the window makes up for: some clients serve once a second.
 const MAX_GAP: Duration = Duration::from_millis(1500);
 
@@ -120,8 +124,9 @@ impl Window {
     fn size(&mut self, rate: f64, now: Instant) {
         let horizon = HORIZON.max(self.gap * 5 / 4);
         self.gap = self.gap * 3 / 4;
-        let longest = 2.0 * rate * horizon.as_secs_f64() / f64::from(BLOCK_LENGTH);
-        let largest = self.limit.min((longest as usize).max(MIN_BLOCKS));
+        let blocks_in = |time: Duration| (rate * time.as_secs_f64() / f64::from(BLOCK_LENGTH)) as usize;
+        let largest = self.limit.min((2 * blocks_in(horizon)).max(MIN_BLOCKS));
+        let least = blocks_in(STOCK).min(largest);
         let larger = (self.blocks * 2).min(largest);
         let (blocks, phase) = match self.phase {
             Phase::Settled { until } if until > now => (self.blocks, self.phase),
@@ -131,7 +136,7 @@ impl Window {
             _ if larger > self.blocks => (larger, Phase::Trying { from: self.blocks }),
             _ => (self.blocks, Phase::Settled { until: now + RETRY }),
         };
-        (self.blocks, self.phase) = (blocks.min(largest), phase);
+        (self.blocks, self.phase) = (blocks.min(largest).max(least), phase);
     }
 }
 
@@ -175,6 +180,12 @@ mod tests {
     #[test]
     fn a_slow_link_keeps_it_at_the_least() {
         assert_eq!(steady(100e3).blocks(), MIN_BLOCKS);
+    }
+
+    #[test]
+    fn on_the_fastest_link_a_thread_may_wake_milliseconds_late() {
+        let blocks = steady(500e6).blocks();
+        assert!(blocks as f64 * BLOCK as f64 >= 0.9 * 500e6 * STOCK.as_secs_f64(), "{blocks} blocks");
     }
 
     #[test]

@@ -1,19 +1,22 @@
 //! The writing half of a session: what the outbox holds, control before blocks, runs of blocks in one read and one write.
 
 use std::{
+    collections::BTreeMap,
     io::{self, ErrorKind, IoSlice, Write},
     net::TcpStream,
     sync::atomic::{AtomicUsize, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{
     End, Handle, Host,
+    backlog::{self, Backlog},
+    limiter::{Limits, MAX_NAP},
     mailbox::Mail,
     turns::{TURN, Turn},
 };
 use crate::{
-    metainfo::Block,
+    metainfo::{Block, PieceIndex},
     wire::{self, Message},
 };
 
@@ -24,18 +27,22 @@ const KEEP_ALIVE: Duration = Duration::from_secs(100);
 /// small enough that on 100 Mbit/s control waits 5 ms at most.
 const MAX_RUN: u64 = 64 * 1024;
 
+/// Pieces of which some blocks were sent that are remembered at most; peers work on a few at a time.
+const MAX_BEGUN: usize = 256;
+
 /// Writes until the session ends.
 pub fn run(host: &Host, handle: &Handle) -> Result<(), End> {
-    let mut pen = Pen { handle, run: Vec::new() };
-    let mut held_up_until = Instant::now();
+    let mut pen = Pen { handle, run: Vec::new(), begun: BTreeMap::new(), backlog: Backlog::new(Instant::now()) };
+    let limits = Limits([&host.upload, &handle.share.upload]);
+    let mut due = Default::default();
     let mut turn = None::<Turn<'_>>;
     let mut left_of_turn = 0;
     loop {
-        let held_up = held_up_until.saturating_duration_since(Instant::now());
+        let held_up = limits.wait(due);
         let mail = match held_up.is_zero() {
             // Whoever has a turn and nothing to send gives it back at once.
             true => handle.mailbox.wait(MAX_RUN, if turn.is_some() { Duration::ZERO } else { KEEP_ALIVE }),
-            false => handle.mailbox.wait(0, held_up),
+            false => handle.mailbox.wait(0, held_up.min(MAX_NAP)),
         };
         match mail {
             Mail::Closed => return Ok(()),
@@ -48,9 +55,9 @@ pub fn run(host: &Host, handle: &Handle) -> Result<(), End> {
                     (turn, left_of_turn) = (host.turns.take(), TURN);
                 }
                 let sent = pen.send_run(&batch.run)?;
-                held_up_until = held_up_until.max(Instant::now() + host.upload.spend(sent));
+                due = limits.spend(sent);
                 left_of_turn = left_of_turn.saturating_sub(sent);
-                if left_of_turn == 0 || held_up_until > Instant::now() {
+                if left_of_turn == 0 || !limits.wait(due).is_zero() {
                     turn = None;
                 }
             }
@@ -69,6 +76,9 @@ struct Pen<'a> {
     handle: &'a Handle,
     /// The bytes of one run; let go when nothing is left to send, so that an idle session costs nothing.
     run: Vec<u8>,
+    /// How many blocks were sent of pieces of which not all were.
+    begun: BTreeMap<PieceIndex, u32>,
+    backlog: Backlog,
 }
 
 impl Pen<'_> {
@@ -90,10 +100,28 @@ impl Pen<'_> {
             rest = after;
         }
         self.write(&mut parts)?;
+        if let Some(limit) = self.backlog.sent(bytes, Instant::now()) {
+            backlog::limit(self.handle.socket(), limit)?;
+        }
         for traffic in [&self.handle.traffic, &self.handle.share.traffic] {
             traffic.uploaded.fetch_add(bytes, Ordering::Relaxed);
         }
+        self.note_given(run);
         Ok(bytes)
+    }
+
+    /// Notes a piece as given with its last block. The blocks of a run are all of one piece.
+    fn note_given(&mut self, run: &[Block]) {
+        let Some(piece) = run.first().map(|block| block.piece) else { return };
+        if self.begun.len() >= MAX_BEGUN && !self.begun.contains_key(&piece) {
+            self.begun.pop_first();
+        }
+        let sent = self.begun.entry(piece).or_default();
+        *sent += run.len() as u32;
+        if *sent >= self.handle.share.geometry().block_count(piece) {
+            self.begun.remove(&piece);
+            self.handle.given.insert(piece);
+        }
     }
 
     /// Fills `self.run` with the bytes of blocks that follow one another.

@@ -14,6 +14,7 @@ use std::{
 
 use crossbeam_channel::Sender;
 
+use super::report::Board;
 use crate::{
     metainfo::{InfoHash, PeerId},
     peer::Share,
@@ -59,6 +60,8 @@ pub struct Announcer {
 }
 
 struct Inner {
+    /// Where trouble is shown.
+    board: Arc<Board>,
     client: Client,
     peer_id: PeerId,
     own: Option<OwnTracker>,
@@ -76,9 +79,13 @@ struct Schedule {
     threads: usize,
     idle: usize,
     ending: bool,
+    /// The number of the entry that was added last.
+    last: u64,
 }
 
 struct Entry {
+    /// An announce that was under way for an earlier entry of the same torrent tells nothing about this one.
+    number: u64,
     share: Arc<Share>,
     tiers: Tiers,
     port: u16,
@@ -88,11 +95,16 @@ struct Entry {
     /// Nothing is lacking since then, and the tracker has not been told.
     completed: bool,
     under_way: bool,
+    /// To say goodbye, and then to be forgotten.
+    leaving: bool,
     stopped: bool,
+    /// The tracker that has no answer, and of which a person has been told.
+    told_of: Option<String>,
 }
 
 /// An announce that is due.
 struct Errand {
+    number: u64,
     info_hash: InfoHash,
     url: String,
     host: String,
@@ -110,9 +122,9 @@ enum Next {
 
 impl Announcer {
     /// Nothing to announce yet.
-    pub fn new(client: Client, peer_id: PeerId, own: Option<OwnTracker>) -> Announcer {
+    pub fn new(client: Client, peer_id: PeerId, own: Option<OwnTracker>, board: Arc<Board>) -> Announcer {
         let (schedule, changed) = (Mutex::default(), Condvar::new());
-        let inner = Inner { client, peer_id, own, epoch: Instant::now(), schedule, changed };
+        let inner = Inner { board, client, peer_id, own, epoch: Instant::now(), schedule, changed };
         Announcer { inner: Arc::new(inner) }
     }
 
@@ -126,7 +138,15 @@ impl Announcer {
         chance: impl FnMut(usize) -> usize,
     ) {
         let entry = Entry::new(share, Tiers::new(trackers, chance), port, news);
-        self.inner.lock().entries.insert(entry.share.metainfo.info_hash(), entry);
+        self.inner.lock().add(entry);
+        self.wake();
+    }
+
+    /// Says goodbye for this torrent where its trackers know us, and forgets it.
+    pub fn remove(&self, info_hash: InfoHash) {
+        if let Some(entry) = self.inner.lock().entries.get_mut(&info_hash) {
+            entry.leaving = true;
+        }
         self.wake();
     }
 
@@ -204,16 +224,24 @@ impl Announcer {
 }
 
 impl Schedule {
+    fn add(&mut self, mut entry: Entry) {
+        self.last += 1;
+        entry.number = self.last;
+        self.entries.insert(entry.share.metainfo.info_hash(), entry);
+    }
+
     /// The announce that is due, or how long to wait for one. All but one thread leave when there is nothing to do.
     fn next(&mut self, inner: &Inner) -> Next {
         let now = inner.epoch.elapsed();
         let mut soonest = PATIENCE;
+        self.entries.retain(|_, entry| !entry.is_gone());
         for (hash, entry) in &mut self.entries {
             if entry.under_way || entry.stopped {
                 continue;
             }
             entry.look();
-            let turn = match self.ending {
+            let ending = self.ending || entry.leaving;
+            let turn = match ending {
                 true => entry.tiers.current(),
                 false => entry.tiers.next(now),
             };
@@ -227,12 +255,13 @@ impl Schedule {
                 continue;
             }
             let event = match () {
-                () if self.ending => Event::Stopped,
+                () if ending => Event::Stopped,
                 () if turn.is_first => Event::Started,
                 () if entry.completed => Event::Completed,
                 () => Event::Regular,
             };
             let errand = Errand {
+                number: entry.number,
                 info_hash: *hash,
                 url: turn.url.to_owned(),
                 tracker_id: turn.tracker_id.map(<[u8]>::to_vec),
@@ -251,7 +280,24 @@ impl Schedule {
 impl Entry {
     fn new(share: Arc<Share>, tiers: Tiers, port: u16, news: Option<Sender<TrackerNews>>) -> Entry {
         let was_incomplete = !share.have.is_full();
-        Entry { share, tiers, port, news, was_incomplete, completed: false, under_way: false, stopped: false }
+        Entry {
+            number: 0,
+            share,
+            tiers,
+            port,
+            news,
+            was_incomplete,
+            completed: false,
+            under_way: false,
+            leaving: false,
+            stopped: false,
+            told_of: None,
+        }
+    }
+
+    /// Whether it has said goodbye, or need not.
+    fn is_gone(&self) -> bool {
+        self.leaving && !self.under_way && (self.stopped || self.tiers.current().is_none())
     }
 
     /// Notices that the last piece has come.
@@ -287,7 +333,16 @@ impl Inner {
         let now = self.epoch.elapsed();
         let mut schedule = self.lock();
         schedule.busy.remove(&errand.host);
-        if let Some(entry) = schedule.entries.get_mut(&errand.info_hash) {
+        let entry = schedule.entries.get_mut(&errand.info_hash).filter(|entry| entry.number == errand.number);
+        let mut new_trouble = false;
+        if let Some(entry) = entry {
+            let is_told = entry.told_of.as_ref() == Some(&errand.url);
+            new_trouble = answer.is_err() && !is_told;
+            if new_trouble {
+                entry.told_of = Some(errand.url.clone());
+            } else if answer.is_ok() && is_told {
+                entry.told_of = None;
+            }
             entry.under_way = false;
             entry.stopped = errand.announce.event == Event::Stopped;
             match &answer {
@@ -302,13 +357,19 @@ impl Inner {
         self.changed.notify_all();
         let news = match answer {
             Ok(answer) => {
+                self.board.update(errand.info_hash, |report| report.trouble = None);
                 log::debug!("{} names {} peers", errand.url, answer.peers.len());
                 answer.warning.into_iter().for_each(|warning| log::warn!("{} warns: {warning}", errand.url));
                 TrackerNews::Peers(answer.peers)
             }
             Err(error) => {
                 let trouble = format!("tracker {}: {error}", errand.url);
-                log::info!("{trouble}");
+                self.board.update(errand.info_hash, |report| report.trouble = Some(trouble.clone()));
+                // Whoever takes is shown it for as long as it lasts; whoever gives hears of it once.
+                match errand.news.is_none() && new_trouble {
+                    true => log::error!("{trouble}; it is asked again until it answers"),
+                    false => log::info!("{trouble}"),
+                }
                 TrackerNews::Trouble(trouble)
             }
         };
@@ -358,7 +419,7 @@ mod tests {
     impl Stage {
         fn new() -> Stage {
             let (own, hears) = own_tracker();
-            let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own));
+            let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own), Arc::default());
             Stage { inner: Arc::into_inner(announcer.inner).unwrap(), hears }
         }
 
@@ -366,7 +427,7 @@ mod tests {
             let tiers: Vec<_> = trackers.iter().map(|url| vec![url.to_string()]).collect();
             let entry = Entry::new(torrent.share.clone(), Tiers::new(&tiers, |_| 0), 6881, None);
             let hash = entry.share.metainfo.info_hash();
-            self.inner.lock().entries.insert(hash, entry);
+            self.inner.lock().add(entry);
             hash
         }
 
@@ -460,7 +521,7 @@ mod tests {
     #[test]
     fn ending_waits_until_goodbye_is_said() {
         let (own, hears) = own_tracker();
-        let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own));
+        let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own), Arc::default());
         let torrents = [1, 2, 3].map(Torrent::all_of);
         for torrent in &torrents {
             announcer.add(torrent.share.clone(), &[vec!["http://own".to_owned()]], 6881, None, |_| 0);

@@ -1,17 +1,22 @@
 //! Threads that GIVE: the listener and a thread for each connection, routing by info hash, announcing, upload slots.
 //!
 //! `service` coordinates every torrent that is only seeded; `offer` and `slots` are its pure decisions. A fetch stands
-//! on the same parts: it listens, announces and gives slots through them.
+//! on the same parts: it listens, announces and gives slots through them. What torrents show of themselves is `report`.
 
 mod announcer;
 mod listener;
+mod observer;
 mod offer;
 mod registry;
+pub mod report;
 mod service;
 mod slots;
+mod speed;
 
 pub use announcer::{Announcer, OwnTracker, TrackerNews};
 pub use listener::{Gate, Listener};
+pub use observer::{Observer, Stance};
 pub use registry::Registry;
 pub use service::Service;
 pub use slots::{Change, DEFAULT_SLOTS, Slots};
+pub use speed::Speed;

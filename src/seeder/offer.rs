@@ -152,6 +152,11 @@ impl Offer {
         self.peers.get(&session).is_some_and(|shown| shown.theirs.is_full())
     }
 
+    /// What this peer says it has.
+    pub fn theirs(&self, session: SessionId) -> Option<&Bitfield> {
+        self.peers.get(&session).map(|shown| &shown.theirs)
+    }
+
     /// Whether anybody is here.
     pub fn is_idle(&self) -> bool {
         self.peers.is_empty()

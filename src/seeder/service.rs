@@ -1,5 +1,5 @@
 //! The coordinator of all torrents that are only seeded: one thread, however many there are. A torrent that nobody asks
-//! for costs it nothing but an entry in the registry.
+//! for costs it nothing but an entry in the registry, and one on the board.
 
 use std::{
     collections::HashMap,
@@ -12,17 +12,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded, select, tick};
+use crossbeam_channel::{Receiver, Sender, at, bounded, never, select, tick};
 
 use super::{
-    Change, Registry, Slots,
+    Announcer, Change, Observer, Registry, Slots, Stance,
     offer::{Offer, Showing},
+    report::{Activity, Board},
 };
 use crate::{
     bitfield::Bitfield,
     chance::Chance,
     metainfo::{InfoHash, Metainfo},
-    peer::{End, Event, Handle, HaveSet, Order, SessionId, Share, Traffic},
+    peer::{End, Event, Handle, HaveSet, Limiter, Order, SessionId, Share, Traffic},
     storage::{self, Store},
 };
 
@@ -32,52 +33,69 @@ const TICK: Duration = Duration::from_secs(1);
 /// Events that may wait; a session that finds the queue full waits, and its peer with it.
 const MAX_EVENTS: usize = 1024;
 
+/// Torrents that may wait to be expelled; whoever expels more waits for the coordinator, which does not take long.
+const MAX_EXPELLED: usize = 64;
+
 /// The thread, and how torrents come to it. Dropping it ends its sessions.
 pub struct Service {
-    registry: Arc<Registry>,
     events: Sender<Event>,
-    stop: Option<Sender<()>>,
+    /// Without a sender the thread ends.
+    expel: Option<Sender<InfoHash>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Service {
     /// Starts the thread. `slots` peers are served at once; `seed` is where chance begins.
-    pub fn start(registry: Arc<Registry>, slots: usize, seed: u64) -> io::Result<Service> {
+    pub fn start(
+        registry: Arc<Registry>,
+        announcer: Announcer,
+        board: Arc<Board>,
+        slots: usize,
+        seed: u64,
+    ) -> io::Result<Service> {
         let (events, event_queue) = bounded(MAX_EVENTS);
-        let (stop, stopped) = bounded::<()>(0);
+        let (expel, expelled) = bounded(MAX_EXPELLED);
         let mut shell = Shell {
+            observer: Observer::new(board, Instant::now()),
             sessions: HashMap::new(),
             given: HashMap::new(),
-            registry: registry.clone(),
+            registry,
+            announcer,
             offers: HashMap::new(),
             slots: Slots::new(slots, Instant::now()),
             chance: Chance::new(seed),
         };
         let thread =
-            thread::Builder::new().name("seed coordinator".into()).spawn(move || shell.run(&event_queue, &stopped))?;
-        Ok(Service { registry, events, stop: Some(stop), thread: Some(thread) })
+            thread::Builder::new().name("seed coordinator".into()).spawn(move || shell.run(&event_queue, &expelled))?;
+        Ok(Service { events, expel: Some(expel), thread: Some(thread) })
     }
 
-    /// Seeds this torrent from now on: every piece is in the store, verified. False when it is seeded already.
-    pub fn seed(&self, metainfo: Arc<Metainfo>, store: Arc<Store>) -> (Arc<Share>, bool) {
+    /// A torrent to be given by this service, once it is in the registry: every piece is in the store, verified.
+    pub fn share(&self, metainfo: Arc<Metainfo>, store: Arc<Store>) -> Arc<Share> {
         let have = Bitfield::full(metainfo.geometry().piece_count());
-        let share = Arc::new(Share {
+        Arc::new(Share {
             metainfo,
             store,
             have: Arc::new(HaveSet::new(&have)),
             events: self.events.clone(),
             finished: None,
+            upload: Limiter::new(0),
+            download: Limiter::new(0),
             traffic: Traffic::default(),
             sending: AtomicUsize::new(0),
-        });
-        let new = self.registry.add(share.clone());
-        (share, new)
+        })
+    }
+
+    /// Ends the sessions of a torrent, which is not in the registry any more.
+    pub fn end_sessions(&self, hash: InfoHash) {
+        // If the coordinator is gone, so are its sessions.
+        let _ = self.expel.as_ref().map(|expel| expel.send(hash));
     }
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
-        self.stop.take();
+        self.expel.take();
         // If it panicked it has told on its own.
         let _ = self.thread.take().map(JoinHandle::join);
     }
@@ -91,26 +109,36 @@ struct Shell {
     offers: HashMap<InfoHash, Offer>,
     slots: Slots,
     registry: Arc<Registry>,
+    announcer: Announcer,
     chance: Chance,
+    observer: Observer,
 }
 
 impl Shell {
-    fn run(&mut self, events: &Receiver<Event>, stopped: &Receiver<()>) {
+    fn run(&mut self, events: &Receiver<Event>, expelled: &Receiver<InfoHash>) {
         let ticks = tick(TICK);
         loop {
+            // Between ticks there is something to publish only while somebody watches somebody.
+            let watched = self.observer.board().is_watched() && !self.observer.is_idle();
+            let looks = if watched { at(self.observer.due()) } else { never() };
             select! {
                 recv(events) -> event => match event {
                     Ok(event) => self.event(event, Instant::now()),
                     Err(_) => break,
                 },
                 recv(ticks) -> _ => self.tick(Instant::now()),
-                recv(stopped) -> _ => break,
+                recv(looks) -> _ => self.publish(Instant::now()),
+                recv(expelled) -> hash => match hash {
+                    Ok(hash) => self.end_all_of(hash),
+                    Err(_) => break,
+                },
             }
         }
         self.sessions.values().for_each(Handle::end);
     }
 
     fn event(&mut self, event: Event, now: Instant) {
+        self.observer.sees(&event, now);
         match event {
             Event::Opened(handle) => self.opened(handle, now),
             Event::Has(id, bits) => {
@@ -167,6 +195,10 @@ impl Shell {
         let mut first = Bitfield::empty(handle.share.geometry().piece_count());
         shown.into_iter().for_each(|piece| _ = first.set(piece.get()));
         handle.order(Order::Start((!first.is_empty()).then_some(first)));
+        // It may have been expelled while this peer shook hands.
+        if self.registry.find(hash).is_none() {
+            handle.end();
+        }
         self.sessions.insert(id, handle);
     }
 
@@ -182,14 +214,20 @@ impl Shell {
         }
     }
 
-    /// The files of a torrent cannot be read any more: nobody is let in to it from now on.
+    /// The files of a torrent cannot be read any more: nobody is let in to it from now on, or sent to us.
     fn withdraw(&self, share: &Share, error: &storage::Error) {
         let hash = share.metainfo.info_hash();
         if self.registry.remove(hash) {
             log::error!("{} is not seeded any more: {error}", share.metainfo.name());
-            let about_it = self.sessions.values().filter(|handle| handle.share.metainfo.info_hash() == hash);
-            about_it.for_each(Handle::end);
+            self.observer.board().update(hash, |report| report.activity = Activity::Failed(error.to_string()));
+            self.announcer.remove(hash);
+            self.end_all_of(hash);
         }
+    }
+
+    fn end_all_of(&self, hash: InfoHash) {
+        let about_it = self.sessions.values().filter(|handle| handle.share.metainfo.info_hash() == hash);
+        about_it.for_each(Handle::end);
     }
 
     fn tick(&mut self, now: Instant) {
@@ -205,6 +243,15 @@ impl Shell {
         self.show(shown);
         let changes = self.slots.rotate(now, |_| 0);
         self.tell(changes);
+        self.publish(now);
+    }
+
+    fn publish(&mut self, now: Instant) {
+        let (offers, slots) = (&self.offers, &self.slots);
+        self.observer.publish(now, |handle| {
+            let offer = offers.get(&handle.share.metainfo.info_hash())?;
+            Some(Stance { have: offer.theirs(handle.id())?, we_choke: !slots.is_unchoked(handle.id()) })
+        });
     }
 
     fn show(&self, shown: Vec<Showing>) {

@@ -82,6 +82,11 @@ impl Slots {
         self.fill(now)
     }
 
+    /// Whether this peer is unchoked.
+    pub fn is_unchoked(&self, session: SessionId) -> bool {
+        self.peers.get(&session).is_some_and(|peer| peer.unchoked)
+    }
+
     /// How many are unchoked.
     pub fn in_use(&self) -> usize {
         self.peers.values().filter(|peer| peer.unchoked).count()

@@ -18,6 +18,7 @@ pub struct Asker {
     source: IpAddr,
     reached: IpAddr,
     is_local: bool,
+    is_own: bool,
 }
 
 impl Asker {
@@ -26,17 +27,22 @@ impl Asker {
     pub fn new(source: IpAddr, reached: IpAddr, own: &[IpAddr]) -> Asker {
         let (source, reached) = (source.to_canonical(), reached.to_canonical());
         let is_local = source.is_loopback() || source == reached || own.iter().any(|ip| ip.to_canonical() == source);
-        Asker { source, reached, is_local }
+        Asker { source, reached, is_local, is_own: false }
     }
 
     /// A seeder or fetcher in the tracker's own process.
     pub fn this_machine() -> Asker {
-        Asker { source: THIS_MACHINE, reached: THIS_MACHINE, is_local: true }
+        Asker { source: THIS_MACHINE, reached: THIS_MACHINE, is_local: true, is_own: true }
     }
 
     /// Whether the asker runs on the tracker's machine.
     pub fn is_local(&self) -> bool {
         self.is_local
+    }
+
+    /// Whether the asker is the tracker's own process.
+    pub fn is_own(&self) -> bool {
+        self.is_own
     }
 
     /// The address that the asker is kept under.

@@ -69,13 +69,12 @@ impl Census {
         if self.peers >= room(limits.peers, asker) {
             return Err(Full::Peers(limits.peers));
         }
-        if let Some(household) = household(ip) {
-            let count = self.by_address.get(&household).copied().unwrap_or(0);
-            if count as usize >= limits.peers_of_address {
-                return Err(Full::Address(limits.peers_of_address));
-            }
-            self.by_address.insert(household, count + 1);
+        let count = self.by_address.entry(household(ip)).or_default();
+        // This process announces each of its uploads; other programs of this machine have one address like everybody.
+        if *count as usize >= limits.peers_of_address && !asker.is_own() {
+            return Err(Full::Address(limits.peers_of_address));
         }
+        *count += 1;
         self.peers += 1;
         Ok(())
     }
@@ -83,7 +82,7 @@ impl Census {
     /// Counts one peer less at that address.
     pub fn leave(&mut self, ip: IpAddr) {
         self.peers -= 1;
-        let Some(household) = household(ip) else { return };
+        let household = household(ip);
         if let Some(count) = self.by_address.get_mut(&household) {
             *count -= 1;
             if *count == 0 {
@@ -93,12 +92,11 @@ impl Census {
     }
 }
 
-/// What counts as one address: an IPv4 address, an IPv6 /64 (anyone has a whole one). This machine is not counted.
-fn household(ip: IpAddr) -> Option<u64> {
+/// What counts as one address: an IPv4 address, an IPv6 /64 (anyone has a whole one).
+fn household(ip: IpAddr) -> u64 {
     match ip {
-        IpAddr::V4(ip) if ip.is_loopback() => None,
-        IpAddr::V4(ip) => Some(u64::from(ip.to_bits())),
-        IpAddr::V6(ip) => Some((ip.to_bits() >> 64) as u64),
+        IpAddr::V4(ip) => u64::from(ip.to_bits()),
+        IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64,
     }
 }
 
@@ -123,7 +121,7 @@ mod tests {
         for address in ["10.0.0.1", "10.0.0.1", "2001:db8::1", "2001:db8::2", "127.0.0.1"] {
             census.join(ip(address), &asker, 0, &Limits::default()).unwrap();
         }
-        assert_eq!((census.peers(), census.by_address.len()), (5, 2));
+        assert_eq!((census.peers(), census.by_address.len()), (5, 3));
         for address in ["127.0.0.1", "2001:db8::2", "10.0.0.1", "2001:db8::1", "10.0.0.1"] {
             census.leave(ip(address));
         }
@@ -135,6 +133,5 @@ mod tests {
         assert_eq!(household(ip("2001:db8::1")), household(ip("2001:db8::ffff:1")));
         assert_ne!(household(ip("2001:db8::1")), household(ip("2001:db8:0:1::1")));
         assert_ne!(household(ip("10.0.0.1")), household(ip("10.0.0.2")));
-        assert_eq!(household(ip("127.0.0.1")), None);
     }
 }

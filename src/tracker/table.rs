@@ -403,6 +403,9 @@ mod tests {
         let in_a_64 =
             |last| Asker::new(format!("2001:db8::{last}").parse().unwrap(), "2001:db8:1::".parse().unwrap(), &[]);
         assert_eq!(unlisted(Limits { peers_of_address: 3, ..many }, &spread, in_a_64)[3], Some(Full::Address(3)));
+        let local = |_| Asker::new([127, 0, 0, 1].into(), [127, 0, 0, 1].into(), &[]);
+        let one_address = Limits { peers_of_address: 3, ..many };
+        assert_eq!(unlisted(one_address, &spread, local)[3], Some(Full::Address(3)), "other programs of this machine");
         let local = |_| Asker::this_machine();
         assert_eq!(unlisted(Limits { peers_of_address: 0, ..limits }, &spread[..3], local), [None; 3]);
     }

@@ -4,6 +4,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::door::Request;
 
+/// Endings that no stranger can own: mDNS (RFC 6762), home and private networks (RFC 8375, RFC 9476 and ICANN's .internal).
+const LOCAL_ENDINGS: [&str; 5] = ["", ".local", ".lan", ".home.arpa", ".internal"];
+
 /// The longest host, in bytes (a DNS name's limit), with a port.
 const MAX_HOST: usize = 253 + 6;
 
@@ -27,6 +30,14 @@ pub fn lan_address(own: &[IpAddr]) -> Option<IpAddr> {
         IpAddr::V6(_) => Some(2),
     };
     own.iter().filter_map(|ip| Some((rank(ip)?, *ip))).min_by_key(|(rank, _)| *rank).map(|(_, ip)| ip)
+}
+
+/// What counts as one address: an IPv4 address, an IPv6 /64, of which anyone has a whole one.
+pub fn household(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
+        ip => ip,
+    }
 }
 
 /// `http://host:port` as another machine would write it, without a `/` at its end: what the browser asked for, unless it asked
@@ -56,6 +67,45 @@ pub fn is_cross_site(request: &Request<'_>) -> bool {
     host.is_none_or(|host| request.field("host").is_none_or(|own| !own.eq_ignore_ascii_case(host)))
 }
 
+/// What this machine calls itself.
+pub fn machine_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Whether a request names this machine by an address or a name that is its own. Any other name is somebody else's, who can
+/// have it lead here (DNS rebinding): then his page counts as ours to the browser, and must not to us.
+pub fn is_own_host(request: &Request<'_>, public_url: Option<&str>, own: &[IpAddr]) -> bool {
+    let Some(host) = request.field("host").filter(|host| is_plain_host(host)) else { return false };
+    let is_public = public_url
+        .and_then(|url| url.split_once("://"))
+        .is_some_and(|(_, rest)| name_of(rest.split('/').next().unwrap_or_default()) == name_of(host));
+    let name = name_of(host);
+    let is_own_address = || {
+        let ip = name.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
+        let reached = request.local().ip();
+        ip.is_some_and(|ip| own.iter().chain([&reached]).any(|own| own.to_canonical() == ip))
+    };
+    is_public || is_loopback(host) || is_own_address() || is_own_name(&name, &machine_name())
+}
+
+/// Whether a request names a host by a name without a dot, or not at all (HTTP/1.0). No stranger can own such a name.
+pub fn is_nobodys_host(request: &Request<'_>) -> bool {
+    let is_short = |host| is_plain_host(host) && !name_of(host).contains(['.', ':']);
+    request.field("host").is_none_or(is_short)
+}
+
+fn is_own_name(name: &str, own: &str) -> bool {
+    let own = own.to_ascii_lowercase();
+    let short = own.split('.').next().filter(|short| !short.is_empty());
+    let rest = short.and_then(|short| name.strip_prefix(short));
+    (!own.is_empty() && name == own) || rest.is_some_and(|ending| LOCAL_ENDINGS.contains(&ending))
+}
+
+/// A host without its port, its brackets and the dot that may end it, in small letters.
+fn name_of(host: &str) -> String {
+    split_port(host).0.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase()
+}
+
 /// A name or an address, and perhaps a port; nothing that could end a URL's host or a line.
 fn is_plain_host(host: &str) -> bool {
     let (name, port) = split_port(host);
@@ -70,7 +120,7 @@ fn is_plain_host(host: &str) -> bool {
 }
 
 fn is_loopback(host: &str) -> bool {
-    let name = split_port(host).0.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
+    let name = name_of(host);
     let is_local_name = name == "localhost" || name.ends_with(".localhost");
     is_local_name || name.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback() || ip.is_unspecified())
 }
@@ -107,6 +157,17 @@ mod tests {
         }
         for other in ["192.168.1.5:5000", "localhost.example", "[fd00::1]"] {
             assert!(!is_loopback(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_the_machines_own_alone_or_with_an_ending_that_nobody_owns() {
+        for name in ["pi", "pi.local", "pi.lan", "pi.home.arpa"] {
+            assert!(is_own_name(name, "Pi") && is_own_name(name, "pi.example.org"), "{name}");
+        }
+        assert!(is_own_name("pi.example.org", "pi.example.org"));
+        for name in ["", "pie", "pi.example.org", "pi.evil.example", "local", ".local"] {
+            assert!(!is_own_name(name, "pi") && !is_own_name(name, ""), "{name}");
         }
     }
 

@@ -4,11 +4,13 @@ use std::io::{self, Read};
 
 use super::{
     Site,
+    api::Here,
     door::{Reply, Request},
     failure::Failure,
     multipart::{Event, Field, Parser},
     names,
     parts::Part,
+    site::Shelf,
     upload::{broken, empty, parse_port, save},
     views,
 };
@@ -27,30 +29,33 @@ const MAX_EPILOGUE: u64 = 1024;
 
 /// Answers with a page, or in JSON where that is asked for.
 pub fn post(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
+    site.access.check_upload(request, &site.own_addresses())?;
+    let shelf = site.shelf()?;
     let content_type = request.field("content-type").unwrap_or_default();
     let parser = Parser::new(content_type).map_err(|error| Failure::new(415, error.to_string()))?;
-    site.check_space(request)?;
-    let mut form = Form { site, parser, files: Vec::new(), port: String::new(), at: At::Nowhere };
+    shelf.check_space(request)?;
+    let mut form = Form { shelf, parser, files: Vec::new(), port: String::new(), at: At::Nowhere };
     form.read(request)?;
     let Form { files, port, .. } = form;
     if files.is_empty() {
         return Err(Failure::new(400, "no file was chosen"));
     }
-    let port = parse_port(site, &port)?;
+    let port = parse_port(shelf, &port)?;
     if let Some((name, _)) = files.iter().find(|(_, part)| part.length() == 0) {
         return Err(empty(name));
     }
-    let saved = files.into_iter().map(|(name, part)| save(site, request, part, &name, port));
+    let saved = files.into_iter().map(|(name, part)| save(site, shelf, request, part, &name, port));
     let saved = saved.collect::<Result<Vec<_>, _>>()?;
     if request.field("accept").is_some_and(|accept| accept.contains("application/json")) {
         return Ok(Reply::new(201, "application/json", views::json(&saved)));
     }
-    Ok(views::page(201, views::saved(&saved)))
+    let here = Here::of(site, &site.viewer(request));
+    Ok(views::page(201, &here, "Shared", views::saved(&here, &saved)))
 }
 
 /// A form that is being read.
 struct Form<'a> {
-    site: &'a Site,
+    shelf: &'a Shelf,
     parser: Parser,
     files: Vec<(String, Part<'a>)>,
     port: String,
@@ -108,7 +113,7 @@ impl Form<'_> {
                 let name = names::clean(&file_name);
                 // A form begins anew. When somebody is sending a file of the same name, this one stands beside it.
                 let mut keys = std::iter::once(name.clone()).chain((2..=MAX_FILES).map(|n| names::numbered(&name, n)));
-                let part = keys.find_map(|key| match self.site.parts.begin(&format!("{key}~"), 0) {
+                let part = keys.find_map(|key| match self.shelf.parts.begin(&format!("{key}~"), 0) {
                     Err(failure) if failure.status == 409 => None,
                     begun => Some(begun),
                 });

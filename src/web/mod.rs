@@ -1,26 +1,40 @@
-//! The tracker over HTTP: announces, the page, uploads and downloads.
+//! The tracker and the page over HTTP: announces, what is shared, uploads and downloads, control.
 //!
 //! - [`door`] owns the port; it knows nothing of what is served.
 //! - [`Web`] is what is served: `routes` tells which path leads where. With a [`Site`] it has the page: `views` and `api`
-//!   show, `upload`, `register` and `download` move bytes, [`library`] and `parts` own what lies on disk.
-//! - [`swarms`] puts a clock and a lock around the tracker's table.
+//!   show, `control` and `add` change, `access` says who may, `events` tell what happens; `upload`, `register` and `download` move bytes, [`library`] and `parts`
+//!   own what lies on disk.
+//! - [`swarms`] puts a clock and a lock around the tracker's table and `history`, what is remembered of the files on the
+//!   page; `clients`, `meter` and `measure` make figures of it.
 //!
-//! Nothing here knows a seeder: what it shall do goes out as an [`Order`] that `command` carries out.
+//! Nothing here knows a seeder: what its torrents do is read off a [`Board`], and what it shall do goes out as an [`Order`]
+//! that `command` carries out.
 
+pub mod access;
+mod add;
 pub mod address;
 mod api;
+mod clients;
+mod control;
 pub mod door;
 mod download;
 mod entry;
+mod events;
 mod failure;
 mod form;
+mod hashing;
+mod history;
 pub mod library;
+mod measure;
+mod meter;
 pub mod multipart;
 mod names;
 mod parts;
+mod qr;
 pub mod range;
 mod register;
 mod routes;
+mod site;
 pub mod swarms;
 mod upload;
 mod views;
@@ -33,17 +47,18 @@ use std::{
     net::TcpListener,
     path::PathBuf,
     sync::{Arc, OnceLock},
-    thread,
     time::SystemTime,
 };
 
-use crate::metainfo::Metainfo;
-use door::{Door, Gauge, Limits, Request};
-use failure::Failure;
-use library::Library;
-use parts::Parts;
-use register::Registry;
+use crate::{
+    metainfo::{InfoHash, Metainfo},
+    tracker,
+};
+use door::{Door, Gauge, Limits};
 use swarms::Swarms;
+
+pub use access::Rules;
+pub use site::{Kind, RateLimits, Setup, Site};
 
 /// What the page wants done. Closed: `command` knows each, and answers with a sentence where it cannot be done.
 #[derive(Debug)]
@@ -58,32 +73,51 @@ pub enum Order {
         /// be had, the file is to be seeded at the seeder's own all the same, and the sentence says so.
         port: Option<u16>,
     },
+    /// Fetch a torrent to this machine, and give it after.
+    Fetch {
+        /// What it is.
+        metainfo: Arc<Metainfo>,
+    },
+    /// Stop taking and giving, until [`Order::Resume`].
+    Pause(InfoHash),
+    /// Go on.
+    Resume(InfoHash),
+    /// Stop for good, and forget. What lies on the disk stays; an upload's file is removed by whoever ordered this.
+    Remove(InfoHash),
+    /// Bound what transfers may use, from now on.
+    Limit {
+        /// Which torrent; all of them together, where none is named.
+        torrent: Option<InfoHash>,
+        /// Bytes a second to give, 0 for no limit; as it was, where nothing is said.
+        upload: Option<u64>,
+        /// The same to take.
+        download: Option<u64>,
+    },
 }
 
-/// Carries out an order. Called on a transfer thread, by several at once.
+/// Carries out an order. Called on a transfer thread or a handler, by several at once. An error is a sentence for a person.
 pub type CarryOut = Box<dyn Fn(Order) -> Result<(), String> + Send + Sync>;
 
-/// All that is served: the tracker, and the page where there is one.
+/// All that is served: the tracker, the page, or both.
 pub struct Web {
     swarms: Arc<Swarms>,
-    site: Option<Site>,
+    announces: bool,
+    site: Option<Arc<Site>>,
+    began: SystemTime,
     gauge: OnceLock<Gauge>,
-}
-
-/// The page and the files behind it.
-pub struct Site {
-    swarms: Arc<Swarms>,
-    library: Arc<Library>,
-    parts: Parts,
-    registry: Registry,
-    public_url: Option<String>,
-    carry_out: CarryOut,
 }
 
 impl Web {
     /// The tracker alone, or with a page.
     pub fn new(swarms: Arc<Swarms>, site: Option<Site>) -> Web {
-        Web { swarms, site, gauge: OnceLock::new() }
+        Web { swarms, announces: true, site: site.map(Arc::new), began: SystemTime::now(), gauge: OnceLock::new() }
+    }
+
+    /// The page of a machine that is no tracker: what its torrents do, and control over them.
+    pub fn node(kind: Kind, setup: Setup) -> Result<Web, getrandom::Error> {
+        let swarms = Arc::new(Swarms::new(tracker::Limits::default())?);
+        let site = Site::node(kind, Arc::clone(&swarms), setup)?;
+        Ok(Web { announces: false, ..Web::new(swarms, Some(site)) })
     }
 
     /// Opens the door on a listener that is bound already.
@@ -96,60 +130,12 @@ impl Web {
     /// Forgets what has had its time: peers, parts, registered metainfos. To be called about once a minute.
     pub fn sweep(&self) -> io::Result<()> {
         self.swarms.sweep();
-        let Some(site) = &self.site else { return Ok(()) };
-        site.parts.sweep(SystemTime::now())?;
-        site.library.forget_unseen(|hash| {
-            let counts = self.swarms.counts(hash);
-            counts.complete + counts.incomplete > 0
-        })
-    }
-}
-
-impl Site {
-    /// A page for the files of `library`. `public_url` is what this machine is called instead of what browsers ask for.
-    pub fn open(
-        library: Arc<Library>,
-        swarms: Arc<Swarms>,
-        public_url: Option<String>,
-        carry_out: CarryOut,
-    ) -> io::Result<Site> {
-        let parts = Parts::open(library.parts_path())?;
-        Ok(Site { swarms, library, parts, registry: Registry::default(), public_url, carry_out })
-    }
-
-    fn base_url(&self, request: &Request<'_>) -> String {
-        address::base_url(request, self.public_url.as_deref(), &self.swarms.own_addresses())
-    }
-
-    /// Whether the body that a request announces fits the disk, as far as that can be told.
-    fn check_space(&self, request: &Request<'_>) -> Result<(), Failure> {
-        let announced = request.field("content-length").and_then(|length| length.parse::<u64>().ok());
-        let space = rustix::fs::statvfs(self.library.parts_path());
-        match (announced, space.map(|space| space.f_bavail.saturating_mul(space.f_frsize))) {
-            (Some(length), Ok(free)) if length > free => Err(Failure::of_disk(&io::ErrorKind::StorageFull.into())),
-            _ => Ok(()),
-        }
-    }
-
-    /// Notes an upload as whole once it is on disk, which may take long and keeps nobody waiting. Until then a restart
-    /// verifies it.
-    fn stamp_soon(&self, name: String) {
-        let library = Arc::clone(&self.library);
-        let stamp = move || library.stamp(&name).unwrap_or_else(|error| log::warn!("{name:?} is not on disk: {error}"));
-        if let Err(error) = thread::Builder::new().name("web-stamp".into()).spawn(stamp) {
-            log::warn!("an upload cannot be noted as whole: {error}");
-        }
+        self.site.as_ref().map_or(Ok(()), |site| site.sweep())
     }
 }
 
 impl fmt::Debug for Web {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Web").field("has_page", &self.site.is_some()).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Site {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Site").field("library", &self.library).finish_non_exhaustive()
     }
 }

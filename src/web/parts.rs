@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::failure::Failure;
+use super::{failure::Failure, hashing::Hashing};
 use crate::metainfo::{Hashes, PieceHasher, create::DEFAULT_PIECE_LENGTH};
 
 /// How long a part is kept for its upload to go on.
@@ -48,7 +48,10 @@ pub struct Part<'a> {
     key: String,
     /// Open while bytes come.
     file: Option<File>,
-    hasher: PieceHasher,
+    /// Bytes that are there.
+    length: u64,
+    /// Their hashes; always there between two calls.
+    hashing: Option<Hashing>,
     is_discarded: bool,
 }
 
@@ -64,6 +67,11 @@ impl Parts {
     /// How many bytes of a part are there; `None` when nothing is.
     pub fn length(&self, key: &str) -> Option<u64> {
         fs::metadata(self.path(key)).ok().map(|file| file.len())
+    }
+
+    /// Whether somebody adds to it, or has gone without a word and is not given up yet.
+    pub fn is_growing(&self, key: &str) -> bool {
+        matches!(self.known().get(key), Some(Known::Growing))
     }
 
     /// Goes on with a part from `offset`, which must be where it ends; 0 begins anew.
@@ -97,7 +105,8 @@ impl Parts {
             None => hash(&mut file).map_err(of_disk)?,
         };
         file.seek(SeekFrom::End(0)).map_err(of_disk)?;
-        Ok(Part { parts: self, key: key.to_owned(), file: Some(file), hasher, is_discarded: false })
+        let (file, hashing) = (Some(file), Some(Hashing::Here(hasher)));
+        Ok(Part { parts: self, key: key.to_owned(), file, length, hashing, is_discarded: false })
     }
 
     /// Removes parts that are too old, and the oldest of too many.
@@ -135,7 +144,7 @@ impl Parts {
 impl Part<'_> {
     /// Bytes that are there.
     pub fn length(&self) -> u64 {
-        self.hasher.length()
+        self.length
     }
 
     /// Where it lies.
@@ -146,18 +155,28 @@ impl Part<'_> {
     /// Adds bytes.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.as_mut().expect("nothing is added to a part that was closed").write_all(bytes)?;
-        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
+        self.hashing = self.hashing.take().map(|hashing| hashing.update(bytes));
         Ok(())
     }
 
-    /// Lets go of the file, because all its bytes are there: a form of many files must not hold a descriptor for each.
+    /// Lets go of the file and the hash thread, because all its bytes are there: a form of many files must not hold them
+    /// for each.
     pub fn close(&mut self) {
         self.file = None;
+        self.hashing = Some(Hashing::Here(self.settle()));
     }
 
     /// The hashes of all that is there.
-    pub fn hashes(&self) -> Hashes {
-        self.hasher.clone().finish()
+    pub fn hashes(&mut self) -> Hashes {
+        let hasher = self.settle();
+        self.hashing = Some(Hashing::Here(hasher.clone()));
+        hasher.finish()
+    }
+
+    fn settle(&mut self) -> PieceHasher {
+        // Hashes of nothing are found out to be wrong by their length, and made again from the disk.
+        self.hashing.take().map_or_else(|| PieceHasher::new(DEFAULT_PIECE_LENGTH), Hashing::settle)
     }
 
     /// Forgets it: it is whole, and was moved to its place, or is of no use.
@@ -168,13 +187,14 @@ impl Part<'_> {
 
 impl Drop for Part<'_> {
     fn drop(&mut self) {
+        // Before the lock: a hash thread may have some to do.
+        let hasher = self.settle();
         let mut known = self.parts.known();
         known.remove(&self.key);
         if self.is_discarded || self.length() == 0 {
             // Nothing is left where it was moved away.
             let _ = fs::remove_file(self.path());
         } else if known.len() < KEPT_HASHERS {
-            let hasher = std::mem::replace(&mut self.hasher, PieceHasher::new(DEFAULT_PIECE_LENGTH));
             known.insert(std::mem::take(&mut self.key), Known::Resting(hasher));
         }
     }

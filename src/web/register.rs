@@ -38,10 +38,13 @@ struct Counted<'a> {
 
 /// Answers a metainfo with its links; 200 when the torrent was listed already, 201 when it is now.
 pub fn register(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
-    let mut counted = Counted { registry: &site.registry, bytes: 0 };
+    let shelf = site.shelf()?;
+    let mut counted = Counted { registry: &shelf.registry, bytes: 0 };
     let bytes = receive(request, &mut counted)?;
-    let _reading = site.registry.reading.lock().unwrap_or_else(PoisonError::into_inner);
-    let metainfo = Metainfo::read(&bytes).map_err(|error| Failure::new(400, error.to_string()))?;
+    let metainfo = {
+        let _reading = shelf.registry.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        Metainfo::read(&bytes).map_err(|error| Failure::new(400, error.to_string()))?
+    };
     drop(bytes);
     let links = |name: &str| {
         let (base, encoded) = (site.base_url(request), names::encode(name));
@@ -57,12 +60,13 @@ pub fn register(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure
         }));
         Reply::new(status, "application/json", body)
     };
-    if let Some((name, _)) = site.library.find_hash(metainfo.info_hash()) {
+    if let Some((name, _)) = shelf.library.find_hash(metainfo.info_hash()) {
         return Ok(answer(200, &name));
     }
-    let claim = site.library.claim(&names::clean(metainfo.name()));
+    let claim = shelf.library.claim(&names::clean(metainfo.name()));
     let name = claim.name().to_owned();
-    claim.list_registered(&metainfo)?;
+    claim.list_registered(&metainfo, request.peer().ip())?;
+    site.swarms.follow(metainfo.info_hash());
     Ok(answer(201, &name))
 }
 

@@ -1,163 +1,260 @@
 //! Which path leads where, and who may use which method there.
 
+use std::sync::Arc;
+
 use tiny_http::Method;
 
 use super::{
-    Site, Web, address, api,
+    Site, Web, add, address,
+    api::{self, Here},
+    control::{self, Verb},
     door::{Head, Intake, Reply, Request, Service},
-    download,
+    download, events,
     failure::Failure,
-    form, names, register,
+    form, names, qr, register,
     swarms::Form,
     upload, views,
 };
 
-/// Files of `static/`, embedded: the name in the URL, the type, the bytes.
-const STATIC: [(&str, &str, &[u8]); 2] = [
-    ("style.css", "text/css; charset=utf-8", include_bytes!("../../static/style.css")),
-    ("icon.svg", "image/svg+xml", include_bytes!("../../static/icon.svg")),
+/// Every path, with the methods that it takes as the field `Allow` lists them. `{…}` stands for one part of a path.
+const ROUTES: [(&str, &str, Target); 27] = [
+    ("/announce", READ, Target::Announce(Form::Bencode)),
+    ("/tracker", READ, Target::Announce(Form::Json)),
+    ("/scrape", READ, Target::Scrape),
+    ("/healthz", READ, Target::Health),
+    ("/metrics", READ, Target::Metrics),
+    ("/", READ, Target::Page(Page::Home)),
+    ("/files/{info_hash}", READ, Target::Page(Page::File)),
+    ("/static/{name}", READ, Target::Page(Page::Static)),
+    ("/uploads/{name}", "GET, HEAD, PUT", Target::Page(Page::Upload)),
+    ("/metainfos/{name}", READ, Target::Page(Page::Metainfo)),
+    ("/upload", "POST", Target::Page(Page::Form)),
+    ("/metainfos", "POST", Target::Page(Page::Register)),
+    ("/login", "POST", Target::Page(Page::LogIn)),
+    ("/logout", "POST", Target::Page(Page::LogOut)),
+    ("/api/state", READ, Target::Page(Page::ApiState)),
+    ("/api/files", READ, Target::Page(Page::ApiFiles)),
+    ("/api/files/{info_hash}", READ, Target::Page(Page::ApiFile)),
+    ("/api/files/{info_hash}/pause", "POST", Target::Page(Page::Change(Verb::Pause))),
+    ("/api/files/{info_hash}/resume", "POST", Target::Page(Page::Change(Verb::Resume))),
+    ("/api/files/{info_hash}/remove", "POST", Target::Page(Page::Change(Verb::Remove))),
+    ("/api/files/{info_hash}/limits", "POST", Target::Page(Page::Change(Verb::Limits))),
+    ("/api/limits", "POST", Target::Page(Page::LimitAll)),
+    ("/api/fetch", "POST", Target::Page(Page::Fetch)),
+    ("/api/events", "GET", Target::Page(Page::Events)),
+    ("/api/transfers", READ, Target::Page(Page::Transfers)),
+    ("/api/openapi.json", READ, Target::Page(Page::Description)),
+    ("/qr.svg", READ, Target::Page(Page::Qr)),
 ];
 
-/// Where a path leads. Names are still percent-encoded.
+const READ: &str = "GET, HEAD";
+
+/// Where a path leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Route<'a> {
+enum Target {
     Announce(Form),
     Scrape,
     Health,
     Metrics,
-    Page(Page<'a>),
+    Page(Page),
 }
 
 /// What is there only with a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Page<'a> {
+enum Page {
     Home,
-    Files,
+    File,
+    Static,
+    Upload,
+    Metainfo,
     Form,
-    Upload(&'a str),
     Register,
-    Metainfo(&'a str),
-    Static(&'a str),
+    LogIn,
+    LogOut,
+    ApiState,
+    ApiFiles,
+    ApiFile,
+    Change(Verb),
+    LimitAll,
+    Fetch,
+    Events,
+    Transfers,
+    Description,
+    Qr,
+}
+
+impl Page {
+    /// Whether it tells what a stranger's page must not read.
+    fn shows_state(self) -> bool {
+        use Page::{ApiFile, ApiFiles, ApiState, Events, File, Home, Transfers};
+        matches!(self, Home | File | ApiState | ApiFiles | ApiFile | Events | Transfers)
+    }
+}
+
+/// A path that leads somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Route<'a> {
+    target: Target,
+    /// What stands in the place of `{…}`, still percent-encoded.
+    part: &'a str,
+    allowed: &'static str,
 }
 
 impl<'a> Route<'a> {
     fn of(path: &'a str) -> Option<Route<'a>> {
-        Some(match path {
-            "/announce" => Route::Announce(Form::Bencode),
-            "/tracker" => Route::Announce(Form::Json),
-            "/scrape" => Route::Scrape,
-            "/healthz" => Route::Health,
-            "/metrics" => Route::Metrics,
-            "/" => Route::Page(Page::Home),
-            "/api/files" => Route::Page(Page::Files),
-            "/upload" => Route::Page(Page::Form),
-            "/metainfos" => Route::Page(Page::Register),
-            _ => {
-                let (folder, name) = path.strip_prefix('/')?.split_once('/')?;
-                Route::Page(match folder {
-                    "uploads" => Page::Upload(name),
-                    "metainfos" => Page::Metainfo(name),
-                    "static" => Page::Static(name),
-                    _ => return None,
-                })
-            }
+        ROUTES.iter().find_map(|(pattern, allowed, target)| {
+            let part = match_of(pattern, path)?;
+            Some(Route { target: *target, part, allowed })
         })
     }
 
-    /// The methods, as the field `Allow` lists them.
-    fn allowed(self) -> &'static str {
-        match self {
-            Route::Page(Page::Form | Page::Register) => "POST",
-            Route::Page(Page::Upload(_)) => "GET, HEAD, PUT",
-            _ => "GET, HEAD",
+    /// Whether the body is read as it comes.
+    fn is_stream(&self, method: &Method) -> bool {
+        match self.target {
+            Target::Page(Page::Form | Page::Register | Page::Fetch) => *method == Method::Post,
+            Target::Page(Page::Upload) => *method == Method::Put,
+            _ => false,
         }
     }
+}
+
+/// What stands in the place of `{…}`, if the path is of this pattern.
+fn match_of<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
+    let Some((before, rest)) = pattern.split_once('{') else { return (pattern == path).then_some("") };
+    let (_, after) = rest.split_once('}')?;
+    let part = path.strip_prefix(before)?.strip_suffix(after)?;
+    (!part.is_empty() && !part.contains('/')).then_some(part)
 }
 
 impl Service for Web {
     fn intake(&self, head: &Head) -> Intake {
         match Route::of(head.path()) {
-            Some(Route::Page(Page::Form | Page::Register)) if *head.method() == Method::Post => Intake::Stream,
-            Some(Route::Page(Page::Upload(_))) if *head.method() == Method::Put => Intake::Stream,
+            Some(route) if route.is_stream(head.method()) => Intake::Stream,
             _ => Intake::Whole,
         }
     }
 
     fn answer(&self, request: &mut Request<'_>) -> Reply {
         let nothing = || Failure::new(404, "there is nothing at this address");
-        let answered = match Route::of(request.path()) {
-            None => Err(nothing()),
-            Some(route) if !route.allowed().split(", ").any(|method| method == request.method().as_str()) => {
-                return Reply::text(405, format!("only {} is possible here", route.allowed()))
-                    .with("Allow", route.allowed());
-            }
-            Some(Route::Announce(form)) => return self.swarms.answer_announce(request, form),
-            Some(Route::Scrape) => return self.swarms.answer_scrape(request),
-            Some(Route::Health) => return Reply::text(200, "ok"),
-            Some(Route::Metrics) => return api::metrics(self),
-            Some(Route::Page(page)) => match &self.site {
-                Some(site) => site.answer(request, page),
-                None => Err(nothing()),
-            },
+        let Some(route) = Route::of(request.path()) else { return secured(nothing().into_reply()) };
+        if !route.allowed.split(", ").any(|method| method == request.method().as_str()) {
+            let sentence = format!("only {} is possible here", route.allowed);
+            return secured(Reply::text(405, sentence).with("Allow", route.allowed));
+        }
+        let answered = match (route.target, &self.site) {
+            (Target::Announce(form), _) if self.announces => Ok(self.swarms.answer_announce(request, form)),
+            (Target::Scrape, _) if self.announces => Ok(self.swarms.answer_scrape(request)),
+            (Target::Health, _) => Ok(Reply::text(200, "ok")),
+            (Target::Metrics, _) => Ok(api::metrics(self)),
+            (Target::Page(page), Some(site)) => site.answer(request, page, &route),
+            _ => Err(nothing()),
         };
-        answered.unwrap_or_else(Failure::into_reply).with("X-Content-Type-Options", "nosniff")
+        secured(answered.unwrap_or_else(Failure::into_reply))
+    }
+}
+
+/// What every answer carries: it is what it says it is, shows nowhere but here, and tells no other site where it came from.
+fn secured(reply: Reply) -> Reply {
+    let reply = reply.with("X-Content-Type-Options", "nosniff").with("Referrer-Policy", "same-origin");
+    match reply.has("Content-Security-Policy") {
+        true => reply,
+        false => reply.with("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
     }
 }
 
 impl Site {
-    fn answer(&self, request: &mut Request<'_>, page: Page<'_>) -> Result<Reply, Failure> {
+    fn answer(self: &Arc<Site>, request: &mut Request<'_>, page: Page, route: &Route<'_>) -> Result<Reply, Failure> {
         if matches!(request.method(), Method::Post | Method::Put) {
-            check_sender(request)?;
+            check_sender(request, route)?;
+        }
+        let part = route.part;
+        if page.shows_state() {
+            self.access.check_reader(request, &self.own_addresses())?;
         }
         match page {
-            Page::Home => Ok(views::page(200, views::home(&self.base_url(request), &api::list(self)))),
-            Page::Files => Ok(api::files(self)),
-            Page::Form => form::post(self, request),
-            Page::Upload(name) if *request.method() == Method::Put => upload::put(self, request, &decode(name)?),
-            Page::Upload(name) => self.upload(request, &decode(name)?),
-            Page::Register => register::register(self, request),
-            Page::Metainfo(name) => self.metainfo(request, &decode(name)?),
-            Page::Static(name) => {
-                let found = STATIC.into_iter().find(|(file, ..)| *file == name);
-                let (_, content_type, bytes) = found.ok_or_else(|| Failure::new(404, "there is no such file"))?;
-                Ok(Reply::new(200, content_type, bytes).with("Cache-Control", "max-age=3600"))
+            Page::Home => {
+                let viewer = self.viewer(request);
+                let here = Here::of(self, &viewer);
+                Ok(views::page(200, &here, "minitorrent", views::home(&here, &api::state::all(self, &viewer))))
             }
+            Page::File => {
+                let viewer = self.viewer(request);
+                let view = api::view(self, &viewer, part)?;
+                let here = Here::of(self, &viewer);
+                Ok(views::page(200, &here, &view.file.name, views::file(&here, &view)))
+            }
+            Page::Static => asset(part),
+            Page::Upload if *request.method() == Method::Put => upload::put(self, request, &decode(part)?),
+            Page::Upload => self.upload(request, &decode(part)?),
+            Page::Metainfo => self.metainfo(request, &decode(part)?),
+            Page::Form => form::post(self, request),
+            Page::Register => register::register(self, request),
+            Page::LogIn => control::log_in(self, request),
+            Page::LogOut => control::log_out(self, request),
+            Page::ApiState => Ok(api::state(self, &self.viewer(request))),
+            Page::ApiFiles => Ok(api::files(self)),
+            Page::ApiFile => api::file(self, &self.viewer(request), part),
+            Page::Change(verb) => control::change(self, request, part, verb),
+            Page::LimitAll => control::limit_all(self, request),
+            Page::Fetch => add::fetch(self, request),
+            Page::Events => events::stream(self, request),
+            Page::Transfers => events::transfers(self, request),
+            Page::Description => asset("openapi.json"),
+            Page::Qr => qr::svg(self, request),
         }
     }
 
     fn upload(&self, request: &Request<'_>, name: &str) -> Result<Reply, Failure> {
+        let library = &self.shelf()?.library;
         // Only what is listed is opened: no name of a stranger ever becomes a path.
-        let is_here = self.library.get(name).is_some_and(|entry| entry.is_upload());
-        if !is_here && *request.method() == Method::Head {
+        let is_here = library.get(name).is_some_and(|entry| entry.is_upload());
+        // A tag asks how far an upload got, also when another file of that name is here.
+        let asks_for_part = !is_here || request.field("upload-tag").is_some();
+        if asks_for_part && *request.method() == Method::Head {
             return upload::progress(self, request, name);
         }
         if !is_here {
             return Err(Failure::new(404, "there is no such file"));
         }
         let content_type = mime_guess::from_path(name).first_or_octet_stream();
-        download::send(request, &self.library.upload_path(name), name, content_type.essence_str())
+        download::send(request, &library.upload_path(name), name, content_type.essence_str())
     }
 
     fn metainfo(&self, request: &Request<'_>, file_name: &str) -> Result<Reply, Failure> {
-        let found = file_name.rsplit_once('.').and_then(|(name, form)| {
-            let content_type = match form {
-                "json" => "application/json",
-                "torrent" => "application/x-bittorrent",
-                _ => return None,
-            };
-            self.library.get(name).map(|_| (self.library.metainfo_path(name, form), content_type))
-        });
-        let (path, content_type) = found.ok_or_else(|| Failure::new(404, "there is no such metainfo"))?;
-        download::send(request, &path, file_name, content_type)
+        let nothing = || Failure::new(404, "there is no such metainfo");
+        let (name, form) = file_name.rsplit_once('.').ok_or_else(nothing)?;
+        let content_type = match form {
+            "json" => "application/json",
+            "torrent" => "application/x-bittorrent",
+            _ => return Err(nothing()),
+        };
+        if let Some(library) =
+            self.shelf.as_ref().map(|shelf| &shelf.library).filter(|library| library.get(name).is_some())
+        {
+            return download::send(request, &library.metainfo_path(name, form), file_name, content_type);
+        }
+        // What this process has without a library goes by its info hash.
+        let report = name.parse().ok().and_then(|hash| self.board.torrent(&hash)).ok_or_else(nothing)?;
+        let bytes = if form == "json" { report.metainfo.to_json() } else { report.metainfo.to_torrent() };
+        let saved_as = names::disposition(&format!("{}.{form}", report.metainfo.name()));
+        Ok(Reply::new(200, content_type, bytes).with("Content-Disposition", &saved_as))
     }
 }
 
-/// Whether whoever sends a body may, and says how long it is.
-fn check_sender(request: &Request<'_>) -> Result<(), Failure> {
+fn asset(name: &str) -> Result<Reply, Failure> {
+    let (content_type, bytes) = views::asset(name).ok_or_else(|| Failure::new(404, "there is no such file"))?;
+    // A worker lives by the policy that its script came with, not by that of its page.
+    let reply = Reply::new(200, content_type, bytes).with("Content-Security-Policy", views::POLICY);
+    Ok(reply.with("Cache-Control", "max-age=3600"))
+}
+
+/// Whether whoever sends a change may, and says how long its body is where that matters.
+fn check_sender(request: &Request<'_>, route: &Route<'_>) -> Result<(), Failure> {
     if address::is_cross_site(request) {
         return Err(Failure::new(403, "a page of another site sent this; only this machine's own page may do that"));
     }
-    if request.field("content-length").is_none() && request.field("transfer-encoding").is_none() {
+    let is_told = ["content-length", "transfer-encoding"].iter().any(|name| request.field(name).is_some());
+    if route.is_stream(request.method()) && !is_told {
         return Err(Failure::new(411, "this needs a body, with its Content-Length or in chunks"));
     }
     Ok(())
@@ -169,15 +266,39 @@ fn decode(name: &str) -> Result<String, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
     use super::*;
+
+    fn target(path: &str) -> Option<(Target, &str)> {
+        Route::of(path).map(|route| (route.target, route.part))
+    }
 
     #[test]
     fn paths_lead_where_they_should() {
-        assert_eq!(Route::of("/announce"), Some(Route::Announce(Form::Bencode)));
-        assert_eq!(Route::of("/uploads/a%2Fb"), Some(Route::Page(Page::Upload("a%2Fb"))));
-        assert_eq!(Route::of("/metainfos"), Some(Route::Page(Page::Register)));
-        for nowhere in ["", "announce", "//", "/announce/", "/upload/x", "/etc/passwd"] {
-            assert_eq!(Route::of(nowhere), None, "{nowhere}");
+        assert_eq!(target("/announce"), Some((Target::Announce(Form::Bencode), "")));
+        assert_eq!(target("/uploads/a%2Fb"), Some((Target::Page(Page::Upload), "a%2Fb")));
+        assert_eq!(target("/metainfos"), Some((Target::Page(Page::Register), "")));
+        assert_eq!(target("/api/files/x/pause"), Some((Target::Page(Page::Change(Verb::Pause)), "x")));
+        for nowhere in
+            ["", "announce", "//", "/announce/", "/upload/x", "/etc/passwd", "/api/files/", "/api/files//pause"]
+        {
+            assert_eq!(target(nowhere), None, "{nowhere}");
         }
+    }
+
+    #[test]
+    fn the_description_names_every_path_and_method_and_no_other() {
+        let (_, bytes) = views::asset("openapi.json").unwrap();
+        let description: Value = serde_json::from_slice(bytes).unwrap();
+        let described = description["paths"].as_object().unwrap().iter().flat_map(|(path, methods)| {
+            methods.as_object().unwrap().keys().map(move |method| (path.clone(), method.to_uppercase()))
+        });
+        let routed = ROUTES
+            .iter()
+            .flat_map(|(path, methods, _)| methods.split(", ").map(|method| ((*path).to_owned(), method.to_owned())));
+        assert_eq!(described.collect::<BTreeSet<_>>(), routed.collect::<BTreeSet<_>>());
     }
 }

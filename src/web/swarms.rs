@@ -1,7 +1,9 @@
-//! The swarm table with a clock, a lock and this machine's addresses around it: what announces are answered from.
+//! The swarm table, and what is remembered of the files on the page, with a clock, a lock and this machine's addresses
+//! around them: what announces are answered from, and rows are made of.
 
 use std::{
-    net::IpAddr,
+    collections::HashSet,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -14,14 +16,15 @@ use data_encoding::HEXLOWER;
 use super::{
     address::own_addresses,
     door::{Reply, Request},
+    history::{History, MAX_MACHINES, Machine, Sight, Told},
 };
 use crate::{
-    metainfo::InfoHash,
+    metainfo::{InfoHash, PeerId},
     tracker::{
         address::Asker,
-        announce::Announce,
+        announce::{Announce, Event, LEFT_UNKNOWN},
         reply, scrape,
-        table::{self, Counts, SwarmTable},
+        table::{self, Counts, PeerView, SwarmTable},
     },
 };
 
@@ -34,11 +37,31 @@ const SWEEP_LOOKS: usize = 100_000;
 /// Who has what. Shared by all that announce: browsers by the door, this process's own seeder directly.
 #[derive(Debug)]
 pub struct Swarms {
-    table: Mutex<SwarmTable>,
+    kept: Mutex<Kept>,
     began: Instant,
     tracker_id: String,
     chance: AtomicU64,
     own: Mutex<(Instant, Arc<[IpAddr]>)>,
+}
+
+/// What one lock guards: an announce changes both.
+#[derive(Debug)]
+struct Kept {
+    table: SwarmTable,
+    history: History,
+}
+
+/// A swarm as it is now.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// On the clock of all times in it.
+    pub now: Duration,
+    /// Who is in it.
+    pub counts: Counts,
+    /// Its peers; in a swarm of more than [`MAX_MACHINES`] some of them.
+    pub peers: Vec<PeerView>,
+    /// Whom the page remembers, those among them who have left.
+    pub machines: Vec<(PeerId, Machine)>,
 }
 
 /// The form that an announce is answered in.
@@ -54,7 +77,7 @@ impl Swarms {
     /// No swarms yet.
     pub fn new(limits: crate::tracker::Limits) -> Result<Swarms, getrandom::Error> {
         Ok(Swarms {
-            table: Mutex::new(SwarmTable::new(limits)),
+            kept: Mutex::new(Kept { table: SwarmTable::new(limits), history: History::default() }),
             began: Instant::now(),
             tracker_id: HEXLOWER.encode(&getrandom::u32()?.to_be_bytes()),
             chance: AtomicU64::new(getrandom::u64()?),
@@ -67,23 +90,66 @@ impl Swarms {
         // The golden ratio's bits, added up and stirred: chance that nobody outside can foretell without the seed.
         let stride = self.chance.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
         let chance = (stride ^ (stride >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
-        self.table().announce(announce, asker, self.began.elapsed(), chance ^ (chance >> 32))
+        let mut kept = self.kept();
+        let now = self.began.elapsed();
+        let reply = kept.table.announce(announce, asker, now, chance ^ (chance >> 32));
+        if reply.unlisted.is_none() {
+            kept.history.see(&announce.info_hash, &sight(announce, asker), now);
+        }
+        reply
+    }
+
+    /// Remembers the machines of a torrent that is on the page.
+    pub(super) fn follow(&self, info_hash: InfoHash) {
+        self.kept().history.follow(info_hash);
+    }
+
+    /// Forgets what [`Swarms::follow`] has remembered.
+    pub(super) fn unfollow(&self, info_hash: &InfoHash) {
+        self.kept().history.unfollow(info_hash);
+    }
+
+    /// Forgets what is remembered of all torrents but these.
+    pub(super) fn follow_only(&self, hashes: &HashSet<InfoHash>) {
+        self.kept().history.follow_only(hashes);
+    }
+
+    /// Takes in machines that are connected to this one, for a torrent of the page.
+    pub(super) fn see(&self, info_hash: &InfoHash, sights: impl Iterator<Item = Sight>) {
+        let mut kept = self.kept();
+        let now = self.began.elapsed();
+        kept.history.follow(*info_hash);
+        sights.for_each(|sight| kept.history.see(info_hash, &sight, now));
+    }
+
+    /// A swarm as it is now.
+    pub(super) fn snapshot(&self, info_hash: &InfoHash) -> Snapshot {
+        let kept = self.kept();
+        Snapshot {
+            now: self.began.elapsed(),
+            counts: kept.table.counts(info_hash),
+            peers: kept.table.peers(info_hash).take(MAX_MACHINES).collect(),
+            machines: kept.history.machines(info_hash),
+        }
     }
 
     /// How many are in a swarm.
     pub fn counts(&self, info_hash: &InfoHash) -> Counts {
-        self.table().counts(info_hash)
+        self.kept().table.counts(info_hash)
     }
 
     /// How many swarms and peers there are.
     pub fn totals(&self) -> (usize, usize) {
-        let table = self.table();
+        let table = &self.kept().table;
         (table.swarm_count(), table.peer_count())
     }
 
     /// Forgets who has not announced for long. Announces do so by themselves; a quiet tracker is told now and then.
     pub fn sweep(&self) {
-        self.table().sweep(self.began.elapsed(), SWEEP_LOOKS);
+        let mut kept = self.kept();
+        let now = self.began.elapsed();
+        kept.table.sweep(now, SWEEP_LOOKS);
+        kept.history.sweep(now);
     }
 
     /// This machine's addresses, as of a moment ago.
@@ -122,8 +188,21 @@ impl Swarms {
         })
     }
 
-    fn table(&self) -> MutexGuard<'_, SwarmTable> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn sight(announce: &Announce, asker: &Asker) -> Sight {
+    let Announce { uploaded, downloaded, .. } = *announce;
+    Sight {
+        peer_id: announce.peer_id,
+        address: SocketAddr::new(asker.kept_as(), announce.port),
+        left: (announce.left != LEFT_UNKNOWN).then_some(announce.left),
+        told: match announce.event {
+            Event::Stopped => Told::Goodbye,
+            _ => Told::Announced { uploaded, downloaded },
+        },
     }
 }
 

@@ -16,12 +16,16 @@ use super::{
     library::Entry,
     names,
     parts::Part,
+    site::Shelf,
     views,
 };
 use crate::metainfo::{Metainfo, create::Options};
 
 /// Bytes read at once; with it, memory does not depend on the file.
 const READ_LENGTH: usize = 128 * 1024;
+
+/// When to ask again about a part that another connection adds to, in seconds.
+const BUSY_SECONDS: &str = "1";
 
 /// The longest `Upload-Tag`, in bytes.
 const MAX_TAG: usize = 40;
@@ -57,14 +61,16 @@ struct Stretch {
 
 /// `PUT /uploads/NAME`, with `?port=` for a seeder's port.
 pub fn put(site: &Site, request: &mut Request<'_>, name: &str) -> Result<Reply, Failure> {
+    site.access.check_upload(request, &site.own_addresses())?;
+    let shelf = site.shelf()?;
     let name = names::clean(name);
     let port = match request.query().strip_prefix("port=") {
-        Some(text) => parse_port(site, text)?,
+        Some(text) => parse_port(shelf, text)?,
         None => None,
     };
     let stretch = Stretch::of(request.field("content-range"))?;
-    site.check_space(request)?;
-    let mut part = site.parts.begin(&part_key(&name, request)?, stretch.first)?;
+    shelf.check_space(request)?;
+    let mut part = shelf.parts.begin(&part_key(&name, request)?, stretch.first)?;
     receive(request, &mut part)?;
     if let Some((end, length)) = stretch.end {
         if part.length() != end {
@@ -75,17 +81,24 @@ pub fn put(site: &Site, request: &mut Request<'_>, name: &str) -> Result<Reply, 
             return Ok(Reply::text(202, sentence).with("Upload-Offset", &end.to_string()));
         }
     }
-    let saved = save(site, request, part, &name, port)?;
+    let saved = save(site, shelf, request, part, &name, port)?;
     let json_url = saved.json_url.clone();
     Ok(Reply::new(201, "application/json", views::json(&saved)).with("Location", &json_url))
 }
 
-/// `HEAD /uploads/NAME` where there is no such upload yet.
+/// `HEAD /uploads/NAME` where there is no such upload yet, or with a tag. While another connection adds to it, `Retry-After`
+/// says so: a body that is sent meanwhile would be refused.
 pub fn progress(site: &Site, request: &Request<'_>, name: &str) -> Result<Reply, Failure> {
-    match site.parts.length(&part_key(&names::clean(name), request)?) {
-        Some(length) => Ok(Reply::text(202, "not whole yet").with("Upload-Offset", &length.to_string())),
-        None => Err(Failure::new(404, "there is no such file")),
-    }
+    let key = part_key(&names::clean(name), request)?;
+    let parts = &site.shelf()?.parts;
+    let length = match parts.length(&key) {
+        Some(length) => length,
+        // Whoever sends a tag asks before the first byte too, and a browser complains of every 404.
+        None if request.field("upload-tag").is_some() => 0,
+        None => return Err(Failure::new(404, "there is no such file")),
+    };
+    let reply = Reply::text(202, "not whole yet").with("Upload-Offset", &length.to_string());
+    Ok(if parts.is_growing(&key) { reply.with("Retry-After", BUSY_SECONDS) } else { reply })
 }
 
 fn receive(request: &mut Request<'_>, part: &mut Part<'_>) -> Result<(), Failure> {
@@ -101,8 +114,9 @@ fn receive(request: &mut Request<'_>, part: &mut Part<'_>) -> Result<(), Failure
 /// Makes an upload of a part that is whole, and has it seeded.
 pub(super) fn save(
     site: &Site,
+    shelf: &Shelf,
     request: &Request<'_>,
-    part: Part<'_>,
+    mut part: Part<'_>,
     name: &str,
     port: Option<u16>,
 ) -> Result<Saved, Failure> {
@@ -117,23 +131,27 @@ pub(super) fn save(
         made.map_err(|error| Failure::new(400, error.to_string()))
     };
     let same = metainfo_of(name)?.info_hash();
-    match site.library.find_hash(same) {
-        Some((listed, entry)) if entry.is_upload() && site.library.upload_path(&listed).is_file() => {
+    match shelf.library.find_hash(same) {
+        Some((listed, entry)) if entry.is_upload() && shelf.library.upload_path(&listed).is_file() => {
             part.discard();
             return Ok(Saved::new(&base, &listed, &entry));
         }
         // Others have it, or somebody removed it by hand: now it is here.
-        Some((listed, _)) => site.library.forget(&listed),
+        Some((listed, _)) => shelf.library.forget(&listed),
         None => {}
     }
-    let claim = site.library.claim(name);
+    let claim = shelf.library.claim(name);
     let listed = claim.name().to_owned();
     let metainfo = metainfo_of(&listed)?;
     let entry = claim.list_upload(&part.path(), &metainfo, port).map_err(|error| Failure::of_disk(&error))?;
     part.discard();
-    let order = Order::Seed { metainfo: metainfo.into(), file: site.library.upload_path(&listed), port };
-    let warning = (site.carry_out)(order);
-    site.stamp_soon(listed.clone());
+    site.swarms.follow(entry.info_hash);
+    let order = Order::Seed { metainfo: metainfo.into(), file: shelf.library.upload_path(&listed), port };
+    let warning = site.order(order);
+    if warning.is_err() && port.is_some() {
+        shelf.library.forget_port(&listed);
+    }
+    shelf.stamp_soon(listed.clone());
     let asked_name = (listed != name).then(|| name.to_owned());
     Ok(Saved { asked_name, warning: warning.err(), ..Saved::new(&base, &listed, &entry) })
 }
@@ -178,14 +196,14 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// A seeder's port as a form or a query tells it; empty means the usual one.
-pub(super) fn parse_port(site: &Site, text: &str) -> Result<Option<u16>, Failure> {
+pub(super) fn parse_port(shelf: &Shelf, text: &str) -> Result<Option<u16>, Failure> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(None);
     }
     let port = number(text).and_then(|port| u16::try_from(port).ok());
     let port = port.ok_or_else(|| Failure::new(400, "a seeder's port is a number from 1024 to 65535"))?;
-    site.library.check_port(port)?;
+    shelf.library.check_port(port)?;
     Ok(Some(port))
 }
 

@@ -47,7 +47,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("peer", &["wire", "storage", "bitfield", "metainfo"]),
     ("seeder", &["tracker", "peer", "picker", "storage", "bitfield", "metainfo", "net", "chance"]),
     ("downloader", &["seeder", "tracker", "peer", "picker", "storage", "bitfield", "metainfo", "chance"]),
-    ("web", &["tracker", "metainfo", "text", "seeder::report", "downloader::report"]),
+    ("web", &["tracker", "metainfo", "bitfield", "text", "seeder::report", "downloader::report"]),
     ("terminal", &["text", "seeder::report", "downloader::report"]),
     (
         "command",

@@ -16,6 +16,7 @@ mod kill9;
 mod layering;
 mod liar;
 mod matrix;
+mod page;
 mod soak;
 mod story;
 mod undialable;

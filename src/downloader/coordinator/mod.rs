@@ -21,7 +21,7 @@ use crate::{
     metainfo::{Block, Geometry, PeerId, PieceIndex},
     peer::{Direction, End, Event, Home, Order, Payload, PieceInFlight, Remote, SessionId},
     picker::Picker,
-    seeder::{Change, Slots},
+    seeder::{Change, Slots, Stance},
 };
 
 /// Pieces longer than this go to the disk block by block and are read back for hashing, so that memory does not
@@ -112,6 +112,7 @@ pub struct Coordinator {
     shelf: BTreeMap<PieceIndex, PieceInFlight>,
     memory: u64,
     chance: Chance,
+    paused: bool,
 }
 
 #[derive(Debug)]
@@ -163,6 +164,7 @@ impl Coordinator {
             shelf: BTreeMap::new(),
             memory: 0,
             chance: Chance::new(seed),
+            paused: false,
         }
     }
 
@@ -184,6 +186,35 @@ impl Coordinator {
     /// How many of the peers have everything.
     pub fn seeds(&self) -> usize {
         self.peers.values().filter(|peer| peer.theirs.is_full()).count()
+    }
+
+    /// What a session's peer has, and whether we answer its requests.
+    pub fn stance(&self, id: SessionId) -> Option<Stance<'_>> {
+        let have = &self.peers.get(&id)?.theirs;
+        Some(Stance { have, we_choke: !self.slots.is_unchoked(id) })
+    }
+
+    /// On whose desk a piece lies that is in flight, or lay when it was completed.
+    pub fn owner(&self, piece: PieceIndex) -> Option<SessionId> {
+        self.flights.get(&piece).map(|flight| flight.owner)
+    }
+
+    /// Nothing is taken or given from now on. What has come stays, blocks of incomplete pieces too.
+    pub fn pause(&mut self, out: &mut Vec<Action>) {
+        self.paused = true;
+        out.extend(self.peers.keys().map(|id| Action::End(*id)));
+    }
+
+    /// It goes on: everybody who is known may be dialled, however lately they left.
+    pub fn resume(&mut self, now: Instant, out: &mut Vec<Action>) {
+        self.paused = false;
+        self.roster.hurry(now);
+        self.dial(now, out);
+    }
+
+    /// Whether it is paused.
+    pub fn is_paused(&self) -> bool {
+        self.paused
     }
 
     /// Whether some peer is still fetching.
@@ -216,6 +247,13 @@ impl Coordinator {
     /// A session has opened.
     pub fn opened(&mut self, remote: &Arc<Remote>, now: Instant, out: &mut Vec<Action>) {
         let id = remote.session;
+        if self.paused {
+            if remote.direction == Direction::Dialled {
+                self.roster.failed(remote.address, false, now);
+            }
+            out.push(Action::End(id));
+            return;
+        }
         if remote.direction == Direction::Accepted && self.roster.connected() >= self.settings.max_peers {
             log::debug!("{remote}: there are {} peers already", self.settings.max_peers);
             out.push(Action::End(id));
@@ -544,7 +582,8 @@ impl Coordinator {
     }
 
     fn dial(&mut self, now: Instant, out: &mut Vec<Action>) {
-        while self.roster.dialling() < MAX_DIALLING
+        while !self.paused
+            && self.roster.dialling() < MAX_DIALLING
             && self.roster.dialling() + self.roster.connected() < self.settings.max_peers
         {
             let Some(address) = self.roster.next_to_dial(self.is_complete(), now) else { return };

@@ -14,6 +14,7 @@ use super::{
     Request, Service,
     body::Body,
     connection::{Connection, Then},
+    feed::Streams,
     head::Head,
     limits::Limits,
     reply::{Content, Reply},
@@ -36,6 +37,7 @@ pub struct Answering {
     pub(super) service: Arc<dyn Service>,
     pub(super) limits: Limits,
     pub(super) transfers: Arc<Transfers>,
+    pub(super) streams: Arc<Streams>,
     /// Connections that wait for their socket again go back to the watcher, which the waker tells.
     pub(super) returns: Sender<Connection>,
     pub(super) waker: Waker,
@@ -87,11 +89,18 @@ impl Answering {
 
     /// Sends a reply: at once what fits the socket, files on a thread of their own, and what is left over by the watcher.
     fn send(self: &Arc<Answering>, connection: Connection, head: &Head, reply: Reply, then: Then) {
-        let (mut bytes, content) = reply.print(head.version(), then == Then::Next);
+        let keeps_on = then == Then::Next && !reply.is_stream();
+        let (mut bytes, content) = reply.print(head.version(), keeps_on);
         if *head.method() != Method::Head {
             match content {
                 Content::Bytes(content) => bytes.extend_from_slice(&content),
                 Content::Omitted(_) => {}
+                Content::Stream(feed) => {
+                    let Some(seat) = self.streams.seat(connection.seat.address()) else {
+                        return self.send(connection, head, no_stream(), then);
+                    };
+                    return self.streams.add(seat, connection, bytes, feed);
+                }
                 Content::File { mut file, offset, length } if length <= SMALL_FILE => {
                     if let Err(error) = read_stretch(&mut file, offset, length, &mut bytes) {
                         return log::warn!("a file cannot be read: {error}");
@@ -131,6 +140,11 @@ fn read_stretch(file: &mut std::fs::File, offset: u64, length: u64, bytes: &mut 
         return Ok(());
     }
     Err(io::ErrorKind::UnexpectedEof.into())
+}
+
+fn no_stream() -> Reply {
+    Reply::text(503, "this machine has as many open pages as it can tell of all that happens; ask now and then instead")
+        .with("Retry-After", "30")
 }
 
 fn busy() -> Reply {

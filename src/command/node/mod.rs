@@ -1,0 +1,325 @@
+//! What this machine shares, gives and takes: one node a process, whichever command runs it.
+//!
+//! It owns what there is once a process (the host's name and port, the registry, both kinds of coordinators, the announcer, the
+//! journal) and the list of torrents. `orders` changes them while they run, `fetching` takes what the page asks for, `memory`
+//! keeps over a restart what was set. The list is locked to look and to change, never while a disk or a tracker is waited for.
+
+mod fetching;
+mod memory;
+mod orders;
+mod ports;
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    fs,
+    mem::{self, ManuallyDrop},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{Failure, chance, cores, new_peer_id};
+use crate::{
+    bitfield::Bitfield,
+    chance::Chance,
+    downloader::{Fetch, Plan, Settings, View},
+    metainfo::{InfoHash, Metainfo},
+    net::PortChoice,
+    peer::{Host, Share},
+    seeder::{
+        Announcer, DEFAULT_SLOTS, Gate, OwnTracker, Registry, Service,
+        report::{Activity, Board},
+    },
+    storage::{self, Access, Journal, Ledger, Store, journal::Ending},
+    tracker::client::Client,
+};
+use memory::Memory;
+use ports::Ports;
+
+/// Bytes that the pieces in flight of one fetch may hold in memory, unless told otherwise.
+pub const FETCH_MEMORY: u64 = 12 << 20;
+
+/// Peers of one fetch at most, unless told otherwise.
+pub const FETCH_PEERS: usize = 60;
+
+/// What a node is made of.
+pub struct Options {
+    /// Bytes a second that it may send; 0 for no limit.
+    pub upload_limit: u64,
+    /// Bytes a second that it may take; 0 for no limit.
+    pub download_limit: u64,
+    /// Peers connected to it at most.
+    pub max_peers: usize,
+    /// How one fetch may fetch.
+    pub fetching: Settings,
+    /// Where peers connect.
+    pub port: PortChoice,
+    /// The tracker of this process, if it runs one, and its announce URL.
+    pub own_tracker: Option<(String, OwnTracker)>,
+    /// The folder that what is ordered is fetched into.
+    pub folder: PathBuf,
+    /// Where settings of torrents are kept over a restart; nowhere, if there is none.
+    pub memory: Option<PathBuf>,
+}
+
+/// What one process shares.
+pub struct Node {
+    host: Arc<Host>,
+    registry: Arc<Registry>,
+    board: Arc<Board>,
+    service: Service,
+    announcer: Announcer,
+    /// Never dropped, since that waits for the disk however long it takes; every ledger is closed before the process ends.
+    journal: ManuallyDrop<Journal>,
+    ports: Ports,
+    torrents: Mutex<HashMap<InfoHash, Torrent>>,
+    memory: Memory,
+    /// The announce URL of this process' own tracker.
+    tracker: Option<String>,
+    folder: PathBuf,
+    fetching: Settings,
+    chance: AtomicU64,
+}
+
+/// One torrent of the node.
+struct Torrent {
+    work: Work,
+    trackers: Vec<Vec<String>>,
+    /// The port that it is announced at.
+    port: u16,
+}
+
+/// What is done with a torrent.
+enum Work {
+    /// Somebody finds out what is here of it; he knows by this whether it is still wanted.
+    Preparing(Arc<()>),
+    /// It is whole, and given.
+    Giving(Arc<Share>),
+    /// It is fetched, and given as far as it is here.
+    Taking(Taking),
+}
+
+/// A torrent that is fetched.
+struct Taking {
+    fetch: Fetch,
+    ledger: Arc<Ledger>,
+}
+
+impl Node {
+    /// Opens the port, starts the threads; nothing is shared yet.
+    pub fn open(options: Options) -> Result<Arc<Node>, Failure> {
+        let host = Arc::new(Host::new(new_peer_id()?, options.upload_limit, options.download_limit));
+        let (registry, board) = (Arc::new(Registry::default()), Arc::new(Board::default()));
+        let gate = Arc::new(Gate::new(host.clone(), registry.clone(), options.max_peers));
+        let ports = Ports::open(options.port, &host, gate)?;
+        let (tracker, own_tracker) = options.own_tracker.unzip();
+        let client = Client::new(chance()? as u32);
+        let announcer = Announcer::new(client, host.peer_id(), own_tracker, board.clone());
+        let (slots, seed) = (DEFAULT_SLOTS, chance()?);
+        let service = Service::start(registry.clone(), announcer.clone(), board.clone(), slots, seed);
+        Ok(Arc::new(Node {
+            announcer,
+            service: service.map_err(|error| Failure::about("threads", error))?,
+            journal: ManuallyDrop::new(Journal::start().map_err(|error| Failure::about("the journal", error))?),
+            memory: Memory::open(options.memory)?,
+            tracker,
+            torrents: Mutex::default(),
+            folder: options.folder,
+            fetching: options.fetching,
+            chance: AtomicU64::new(chance()?),
+            host,
+            registry,
+            board,
+            ports,
+        }))
+    }
+
+    /// Who this is.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// What its torrents show.
+    pub fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    /// What keeps the logs of what is fetched.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Where peers connect, where nothing else was asked for.
+    pub fn port(&self) -> u16 {
+        self.ports.main()
+    }
+
+    /// Gives what lies whole in a folder from now on; at a port of its own, where that is asked for and can be had. Nothing
+    /// changes where it is shared already.
+    pub fn give(
+        &self,
+        metainfo: Arc<Metainfo>,
+        dir: &Path,
+        trackers: &[Vec<String>],
+        port: Option<u16>,
+    ) -> Result<Arc<Share>, Failure> {
+        let (port, refused) = match port.map(|port| self.ports.also(port)) {
+            None => (self.port(), None),
+            Some(Ok(port)) => (port, None),
+            Some(Err(failure)) => (self.port(), Some(failure)),
+        };
+        let store = Arc::new(Store::open(metainfo.clone(), dir, Access::Read)?);
+        let share = self.service.share(metainfo, store);
+        self.put(Torrent { work: Work::Giving(share.clone()), trackers: trackers.to_vec(), port });
+        refused.map_or(Ok(share), Err)
+    }
+
+    /// Gives a file that was uploaded, announced to this process' own tracker.
+    pub fn give_upload(&self, metainfo: Arc<Metainfo>, file: &Path, port: Option<u16>) -> Result<(), Failure> {
+        let dir = file.parent().unwrap_or(Path::new("."));
+        let trackers: Vec<_> = self.tracker.iter().map(|url| vec![url.clone()]).collect();
+        self.give(metainfo, dir, &trackers, port).map(|_| ())
+    }
+
+    /// Fetches the torrent of a ledger from now on, and gives it.
+    pub fn take(&self, ledger: Arc<Ledger>, have: Bitfield, trackers: Vec<Vec<String>>) -> Result<View, Failure> {
+        let metainfo = ledger.store().metainfo().clone();
+        self.board.add(metainfo, Activity::Fetching);
+        let taking = self.start_taking(ledger, have)?;
+        let view = taking.fetch.view();
+        self.put(Torrent { work: Work::Taking(taking), trackers, port: self.port() });
+        Ok(view)
+    }
+
+    fn start_taking(&self, ledger: Arc<Ledger>, have: Bitfield) -> Result<Taking, Failure> {
+        let plan = Plan {
+            host: self.host.clone(),
+            ledger: ledger.clone(),
+            have,
+            board: self.board.clone(),
+            settings: self.fetching,
+            hash_workers: cores(),
+            seed: self.chance.fetch_add(1, Ordering::Relaxed),
+        };
+        let fetch = Fetch::start(plan).map_err(|error| Failure::about("threads", error))?;
+        Ok(Taking { fetch, ledger })
+    }
+
+    /// Puts a torrent on the list, unless it is there, and begins with it unless it is to rest.
+    fn put(&self, torrent: Torrent) {
+        let Some(share) = torrent.work.share().cloned() else { return };
+        let hash = share.metainfo.info_hash();
+        let mut torrents = self.torrents();
+        if let Entry::Vacant(place) = torrents.entry(hash) {
+            self.board.add(share.metainfo.clone(), Activity::Verifying);
+            self.begin(hash, place.insert(torrent));
+        }
+    }
+
+    /// Lets peers in to a torrent and announces it, unless that is so already; one that is paused is only shown as such.
+    fn begin(&self, hash: InfoHash, torrent: &Torrent) {
+        let settings = self.memory.of(hash);
+        self.apply(hash, torrent, settings);
+        let have = torrent.work.share().map(|share| share.have.snapshot());
+        let activity = match &torrent.work {
+            _ if settings.paused => Activity::Paused,
+            Work::Preparing(_) => Activity::Verifying,
+            Work::Taking(_) if have.as_ref().is_some_and(|have| !have.is_full()) => Activity::Fetching,
+            Work::Giving(_) | Work::Taking(_) => Activity::Seeding,
+        };
+        self.board.update(hash, |report| {
+            report.activity = activity;
+            report.set_have(have.unwrap_or_else(|| report.have.clone()));
+        });
+        if let Work::Taking(taking) = &torrent.work {
+            taking.fetch.pause(settings.paused);
+        }
+        let Some(share) = torrent.work.share().filter(|_| !settings.paused) else { return };
+        if !self.registry.add(share.clone()) {
+            return;
+        }
+        let news = match &torrent.work {
+            Work::Taking(taking) => Some(taking.fetch.news()),
+            Work::Preparing(_) | Work::Giving(_) => None,
+        };
+        let mut chance = Chance::new(self.chance.fetch_add(1, Ordering::Relaxed));
+        self.announcer.add(share.clone(), &torrent.trackers, torrent.port, news, |bound| chance.below(bound));
+    }
+
+    /// Has the sessions of a torrent obey its limits.
+    fn apply(&self, hash: InfoHash, torrent: &Torrent, settings: memory::Settings) {
+        if let Some(share) = torrent.work.share() {
+            share.upload.set(settings.upload_limit);
+            share.download.set(settings.download_limit);
+        }
+        self.board.update(hash, |report| {
+            (report.upload_limit, report.download_limit) = (settings.upload_limit, settings.download_limit);
+        });
+    }
+
+    /// Lets nobody in to a torrent any more, ends its sessions, says goodbye to its trackers.
+    fn cease(&self, hash: InfoHash, torrent: &Torrent) {
+        self.registry.remove(hash);
+        match &torrent.work {
+            Work::Giving(_) => self.service.end_sessions(hash),
+            Work::Taking(taking) => taking.fetch.pause(true),
+            Work::Preparing(_) => {}
+        }
+        self.announcer.remove(hash);
+    }
+
+    /// The last piece of a torrent has come: its trackers hear of it.
+    pub fn hurry(&self, hash: InfoHash) {
+        self.announcer.hurry(hash);
+    }
+
+    /// Ends in order, within the time: goodbyes are said, what was fetched is safe on disk.
+    pub fn end(&self, within: Duration) {
+        let deadline = Instant::now() + within;
+        self.announcer.say_goodbye();
+        self.ports.close();
+        for (hash, torrent) in mem::take(&mut *self.torrents()) {
+            self.registry.remove(hash);
+            self.finish(torrent.work, deadline);
+        }
+        self.announcer.wait(deadline);
+    }
+
+    /// Ends a torrent's threads, where it has any, and closes its log.
+    fn finish(&self, work: Work, deadline: Instant) {
+        let Work::Taking(Taking { fetch, ledger }) = work else { return };
+        drop(fetch);
+        self.close(ledger, deadline);
+    }
+
+    /// Closes the log of what is not fetched any more.
+    fn close(&self, ledger: Arc<Ledger>, deadline: Instant) {
+        let store = ledger.store().clone();
+        match self.journal.close(ledger, deadline.saturating_duration_since(Instant::now())) {
+            Ok(Ending::Clean) => {}
+            Ok(Ending::Late) => log::info!("the disk is slow; the last pieces will be checked at the next start"),
+            Err(error) => log::error!("{error}"),
+        }
+        if store.is_undisturbed().is_err() {
+            // What the log vouches for is no longer so; without it the next run checks everything.
+            let _ = fs::remove_file(storage::resume::path(store.dir(), &store.metainfo().info_hash()));
+        }
+    }
+
+    fn torrents(&self) -> MutexGuard<'_, HashMap<InfoHash, Torrent>> {
+        self.torrents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Work {
+    fn share(&self) -> Option<&Arc<Share>> {
+        match self {
+            Work::Preparing(_) => None,
+            Work::Giving(share) => Some(share),
+            Work::Taking(taking) => Some(taking.fetch.share()),
+        }
+    }
+}

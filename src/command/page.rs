@@ -1,0 +1,154 @@
+//! The page of `seed` and `fetch`: the same door and the same page as a tracker's, for the torrents of this process.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use crossbeam_channel::{Sender, bounded, select, tick};
+
+use super::{Failure, node::Node};
+use crate::{
+    terminal,
+    web::{
+        Kind, RateLimits, Rules, Setup, Web,
+        access::MAX_PASSWORD,
+        address::{lan_address, own_addresses},
+        door::{self, Door},
+    },
+};
+
+/// How often what has had its time is forgotten.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// A page that is served. Dropping it ends that.
+pub struct Page {
+    address: SocketAddr,
+    door: Door,
+    stop: Option<Sender<()>>,
+    sweeping: Option<JoinHandle<()>>,
+}
+
+/// Serves a page for this node, if an address is named.
+pub fn open_if_asked(
+    address: Option<&str>,
+    password_file: Option<&str>,
+    kind: Kind,
+    node: &Arc<Node>,
+) -> Result<Option<Page>, Failure> {
+    let Some(address) = address else {
+        return match password_file {
+            Some(_) => Err(Failure::new("--password-file is for the page, which --page ADDR asks for")),
+            None => Ok(None),
+        };
+    };
+    let setup = Setup {
+        peer_id: node.host().peer_id(),
+        board: node.board().clone(),
+        rules: Rules { password: password(password_file)?, no_upload: false },
+        limits: RateLimits { upload: node.host().upload.rate(), download: node.host().download.rate() },
+        public_url: None,
+        carry_out: node.carry_out(),
+    };
+    let web = Web::node(kind, setup).map_err(|error| Failure::about("random numbers", error))?;
+    Page::open(parse(address)?, &Arc::new(web)).map(Some)
+}
+
+/// The password that a file holds, if one is named; a line's end is no part of it.
+pub fn password(file: Option<&str>) -> Result<Option<String>, Failure> {
+    let Some(path) = file else { return Ok(None) };
+    let text = fs::read_to_string(path).map_err(|error| Failure::about(path, error))?;
+    let password = text.trim_end_matches(['\r', '\n']);
+    match password.len() {
+        0 => Err(Failure::about(path, "there is no password in it")),
+        1..=MAX_PASSWORD => Ok(Some(password.to_owned())),
+        _ => Err(Failure::about(path, format_args!("a password has {MAX_PASSWORD} bytes at most"))),
+    }
+}
+
+/// A port means this machine only.
+fn parse(address: &str) -> Result<SocketAddr, Failure> {
+    let port = address.parse::<u16>().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    port.or_else(|_| address.parse()).map_err(|_| {
+        Failure::about(address, "--page takes a port, such as 8080, or an address and a port, such as 0.0.0.0:8080")
+    })
+}
+
+impl Page {
+    fn open(address: SocketAddr, web: &Arc<Web>) -> Result<Page, Failure> {
+        let about = |error| Failure::about(format_args!("the page at {address}"), error);
+        let listener = TcpListener::bind(address).map_err(about)?;
+        let address = listener.local_addr().map_err(about)?;
+        let door = web.serve(listener, door::Limits::of_this_process()).map_err(about)?;
+        let (stop, stopped) = bounded::<()>(0);
+        let web = web.clone();
+        let sweeping = thread::Builder::new().name("page".into()).spawn(move || {
+            let ticks = tick(SWEEP);
+            loop {
+                select! {
+                    recv(stopped) -> _ => return,
+                    recv(ticks) -> _ => if let Err(error) = web.sweep() {
+                        log::warn!("tidying up failed: {error}");
+                    },
+                }
+            }
+        });
+        let sweeping = Some(sweeping.map_err(about)?);
+        Ok(Page { address, door, stop: Some(stop), sweeping })
+    }
+
+    /// Where it is, as another device would type it if it can be reached from there.
+    pub fn url(&self) -> String {
+        let ip = match self.address.ip() {
+            ip if ip.is_unspecified() => lan_address(&own_addresses()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            ip => ip,
+        };
+        format!("http://{}/", SocketAddr::new(ip, self.address.port()))
+    }
+
+    /// Says where it is.
+    pub fn say(&self) {
+        terminal::print(&format!("watch and control it at {}\n", self.url()));
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.stop.take();
+        // If it panicked it has told on its own.
+        let _ = self.sweeping.take().map(JoinHandle::join);
+        self.door.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_alone_means_this_machine_only() {
+        assert_eq!(parse("8080").unwrap().to_string(), "127.0.0.1:8080");
+        assert_eq!(parse("0.0.0.0:80").unwrap().to_string(), "0.0.0.0:80");
+        assert_eq!(parse("[::]:80").unwrap().to_string(), "[::]:80");
+        for bad in ["", "70000", "0.0.0.0", "a:1", ":80"] {
+            assert!(parse(bad).unwrap_err().to_string().contains("--page takes a port"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_a_files_line_and_neither_empty_nor_endless() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        let read = |text: &str| {
+            fs::write(&path, text).unwrap();
+            password(path.to_str())
+        };
+        assert_eq!(read("open sesame \r\n").unwrap().as_deref(), Some("open sesame "));
+        assert!(read("\n").is_err() && password(Some("/nowhere/at/all")).is_err());
+        assert!(read(&"x".repeat(MAX_PASSWORD)).is_ok() && read(&"x".repeat(MAX_PASSWORD + 1)).is_err());
+        assert_eq!(password(None).unwrap(), None);
+    }
+}

@@ -1,0 +1,223 @@
+//! What is changed from the page: pause, resume, remove, limits, login. Each comes as JSON or as the fields of a form, and is
+//! answered in JSON or by going back to the page.
+
+use std::{collections::BTreeMap, io::Read};
+
+use percent_encoding::percent_decode;
+use serde_json::Value;
+
+use super::{
+    Order, Site,
+    access::cookie_name,
+    api,
+    door::{Reply, Request},
+    failure::Failure,
+    library::Entry,
+};
+use crate::metainfo::InfoHash;
+
+/// The longest path that a form goes back to, in bytes.
+const MAX_BACK: usize = 200;
+
+/// What is to be done with one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Stop for now.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Stop and forget.
+    Remove,
+    /// Bound its rates.
+    Limits,
+}
+
+/// Fields of a form, or of a JSON object: texts and numbers alike.
+#[derive(Debug, Default)]
+pub struct Fields(BTreeMap<String, String>);
+
+/// `POST /api/files/HASH/…`
+pub fn change(site: &Site, request: &mut Request<'_>, hash: &str, verb: Verb) -> Result<Reply, Failure> {
+    site.access.check_control(request, &site.own_addresses())?;
+    let fields = Fields::read(request)?;
+    let view = api::view(site, &site.viewer(request), hash)?;
+    let hash: InfoHash = hash.parse().map_err(|_| Failure::new(404, "there is no such file on this page"))?;
+    let is_here = site.board.torrent(&hash).is_some();
+    if !is_here && verb != Verb::Remove {
+        return Err(Failure::new(409, format!("{} is not on this machine; others have it", view.file.name)));
+    }
+    let order = match verb {
+        Verb::Pause => Order::Pause(hash),
+        Verb::Resume => Order::Resume(hash),
+        Verb::Remove => Order::Remove(hash),
+        Verb::Limits => {
+            Order::Limit { torrent: Some(hash), upload: fields.rate("upload")?, download: fields.rate("download")? }
+        }
+    };
+    if is_here {
+        site.order(order).map_err(|sentence| Failure::new(409, sentence))?;
+    }
+    if verb == Verb::Remove {
+        remove(site, hash)?;
+        return Ok(done(request, &fields, "/"));
+    }
+    Ok(done(request, &fields, &format!("/files/{hash}")))
+}
+
+/// Takes a file off the page; an upload's content goes with it.
+fn remove(site: &Site, hash: InfoHash) -> Result<(), Failure> {
+    site.swarms.unfollow(&hash);
+    let Some(shelf) = &site.shelf else { return Ok(()) };
+    let Some((name, entry)) = shelf.library.find_hash(hash) else { return Ok(()) };
+    log::info!("{name:?} is removed{}", if Entry::is_upload(&entry) { " with its content" } else { "" });
+    shelf.library.remove(&name).map_err(|error| Failure::of_disk(&error))
+}
+
+/// `POST /api/limits`: of all transfers together.
+pub fn limit_all(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
+    site.access.check_control(request, &site.own_addresses())?;
+    let fields = Fields::read(request)?;
+    let (upload, download) = (fields.rate("upload")?, fields.rate("download")?);
+    let order = Order::Limit { torrent: None, upload, download };
+    site.order(order).map_err(|sentence| Failure::new(409, sentence))?;
+    site.set_limits(upload, download);
+    Ok(done(request, &fields, "/"))
+}
+
+/// `POST /login`
+pub fn log_in(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
+    site.access.check_home(request, &site.own_addresses())?;
+    let fields = Fields::read(request)?;
+    let password = fields.get("password").ok_or_else(|| Failure::new(400, "the field password is missing"))?;
+    let token = site.access.log_in(request, password)?;
+    let cookie = format!("{}={token}; Path=/; HttpOnly; SameSite=Strict", cookie_name(request));
+    Ok(done(request, &fields, "/").with("Set-Cookie", &cookie))
+}
+
+/// `POST /logout`
+pub fn log_out(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
+    let fields = Fields::read(request)?;
+    site.access.log_out(request);
+    let cookie = format!("{}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0", cookie_name(request));
+    Ok(done(request, &fields, "/").with("Set-Cookie", &cookie))
+}
+
+/// The answer to a change: `{"done":true}` for programs, the page again for a form.
+pub fn done(request: &Request<'_>, fields: &Fields, back: &str) -> Reply {
+    if wants_json(request) {
+        return api::json(&serde_json::json!({ "done": true }));
+    }
+    // Nowhere but to a page of this machine.
+    let is_own = |path: &&str| {
+        path.len() <= MAX_BACK && path.starts_with('/') && !path.starts_with("//") && !path.contains('\\')
+    };
+    let back = fields.get("back").filter(is_own).unwrap_or(back);
+    Reply::text(303, "done").with("Location", back)
+}
+
+/// Whether an answer is for a program.
+pub fn wants_json(request: &Request<'_>) -> bool {
+    let holds = |name: &str| request.field(name).is_some_and(|value| value.contains("application/json"));
+    holds("accept") || holds("content-type")
+}
+
+impl Fields {
+    /// Reads a small body, which is there as a whole.
+    pub fn read(request: &mut Request<'_>) -> Result<Fields, Failure> {
+        let mut body = Vec::new();
+        request.body.read_to_end(&mut body).map_err(|error| Failure::new(400, error.to_string()))?;
+        let content_type = request.field("content-type").unwrap_or_default();
+        if body.is_empty() {
+            return Ok(Fields::default());
+        }
+        if content_type.starts_with("application/json") {
+            return Fields::of_json(&body);
+        }
+        if content_type.starts_with("application/x-www-form-urlencoded") {
+            return Ok(Fields::of_form(&body));
+        }
+        Err(Failure::new(415, "this takes application/json or application/x-www-form-urlencoded"))
+    }
+
+    /// The fields of a JSON object.
+    pub fn of_json(body: &[u8]) -> Result<Fields, Failure> {
+        let value = serde_json::from_slice(body).map_err(|error| Failure::new(400, format!("the body: {error}")))?;
+        let Value::Object(object) = value else { return Err(Failure::new(400, "the body must be a JSON object")) };
+        let mut fields = BTreeMap::new();
+        for (name, value) in object {
+            match value {
+                Value::Null => {}
+                Value::String(text) => _ = fields.insert(name, text),
+                Value::Number(number) => _ = fields.insert(name, number.to_string()),
+                _ => return Err(Failure::new(400, format!("{name} must be a text or a number"))),
+            }
+        }
+        Ok(Fields(fields))
+    }
+
+    /// The fields of a form.
+    pub fn of_form(body: &[u8]) -> Fields {
+        let text = |bytes: &[u8]| {
+            let spaced: Vec<u8> = bytes.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+            percent_decode(&spaced).decode_utf8_lossy().into_owned()
+        };
+        let pairs = body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
+        let fields = pairs.map(|pair| match pair.iter().position(|byte| *byte == b'=') {
+            Some(at) => (text(&pair[..at]), text(&pair[at + 1..])),
+            None => (text(pair), String::new()),
+        });
+        Fields(fields.collect())
+    }
+
+    /// The value of a field.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Bytes a second, such as `512000`, `500K` or `10M`; 0 or an empty field for no limit, nothing where there is no such field.
+    fn rate(&self, name: &str) -> Result<Option<u64>, Failure> {
+        let Some(text) = self.get(name).map(str::trim) else { return Ok(None) };
+        if text.is_empty() {
+            return Ok(Some(0));
+        }
+        let (digits, shift) = match text.as_bytes().last() {
+            Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
+            Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
+            Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
+            _ => (text, 0),
+        };
+        let number = Some(digits).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        let rate = number.and_then(|digits| digits.parse::<u64>().ok()?.checked_mul(1 << shift));
+        let sentence = || format!("{name} must be bytes a second, such as 500K or 10M, and 0 for no limit");
+        rate.map(Some).ok_or_else(|| Failure::new(400, sentence()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_the_same_in_json_and_in_a_form() {
+        let json = Fields::of_json(b"{\"upload\":512000,\"download\":\"1 M\",\"x\":null}").unwrap();
+        let form = Fields::of_form(b"upload=512000&download=1+%4D&&y");
+        for fields in [&json, &form] {
+            assert_eq!((fields.get("upload"), fields.get("download")), (Some("512000"), Some("1 M")));
+        }
+        assert_eq!((json.get("x"), form.get("y")), (None, Some("")));
+        for bad in ["", "[]", "1", "{\"a\":[]}", "{\"a\":{}}", "{"] {
+            assert!(Fields::of_json(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_rate_has_a_unit_or_none_and_nothing_said_changes_nothing() {
+        let rate = |text: &str| Fields::of_form(format!("upload={text}").as_bytes()).rate("upload");
+        assert_eq!(rate("512000").unwrap(), Some(512_000));
+        assert_eq!((rate("500k").unwrap(), rate("").unwrap(), rate("0").unwrap()), (Some(512_000), Some(0), Some(0)));
+        assert_eq!(Fields::default().rate("upload").unwrap(), None);
+        for bad in ["-1", "1.5", "x", "K", "1T", "99999999999G"] {
+            assert_eq!(rate(bad).unwrap_err().status, 400, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The page of one machine, and what is behind it: files that were uploaded, torrents of this process, who may do what.
+
+use std::{
+    collections::HashSet,
+    fmt, io,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::SystemTime,
+};
+
+use serde::Serialize;
+
+use super::{
+    CarryOut, Order,
+    access::{Access, Rules},
+    address,
+    api::Viewer,
+    door::Request,
+    events::Newsroom,
+    failure::Failure,
+    library::Library,
+    parts::Parts,
+    register::Registry,
+    swarms::Swarms,
+};
+use crate::{
+    metainfo::{InfoHash, PeerId},
+    seeder::report::Board,
+};
+
+/// What the machine of a page runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The tracker, with uploads.
+    Tracker,
+    /// One file or folder, given.
+    Seed,
+    /// One torrent, taken and then given.
+    Fetch,
+}
+
+/// What transfers may use, in bytes a second; 0 for no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct RateLimits {
+    /// To give.
+    pub upload: u64,
+    /// To take.
+    pub download: u64,
+}
+
+/// What every page needs of its process.
+pub struct Setup {
+    /// What the peers of this process call themselves.
+    pub peer_id: PeerId,
+    /// What its torrents do.
+    pub board: Arc<Board>,
+    /// Who may do what.
+    pub rules: Rules,
+    /// What all transfers together may use at first.
+    pub limits: RateLimits,
+    /// What this machine is called instead of what browsers ask for.
+    pub public_url: Option<String>,
+    /// Does what the page wants done.
+    pub carry_out: CarryOut,
+}
+
+/// The page and what is behind it.
+pub struct Site {
+    pub(super) kind: Kind,
+    pub(super) machine_name: String,
+    pub(super) swarms: Arc<Swarms>,
+    pub(super) shelf: Option<Shelf>,
+    pub(super) peer_id: PeerId,
+    pub(super) board: Arc<Board>,
+    pub(super) access: Access,
+    pub(super) newsroom: Newsroom,
+    limits: Mutex<RateLimits>,
+    public_url: Option<String>,
+    carry_out: CarryOut,
+}
+
+/// The files of a tracker's page.
+pub struct Shelf {
+    pub(super) library: Arc<Library>,
+    pub(super) parts: Parts,
+    pub(super) registry: Registry,
+}
+
+impl Site {
+    /// A tracker's page, for the files of `library`.
+    pub fn open(library: Arc<Library>, swarms: Arc<Swarms>, setup: Setup) -> io::Result<Site> {
+        let parts = Parts::open(library.parts_path())?;
+        for (_, entry) in library.entries() {
+            swarms.follow(entry.info_hash);
+        }
+        let site = Site::node(Kind::Tracker, swarms, setup).map_err(io::Error::other)?;
+        Ok(Site { shelf: Some(Shelf { library, parts, registry: Registry::default() }), ..site })
+    }
+
+    /// A page without files of its own.
+    pub(super) fn node(kind: Kind, swarms: Arc<Swarms>, setup: Setup) -> Result<Site, getrandom::Error> {
+        let Setup { peer_id, board, rules, limits, public_url, carry_out } = setup;
+        Ok(Site {
+            kind,
+            machine_name: address::machine_name(),
+            swarms,
+            shelf: None,
+            peer_id,
+            board,
+            access: Access::new(rules, public_url.clone())?,
+            newsroom: Newsroom::default(),
+            limits: Mutex::new(limits),
+            public_url,
+            carry_out,
+        })
+    }
+
+    /// Forgets what has had its time.
+    pub(super) fn sweep(&self) -> io::Result<()> {
+        self.newsroom.sweep();
+        let hashes = self.board.torrents().into_iter().map(|torrent| torrent.metainfo.info_hash());
+        let mut kept: HashSet<InfoHash> = hashes.collect();
+        let swept = self.shelf.as_ref().map_or(Ok(()), |shelf| {
+            shelf.parts.sweep(SystemTime::now())?;
+            for hash in shelf.library.forget_removed() {
+                log::info!("{hash} is not listed any longer: its file was removed");
+                self.order(Order::Remove(hash)).unwrap_or_else(|sentence| log::debug!("{hash}: {sentence}"));
+            }
+            shelf.library.forget_unseen(|hash| {
+                let counts = self.swarms.counts(hash);
+                counts.complete + counts.incomplete > 0
+            })?;
+            kept.extend(shelf.library.entries().into_iter().map(|(_, entry)| entry.info_hash));
+            Ok(())
+        });
+        self.swarms.follow_only(&kept);
+        swept
+    }
+
+    /// The files of this page, or a refusal where it has none of its own.
+    pub(super) fn shelf(&self) -> Result<&Shelf, Failure> {
+        self.shelf.as_ref().ok_or_else(|| Failure::new(404, "this machine keeps no files for others; a tracker does"))
+    }
+
+    pub(super) fn base_url(&self, request: &Request<'_>) -> String {
+        address::base_url(request, self.public_url.as_deref(), &self.own_addresses())
+    }
+
+    pub(super) fn own_addresses(&self) -> Arc<[IpAddr]> {
+        self.swarms.own_addresses()
+    }
+
+    /// Who asks.
+    pub(super) fn viewer(&self, request: &Request<'_>) -> Viewer {
+        let mut may = self.access.may(request, &self.own_addresses());
+        may.upload &= self.shelf.is_some();
+        Viewer { may, base: self.base_url(request) }
+    }
+
+    pub(super) fn order(&self, order: Order) -> Result<(), String> {
+        (self.carry_out)(order)
+    }
+
+    /// What all transfers together may use.
+    pub(super) fn limits(&self) -> RateLimits {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what they may use from now on.
+    pub(super) fn set_limits(&self, upload: Option<u64>, download: Option<u64>) {
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        limits.upload = upload.unwrap_or(limits.upload);
+        limits.download = download.unwrap_or(limits.download);
+    }
+
+    /// How many files the page has.
+    pub(super) fn file_count(&self) -> usize {
+        match &self.shelf {
+            Some(shelf) => shelf.library.entries().len(),
+            None => self.board.torrents().len(),
+        }
+    }
+}
+
+impl Shelf {
+    /// Whether the body that a request announces fits the disk, as far as that can be told.
+    pub(super) fn check_space(&self, request: &Request<'_>) -> Result<(), Failure> {
+        let announced = request.field("content-length").and_then(|length| length.parse::<u64>().ok());
+        let space = rustix::fs::statvfs(self.library.parts_path());
+        match (announced, space.map(|space| space.f_bavail.saturating_mul(space.f_frsize))) {
+            (Some(length), Ok(free)) if length > free => Err(Failure::of_disk(&io::ErrorKind::StorageFull.into())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes an upload as whole once it is on disk, which may take long and keeps nobody waiting. Until then a restart
+    /// verifies it.
+    pub(super) fn stamp_soon(&self, name: String) {
+        let library = Arc::clone(&self.library);
+        let stamp = move || library.stamp(&name).unwrap_or_else(|error| log::warn!("{name:?} is not on disk: {error}"));
+        if let Err(error) = thread::Builder::new().name("web-stamp".into()).spawn(stamp) {
+            log::warn!("an upload cannot be noted as whole: {error}");
+        }
+    }
+}
+
+impl fmt::Debug for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Site").field("kind", &self.kind).field("access", &self.access).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,57 @@
+//! The first page: share a file, and all files that are shared.
+
+use maud::{Markup, html};
+
+use super::{
+    super::{
+        Kind,
+        api::{File, Here},
+    },
+    card::card,
+    control, share,
+    words::word,
+};
+
+/// The content of the first page.
+pub fn home(here: &Here, files: &[File]) -> Markup {
+    html! {
+        section.hero aria-labelledby="title" {
+            canvas.sky #sky aria-hidden="true" {}
+            div.hero-words {
+                @if here.may.upload {
+                    h1 #title { "Share a file, watch the room fill." }
+                    p.lead { "Everybody who has a " (word("piece", "piece")) " of it gives it on." }
+                    (share::form())
+                } @else {
+                    h1 #title { (title(here.machine.kind)) }
+                    p.lead { "Every machine in the " (word("swarm", "swarm")) " gives on what it has." }
+                }
+            }
+        }
+        div #uploads.stack role="group" aria-label="Uploads" hidden {}
+        section aria-labelledby="files-title" {
+            div.section-head {
+                h2 #files-title { "Files" }
+                @if here.may.control { (control::of_all(here.limits)) }
+            }
+            p #nothing.empty hidden[!files.is_empty()] {
+                @if here.may.upload { "Nothing is shared yet. The first file makes the first planet." }
+                @else { "Nothing is shared yet." }
+            }
+            div #files.stack {
+                @for file in files { (card(file, here.may)) }
+            }
+        }
+        @if here.may.control { (control::fetch_here()) }
+        template #card-template { (card(&File::default(), here.may)) }
+        template #upload-template { (share::upload_card()) }
+    }
+}
+
+fn title(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Tracker => "Files in this room.",
+        Kind::Seed => "This machine shares.",
+        Kind::Fetch => "This machine fetches, and gives on.",
+    }
+}

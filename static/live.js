@@ -1,0 +1,82 @@
+// What happens, as it happens: server-sent events, and where those cannot be had, questions every few seconds.
+// A page that nobody looks at asks nothing, and leaves the browser's few connections to others.
+
+const ASK_EVERY = 2000; // ms between questions
+const TRY_AGAIN = 30000; // ms until events are tried again
+
+// A figure that changes more often than this cannot be read, and each change costs a frame of the page.
+const SHOW_EVERY = 1000; // ms
+
+// Calls `on.state` or, with a hash, `on.file`, and `on.transfers`, `on.connected(isLive)`.
+export function live(hash, on) {
+  const path = hash ? `/api/files/${hash}` : "/api/state";
+  const shown = seldom(hash ? on.file : on.state);
+  let source = null;
+  let asking = 0;
+  let retry = 0;
+  let since = null;
+
+  function listen() {
+    stop();
+    source = new EventSource(hash ? `/api/events?file=${hash}` : "/api/events");
+    source.addEventListener(hash ? "file" : "state", (event) => shown(event.data));
+    source.addEventListener("transfers", (event) => on.transfers(JSON.parse(event.data)));
+    source.onopen = () => on.connected(true);
+    source.onerror = () => {
+      on.connected(false);
+      // A browser tries again by itself unless it was refused.
+      if (source.readyState !== EventSource.CLOSED) return;
+      source = null;
+      ask();
+      retry = setTimeout(listen, TRY_AGAIN);
+    };
+  }
+
+  async function ask() {
+    try {
+      shown(await text(path));
+      const answer = JSON.parse(await text(since == null ? "/api/transfers" : `/api/transfers?since=${since}`));
+      since = answer.seq;
+      on.transfers(answer.transfers.filter((transfer) => !hash || transfer.file === hash));
+      on.connected(true);
+    } catch {
+      on.connected(false);
+    }
+    asking = setTimeout(ask, ASK_EVERY);
+  }
+
+  function stop() {
+    source?.close();
+    source = null;
+    clearTimeout(asking);
+    clearTimeout(retry);
+  }
+
+  document.addEventListener("visibilitychange", () => (document.hidden ? stop() : listen()));
+  window.addEventListener("pagehide", stop);
+  window.addEventListener("pageshow", (event) => event.persisted && listen());
+  if (!document.hidden) listen();
+}
+
+// Hands on the first of what comes at once, and later the latest, now and then.
+function seldom(show) {
+  let latest = null;
+  let timer = 0;
+  const next = () => {
+    timer = 0;
+    if (latest == null) return;
+    show(JSON.parse(latest));
+    latest = null;
+    timer = setTimeout(next, SHOW_EVERY);
+  };
+  return (json) => {
+    latest = json;
+    if (timer === 0) next();
+  };
+}
+
+async function text(path) {
+  const answer = await fetch(path);
+  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+  return answer.text();
+}
