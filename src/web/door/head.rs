@@ -117,7 +117,7 @@ pub fn is_no_method(buffer: &[u8]) -> bool {
 
 impl Head {
     /// Reads what [`end`] found to be a whole head.
-    pub(super) fn parse(raw: &[u8]) -> Result<Head, Fault> {
+    pub fn parse(raw: &[u8]) -> Result<Head, Fault> {
         if raw.len() > MAX_HEAD {
             return Err(Fault::TooLarge);
         }
@@ -233,7 +233,7 @@ impl Head {
     }
 
     /// How the body is framed.
-    pub(super) fn framing(&self) -> Framing {
+    pub fn framing(&self) -> Framing {
         self.framing
     }
 

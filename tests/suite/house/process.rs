@@ -51,10 +51,10 @@ pub struct Process {
 /// What a child holds at one moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {
+    /// The memory it holds, in KiB.
+    pub resident_kib: u64,
     /// The most memory it ever held, in KiB.
     pub peak_kib: u64,
-    /// What it holds now, in KiB.
-    pub resident_kib: u64,
     /// Processor time that it has taken in all.
     pub cpu: Duration,
     pub threads: usize,
@@ -132,8 +132,8 @@ impl Process {
             line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse().ok()).unwrap_or(0)
         };
         Usage {
-            peak_kib: field("VmHWM:"),
             resident_kib: field("VmRSS:"),
+            peak_kib: field("VmHWM:"),
             cpu: cpu_time(&fs::read_to_string(proc.join("stat")).unwrap()),
             threads: field("Threads:") as usize,
             descriptors: fs::read_dir(proc.join("fd")).unwrap().count(),
