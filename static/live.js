@@ -4,10 +4,13 @@
 const ASK_EVERY = 2000; // ms between questions
 const TRY_AGAIN = 30000; // ms until events are tried again
 
+// A figure that changes more often than this cannot be read, and each change costs a frame of the page.
+const SHOW_EVERY = 1000; // ms
+
 // Calls `on.state` or, with a hash, `on.file`, and `on.transfers`, `on.connected(isLive)`.
 export function live(hash, on) {
   const path = hash ? `/api/files/${hash}` : "/api/state";
-  const shown = hash ? on.file : on.state;
+  const shown = seldom(hash ? on.file : on.state);
   let source = null;
   let asking = 0;
   let retry = 0;
@@ -16,7 +19,7 @@ export function live(hash, on) {
   function listen() {
     stop();
     source = new EventSource(hash ? `/api/events?file=${hash}` : "/api/events");
-    source.addEventListener(hash ? "file" : "state", (event) => shown(JSON.parse(event.data)));
+    source.addEventListener(hash ? "file" : "state", (event) => shown(event.data));
     source.addEventListener("transfers", (event) => on.transfers(JSON.parse(event.data)));
     source.onopen = () => on.connected(true);
     source.onerror = () => {
@@ -31,8 +34,8 @@ export function live(hash, on) {
 
   async function ask() {
     try {
-      shown(await json(path));
-      const answer = await json(since == null ? "/api/transfers" : `/api/transfers?since=${since}`);
+      shown(await text(path));
+      const answer = JSON.parse(await text(since == null ? "/api/transfers" : `/api/transfers?since=${since}`));
       since = answer.seq;
       on.transfers(answer.transfers.filter((transfer) => !hash || transfer.file === hash));
       on.connected(true);
@@ -55,8 +58,25 @@ export function live(hash, on) {
   if (!document.hidden) listen();
 }
 
-async function json(path) {
+// Hands on the first of what comes at once, and later the latest, now and then.
+function seldom(show) {
+  let latest = null;
+  let timer = 0;
+  const next = () => {
+    timer = 0;
+    if (latest == null) return;
+    show(JSON.parse(latest));
+    latest = null;
+    timer = setTimeout(next, SHOW_EVERY);
+  };
+  return (json) => {
+    latest = json;
+    if (timer === 0) next();
+  };
+}
+
+async function text(path) {
   const answer = await fetch(path);
   if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
-  return answer.json();
+  return answer.text();
 }

@@ -85,7 +85,12 @@ function ring(context, x, y, radius, share, colours) {
 
 // The planet that is not there yet.
 export function promise(context, { x, y, radius }, colours) {
-  glow(context, x, y, radius, 232, colours);
+  const light = context.createRadialGradient(x, y, radius * 0.4, x, y, radius * 1.8);
+  light.addColorStop(0, "hsl(232 80% 65% / 0)");
+  light.addColorStop(0.45, `hsl(232 80% 65% / ${colours.isDark ? 0.16 : 0.12})`);
+  light.addColorStop(1, "hsl(232 80% 65% / 0)");
+  context.fillStyle = light;
+  context.fillRect(x - radius * 2, y - radius * 2, radius * 4, radius * 4);
   context.strokeStyle = colours.quiet;
   context.lineWidth = 1.5;
   context.setLineDash([3, 7]);

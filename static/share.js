@@ -73,7 +73,6 @@ function add(files) {
   chosen += files.length;
   const port = document.getElementById("port").value;
   for (const { file, name } of files) waiting.push({ file, name, port, card: card(file, name) });
-  if (files.length > 0) document.getElementById("uploads").hidden = false;
   next();
 }
 
@@ -94,7 +93,10 @@ function card(file, name) {
   bar.setAttribute("aria-label", `Sent of ${name}`);
   card.stop = new AbortController();
   card.querySelector("[data-do=stop]").addEventListener("click", () => card.stop.abort());
-  document.getElementById("uploads").prepend(card);
+  const uploads = document.getElementById("uploads");
+  uploads.hidden = false;
+  uploads.prepend(card);
+  card.scrollIntoView({ block: "nearest" });
   return card;
 }
 

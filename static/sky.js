@@ -6,10 +6,10 @@
 import { dice, planet, promise, stars } from "./planet.js";
 import { share } from "./said.js";
 
-const BUDGET = 0.012; // of one core, for drawing
-const OVERHEAD = 2.5; // what a frame costs in all, as a multiple of what drawing it takes
-const QUICKEST = 1000 / 24; // ms between frames while pieces fly
-const QUIETEST = 1000 / 8; // ms between frames while only orbits turn: they move less than a pixel in that time
+const BUDGET = 0.02; // of one core, for all that motion costs
+const OVERHEAD = 3; // what a frame costs in all, as a multiple of what drawing it takes
+const QUICKEST = 1000 / 20; // ms between frames while pieces fly
+const QUIETEST = 1000 / 6; // ms between frames while only orbits turn: they move about a pixel in that time
 const TURN = 200000; // ms for one turn around a planet
 const FLIGHT = 1400; // ms for a piece to arrive
 const TILT = 0.36; // how flat orbits look
@@ -36,6 +36,8 @@ export class Sky {
     this.#still = canvas;
     this.#moving = canvas.cloneNode();
     this.#moving.removeAttribute("id");
+    // What is drawn goes to the screen by itself, not with the next frame of the page.
+    this.#moving.getContext("2d", { desynchronized: true });
     canvas.after(this.#moving);
     const again = () => this.#redraw();
     new ResizeObserver(again).observe(canvas);
@@ -122,6 +124,8 @@ export class Sky {
   }
 
   #redraw() {
+    // A sky that is not laid out has no room for a planet.
+    if (this.#still.clientWidth === 0) return;
     this.#colours = schemeColours(this.#still);
     const context = fitted(this.#still);
     fitted(this.#moving);
@@ -160,12 +164,13 @@ export class Sky {
     const isBusy = this.#flights.length + this.#pulses.length > 0;
     const affordable = (this.#cost * OVERHEAD) / BUDGET;
     const wait = Math.max(affordable, isBusy ? QUICKEST : QUIETEST);
-    this.#timer = setTimeout(() => requestAnimationFrame((now) => this.#frame(now)), wait);
+    // No animation frame: it would make the browser go over the whole page, which costs more than the drawing.
+    this.#timer = setTimeout(() => this.#frame(), wait);
   }
 
-  #frame(now) {
+  #frame() {
     const began = performance.now();
-    this.#draw(now);
+    this.#draw(began);
     // A running mean: one slow frame is no reason to slow down.
     this.#cost += (performance.now() - began - this.#cost) * 0.1;
     this.#wake();

@@ -37,8 +37,14 @@ export async function upload(file, name, port, on, signal) {
 // How many bytes are there already.
 async function reached(url, tag, length, signal) {
   const answer = await fetch(url, { method: "HEAD", headers: { "Upload-Tag": tag }, signal, cache: "no-store" });
+  if (PASSING.has(answer.status)) throw passing(`The server answered ${answer.status}.`, answer.status);
+  if (answer.headers.has("Retry-After")) throw passing("The broken connection is not given up there yet.", 409);
   const offset = Number(answer.headers.get("Upload-Offset") ?? 0);
   return answer.status === 202 && offset < length ? offset : 0;
+}
+
+function passing(message, status) {
+  return Object.assign(new Error(message), { status });
 }
 
 // fetch() tells nothing about how much was sent, so this is an XMLHttpRequest.
@@ -46,7 +52,7 @@ function put(url, tag, file, offset, port, signal, progress) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     let moved = false;
-    const fail = (message) => reject(Object.assign(new Error(message), { status: request.status, moved }));
+    const fail = (message) => reject(Object.assign(passing(message, request.status), { moved }));
     request.open("PUT", port ? `${url}?port=${port}` : url);
     request.setRequestHeader("Upload-Tag", tag);
     // An empty file has no first byte; the server says what it thinks of it.

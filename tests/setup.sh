@@ -5,15 +5,18 @@ set -u
 cd "$(dirname "$0")/.."
 
 LIBTORRENT=2.0.13
+AXE=0.1.8 # a package that brings axe-core along, which finds what keeps people out of a page
 clients=${CARGO_TARGET_DIR:-target}/clients # a python of its own, where tests/suite/house/clients.rs looks for it
 
 # The command that shows that a package is there, and the package.
 needs="aria2c:aria2 transmission-daemon:transmission-daemon opentracker:opentracker mktorrent:mktorrent
-       ip:iproute2 tc:iproute2 ss:iproute2 nft:nftables curl:curl openssl:openssl prlimit:util-linux python3:python3 wrk:wrk"
+       chromium:chromium chromedriver:chromium-driver ip:iproute2 tc:iproute2 ss:iproute2 nft:nftables curl:curl
+       openssl:openssl prlimit:util-linux python3:python3 wrk:wrk faketime:faketime mkfs.ext4:e2fsprogs"
 
 say() { printf 'setup: %s\n' "$*"; }
 has() { PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null; }
 has_libtorrent() { "$clients/bin/python" -c "import libtorrent; assert libtorrent.version.startswith('$LIBTORRENT')" 2>/dev/null; }
+has_axe() { ls "$clients"/lib/python3*/site-packages/axe_playwright_python/axe.min.js >/dev/null 2>&1; }
 # A python that can make a folder of its own; the system's first, because another one may lack what venv needs.
 python_with_venv() {
     for python in /usr/bin/python3 python3; do
@@ -53,10 +56,16 @@ if ! has_libtorrent; then
     has_libtorrent || say "libtorrent $LIBTORRENT could not be installed"
 fi
 
+if ! has_axe && [ -x "$clients/bin/python" ]; then
+    say "installing axe-core (axe-playwright-python $AXE) from PyPI into $clients"
+    "$clients/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps "axe-playwright-python==$AXE"
+fi
+
 # What will be skipped, in one line each.
 for need in $needs; do
     has "${need%:*}" || say "${need%:*} is missing (package ${need#*:}): the tests that need it will be skipped"
 done
+has_axe || say "axe-core is missing: the page is not checked for what keeps people out"
 has_libtorrent || say "libtorrent is missing: its rows of the matrix will be skipped"
 [ "$(id -u)" = 0 ] || say "not root: the tests on hosts of their own (network namespaces) will be skipped"
 exit 0

@@ -113,7 +113,9 @@ fn open_node(arguments: &cli::Fetch) -> Result<Arc<Node>, Failure> {
     Node::open(Options {
         upload_limit: arguments.upload_limit,
         download_limit: arguments.download_limit,
-        max_peers: arguments.max_peers,
+        // Half of all connections are kept for those we make ourselves: whoever floods our port cannot keep us from a
+        // seeder.
+        max_peers: arguments.max_peers.div_ceil(2),
         fetching: Settings {
             max_peers: arguments.max_peers,
             slots: DEFAULT_SLOTS,

@@ -173,7 +173,7 @@ fn accepted(torrent: &Torrent) -> (JoinHandle<Result<(), End>>, Other) {
     let share = torrent.share.clone();
     let host = torrent.host.clone();
     let find = move |hash| (share.metainfo.info_hash() == hash).then_some(share);
-    (thread::spawn(move || accept(&host, ours, find)), other)
+    (thread::spawn(move || accept(&host, Guest::new(ours), find)), other)
 }
 
 /// A session that we have begun, after our handshake.

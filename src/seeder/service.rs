@@ -254,7 +254,8 @@ impl Shell {
         served.values().for_each(|share| self.watchman.look_at(share));
         let shown: Vec<_> = self.offers.values_mut().flat_map(|offer| offer.tick(now)).collect();
         self.show(shown);
-        let changes = self.slots.rotate(now, |_| 0);
+        let mut changes = self.slots.rotate(now, |_| 0);
+        changes.extend(self.slots.take_unused(now, |id| self.given.get(&id).copied().unwrap_or(0)));
         self.tell(changes);
         self.publish(now);
     }

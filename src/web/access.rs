@@ -5,6 +5,9 @@
 //! The password comes by a form, which gives a cookie, or with each request (HTTP Basic). It is compared in constant
 //! time, and guesses are rationed.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::HashMap,
     fmt,
@@ -198,7 +201,7 @@ impl Access {
 
     fn check_password(&self, from: IpAddr, password: &str) -> Result<(), Failure> {
         let Some(known) = self.password else { return Err(Failure::new(404, "this page has no password")) };
-        let from = household(from);
+        let from = address::household(from);
         let mut state = self.state();
         let now = Instant::now();
         state.guessers.retain(|_, guesser| guesser.at(now).left < GUESSES);
@@ -239,10 +242,8 @@ impl fmt::Debug for Access {
 
 /// Whether a request comes from this machine, and not by way of somebody.
 fn is_at_this_machine(request: &Request<'_>, own: &[IpAddr]) -> bool {
-    let is_handed_on =
-        ["forwarded", "x-forwarded-for", "x-real-ip", "via"].iter().any(|name| request.field(name).is_some());
     let ip = request.peer().ip().to_canonical();
-    !is_handed_on && (ip.is_loopback() || own.iter().any(|own| own.to_canonical() == ip))
+    !address::is_handed_on(request) && (ip.is_loopback() || own.iter().any(|own| own.to_canonical() == ip))
 }
 
 /// The name of the cookie: browsers share cookies among the ports of a host, and each may have a page of its own.
@@ -254,13 +255,6 @@ fn cookie<'a>(request: &Request<'a>) -> Option<&'a str> {
     let name = cookie_name(request);
     let mut pairs = request.field("cookie")?.split(';').filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
-}
-
-fn household(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
-        ip => ip,
-    }
 }
 
 fn digest(key: &[u8; 16], text: &[u8]) -> [u8; 20] {

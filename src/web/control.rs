@@ -139,7 +139,8 @@ impl Fields {
         Err(Failure::new(415, "this takes application/json or application/x-www-form-urlencoded"))
     }
 
-    fn of_json(body: &[u8]) -> Result<Fields, Failure> {
+    /// The fields of a JSON object.
+    pub fn of_json(body: &[u8]) -> Result<Fields, Failure> {
         let value = serde_json::from_slice(body).map_err(|error| Failure::new(400, format!("the body: {error}")))?;
         let Value::Object(object) = value else { return Err(Failure::new(400, "the body must be a JSON object")) };
         let mut fields = BTreeMap::new();
@@ -154,7 +155,8 @@ impl Fields {
         Ok(Fields(fields))
     }
 
-    fn of_form(body: &[u8]) -> Fields {
+    /// The fields of a form.
+    pub fn of_form(body: &[u8]) -> Fields {
         let text = |bytes: &[u8]| {
             let spaced: Vec<u8> = bytes.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
             percent_decode(&spaced).decode_utf8_lossy().into_owned()

@@ -93,7 +93,8 @@ fn stretch(request: &Request<'_>, version: &Version, length: u64) -> Stretch {
         return Stretch::Whole;
     }
     match HttpRange::parse(range, length).as_deref() {
-        Ok([range]) => Stretch::Part(*range),
+        // Nothing is a part of a file that was emptied by hand.
+        Ok([range]) if range.length > 0 => Stretch::Part(*range),
         Err(HttpRangeParseError::NoOverlap) => Stretch::Outside,
         _ => Stretch::Whole,
     }

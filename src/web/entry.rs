@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::IpAddr,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -17,9 +18,9 @@ pub struct Entry {
     pub info_hash: InfoHash,
     /// Bytes of content.
     pub length: u64,
-    /// Bytes of a piece; lists of older versions do not tell.
+    /// Bytes of a piece; 0 in lists of older versions, until it is read from the metainfo.
     #[serde(default)]
-    pub piece_length: Option<u32>,
+    pub piece_length: u32,
     /// Where the content is.
     pub origin: Origin,
 }
@@ -42,6 +43,9 @@ pub enum Origin {
         /// When somebody was last in its swarm, in seconds since 1970. A restart counts: until then nobody could announce.
         #[serde(skip, default = "now_seconds")]
         seen: u64,
+        /// Whoever registered it, the /64 of an IPv6 address.
+        #[serde(default)]
+        by: Option<IpAddr>,
     },
 }
 

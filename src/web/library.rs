@@ -7,20 +7,31 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     fs, io,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 pub use super::entry::{Entry, Origin, Stamp};
-use super::{entry::now_seconds, failure::Failure, names};
+use super::{address::household, entry::now_seconds, failure::Failure, names};
 use crate::metainfo::{InfoHash, Metainfo};
 
 /// How many further ports uploads may ask for: each is a listener of the process.
 pub const MAX_PORTS: usize = 16;
 
-/// How many metainfos others may register. Each has up to 16 MiB on disk, and 200 bytes in memory.
+/// How many uploads there may be: each is a line of the page, a torrent that is announced, and three files, however small.
+pub const MAX_UPLOADS: usize = 2000;
+
+/// How many metainfos others may register. Each has up to 16 MiB on disk, and 200 bytes in memory. When there is one more, it
+/// takes the place of the one in whose swarm nobody was seen for longest.
 pub const MAX_REGISTERED: usize = 1000;
+
+/// How many of them one address may register: a room of seeders behind one router, and a tenth of all.
+pub const MAX_REGISTERED_OF_ADDRESS: usize = 100;
+
+/// How long a registered metainfo has to be without anybody in its swarm before another may take its place.
+const LEAST_UNSEEN: Duration = Duration::from_secs(60);
 
 /// How many bytes the registered metainfos may have on disk, in both forms together.
 pub const MAX_REGISTERED_BYTES: u64 = 512 * 1024 * 1024;
@@ -76,43 +87,66 @@ impl Library {
         let (uploads, metainfos) = (data.join("uploads"), data.join("metainfos"));
         fs::create_dir_all(&uploads)?;
         fs::create_dir_all(&metainfos)?;
-        let known: BTreeMap<String, Entry> = match fs::read(metainfos.join(STATE_FILE)) {
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-                log::warn!("the list of files is damaged and is made anew: {error}");
-                BTreeMap::new()
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+        let (known, is_list_lost) = match fs::read(metainfos.join(STATE_FILE)) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_or_else(
+                |error| {
+                    log::warn!("the list of files is damaged and is made anew: {error}");
+                    (BTreeMap::new(), true)
+                },
+                |known| (known, false),
+            ),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (BTreeMap::new(), true),
             Err(error) => return Err(error),
         };
         let library = Library { uploads, metainfos, state: Mutex::default(), writing: Mutex::default() };
-        let entries = library.find(known)?;
+        let entries = library.find(known, is_list_lost)?;
         library.state().entries = entries;
         Ok(library)
     }
 
-    /// What really lies there: metainfos whose upload is there too, or that are known to be registered.
-    fn find(&self, mut known: BTreeMap<String, Entry>) -> io::Result<BTreeMap<String, Entry>> {
+    /// What really lies there: metainfos whose upload is there too, or that were registered. Without the list, every other
+    /// metainfo counts as registered: whoever put it there wanted it listed.
+    fn find(&self, mut known: BTreeMap<String, Entry>, is_list_lost: bool) -> io::Result<BTreeMap<String, Entry>> {
         let mut found = BTreeMap::new();
         for file in fs::read_dir(&self.metainfos)? {
             let file_name = file?.file_name();
             let Some(name) = file_name.to_str().and_then(|name| name.strip_suffix(".torrent")) else { continue };
             let length = fs::metadata(self.upload_path(name)).ok().filter(fs::Metadata::is_file).map(|file| file.len());
-            let entry = match (known.remove(name), length) {
-                (Some(entry @ Entry { origin: Origin::Registered { .. }, .. }), None) => entry,
-                (Some(entry), Some(length)) if entry.length == length => entry,
-                (_, Some(length)) if !name.starts_with('.') => match self.read_metainfo(name) {
-                    Ok(metainfo) if metainfo.is_single_file() && metainfo.length() == length => {
-                        let origin = Origin::Upload { port: None, stamp: None };
-                        let piece_length = Some(metainfo.geometry().piece_length());
-                        Entry { info_hash: metainfo.info_hash(), length, piece_length, origin }
+            let is_right = |entry: &Entry| {
+                entry.piece_length > 0
+                    && match entry.origin {
+                        Origin::Registered { .. } => length.is_none(),
+                        Origin::Upload { .. } => length == Some(entry.length),
                     }
-                    _ => continue,
-                },
-                _ => continue,
             };
-            found.insert(name.to_owned(), entry);
+            let entry = match known.remove(name) {
+                Some(entry) if is_right(&entry) => Some(entry),
+                entry if !name.starts_with('.') => self.read_entry(name, entry, length, is_list_lost),
+                _ => None,
+            };
+            found.extend(entry.map(|entry| (name.to_owned(), entry)));
         }
         Ok(found)
+    }
+
+    /// The entry of a metainfo of which the list tells nothing, or not all. `length` is that of the upload, where one lies there.
+    fn read_entry(&self, name: &str, known: Option<Entry>, length: Option<u64>, is_list_lost: bool) -> Option<Entry> {
+        let metainfo = self.read_metainfo(name).inspect_err(|failure| log::warn!("{name:?}: {failure}")).ok()?;
+        let origin = match (known.map(|entry| entry.origin), length) {
+            (Some(origin @ Origin::Registered { .. }), None) => origin,
+            (Some(origin @ Origin::Upload { .. }), Some(length)) if metainfo.length() == length => origin,
+            (_, Some(length)) if metainfo.is_single_file() && metainfo.length() == length => {
+                Origin::Upload { port: None, stamp: None }
+            }
+            (None, None) if is_list_lost => {
+                let size = |form| fs::metadata(self.metainfo_path(name, form)).map_or(0, |file| file.len());
+                Origin::Registered { bytes: size("json") + size("torrent"), seen: now_seconds(), by: None }
+            }
+            _ => return None,
+        };
+        let geometry = metainfo.geometry();
+        let (length, piece_length) = (geometry.length(), geometry.piece_length());
+        Some(Entry { info_hash: metainfo.info_hash(), length, piece_length, origin })
     }
 
     /// The uploads of earlier runs.
@@ -157,6 +191,26 @@ impl Library {
     /// Takes a name off the list, for the same torrent to be listed anew.
     pub fn forget(&self, name: &str) {
         self.state().entries.remove(name);
+    }
+
+    /// Forgets the port that an upload has asked for and did not get, so that it counts for nobody's.
+    pub fn forget_port(&self, name: &str) {
+        if let Some(Entry { origin: Origin::Upload { port, .. }, .. }) = self.state().entries.get_mut(name) {
+            *port = None;
+        }
+        self.save().unwrap_or_else(|error| log::warn!("the list of files cannot be saved: {error}"));
+    }
+
+    /// Takes uploads off the list whose file somebody has removed by hand, and tells which they were.
+    pub fn forget_removed(&self) -> Vec<InfoHash> {
+        let uploads = self.entries().into_iter().filter(|(_, entry)| entry.is_upload());
+        let is_there = |name: &str| !matches!(self.upload_path(name).try_exists(), Ok(false));
+        let removed: Vec<_> = uploads.filter(|(name, _)| !is_there(name)).collect();
+        let mut state = self.state();
+        for (name, _) in &removed {
+            state.entries.remove(name);
+        }
+        removed.into_iter().map(|(_, entry)| entry.info_hash).collect()
     }
 
     /// Takes a name off the list, and its files off the disk. The name stays claimed until they are gone.
@@ -213,20 +267,44 @@ impl Library {
         Ok(())
     }
 
-    fn check_room_for_registered(&self) -> Result<(), Failure> {
-        let state = self.state();
-        let sizes = state.entries.values().filter_map(|entry| match entry.origin {
-            Origin::Registered { bytes, .. } => Some(bytes),
-            Origin::Upload { .. } => None,
-        });
-        let (count, bytes) = sizes.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
-        if count >= MAX_REGISTERED || bytes >= MAX_REGISTERED_BYTES {
-            return Err(Failure::new(
-                507,
-                format!("{count} metainfos are registered here already; there is no room for more"),
-            ));
+    /// Whether there may be one more upload.
+    pub fn check_room_for_upload(&self) -> Result<(), Failure> {
+        if self.state().entries.values().filter(|entry| entry.is_upload()).count() < MAX_UPLOADS {
+            return Ok(());
+        }
+        Err(Failure::new(507, format!("{MAX_UPLOADS} files are shared here already; there is no room for more")))
+    }
+
+    /// Makes room for one more metainfo that `by` registers, by taking off those that nobody was seen with for longest.
+    fn make_room_for_registered(&self, by: IpAddr) -> Result<(), Failure> {
+        while let Some(name) = self.in_the_way_of(by)? {
+            self.remove(&name).map_err(|error| Failure::of_disk(&error))?;
         }
         Ok(())
+    }
+
+    /// Whose place a metainfo of `by` has to take; nobody's while there is room.
+    fn in_the_way_of(&self, by: IpAddr) -> Result<Option<String>, Failure> {
+        let state = self.state();
+        let mut registered = Vec::new();
+        for (name, entry) in &state.entries {
+            if let Origin::Registered { bytes, seen, by } = entry.origin {
+                registered.push((seen, by, bytes, name));
+            }
+        }
+        let of_one = registered.iter().filter(|(_, whose, ..)| *whose == Some(by)).count();
+        let bytes: u64 = registered.iter().map(|(_, _, bytes, _)| bytes).sum();
+        let is_one_full = of_one >= MAX_REGISTERED_OF_ADDRESS;
+        if !is_one_full && registered.len() < MAX_REGISTERED && bytes < MAX_REGISTERED_BYTES {
+            return Ok(None);
+        }
+        let candidates = registered.iter().filter(|(_, whose, ..)| !is_one_full || *whose == Some(by));
+        let oldest = candidates.min_by_key(|(seen, ..)| *seen);
+        let unseen = oldest.filter(|(seen, ..)| now_seconds().saturating_sub(*seen) >= LEAST_UNSEEN.as_secs());
+        let count = if is_one_full { of_one } else { registered.len() };
+        let sentence =
+            || format!("{count} metainfos are registered already, all of them in use; there is no room for more");
+        unseen.map(|(.., name)| Some((*name).clone())).ok_or_else(|| Failure::new(507, sentence()))
     }
 
     /// `name`, or the first numbered form of it that nobody has.
@@ -314,11 +392,12 @@ impl Claim<'_> {
         Ok(self.list(metainfo, Origin::Upload { port, stamp: None }))
     }
 
-    /// Lists a metainfo whose content others have.
-    pub fn list_registered(self, metainfo: &Metainfo) -> Result<Entry, Failure> {
-        self.library.check_room_for_registered()?;
+    /// Lists a metainfo whose content others have, and that `by` has sent.
+    pub fn list_registered(self, metainfo: &Metainfo, by: IpAddr) -> Result<Entry, Failure> {
+        let by = household(by);
+        self.library.make_room_for_registered(by)?;
         let bytes = self.write(metainfo).map_err(|error| Failure::of_disk(&error))?;
-        Ok(self.list(metainfo, Origin::Registered { bytes, seen: now_seconds() }))
+        Ok(self.list(metainfo, Origin::Registered { bytes, seen: now_seconds(), by: Some(by) }))
     }
 
     /// Writes both forms, and tells their bytes.
@@ -331,7 +410,7 @@ impl Claim<'_> {
 
     fn list(&self, metainfo: &Metainfo, origin: Origin) -> Entry {
         let geometry = metainfo.geometry();
-        let (length, piece_length) = (geometry.length(), Some(geometry.piece_length()));
+        let (length, piece_length) = (geometry.length(), geometry.piece_length());
         let entry = Entry { info_hash: metainfo.info_hash(), length, piece_length, origin };
         self.library.state().entries.insert(self.name.clone(), entry.clone());
         // What lies there is found without it; only the port and the stamp would be lost.
@@ -363,6 +442,8 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::metainfo::{PieceHasher, create::Options};
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     fn metainfo(name: &str, bytes: &[u8]) -> Metainfo {
         let mut hasher = PieceHasher::new(16);
@@ -402,7 +483,7 @@ mod tests {
         for name in ["same", "changed", "gone"] {
             library.stamp(name).unwrap();
         }
-        library.claim("others").list_registered(&metainfo("others", b"elsewhere")).unwrap();
+        library.claim("others").list_registered(&metainfo("others", b"elsewhere"), HERE).unwrap();
         fs::write(library.upload_path("changed"), b"CONTENT").unwrap();
         fs::File::open(library.upload_path("changed")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
         fs::remove_file(library.upload_path("gone")).unwrap();
@@ -413,13 +494,43 @@ mod tests {
         assert_eq!(seen, [("changed", None, false), ("same", Some(6890), true), ("unknown", None, false)]);
         assert!(library.get("others").is_some() && library.get("gone").is_none());
 
-        // Without the state file nothing that lies there is lost, and nothing is trusted.
-        fs::remove_file(library.metainfos.join(STATE_FILE)).unwrap();
-        let shared = Library::open(folder.path()).unwrap().shared();
-        assert_eq!(
-            shared.iter().map(|it| (it.metainfo.name(), it.is_unchanged)).collect::<Vec<_>>(),
-            [("changed", false), ("same", false), ("unknown", false)]
-        );
+        // Without the state file, or with one that is damaged, nothing that lies there is lost, and nothing is trusted.
+        for damaged in [None, Some("{\"a\":")] {
+            let list = library.metainfos.join(STATE_FILE);
+            fs::remove_file(&list).unwrap();
+            damaged.inspect(|text| fs::write(&list, text).unwrap());
+            let library = Library::open(folder.path()).unwrap();
+            let shared = library.shared();
+            assert_eq!(
+                shared.iter().map(|it| (it.metainfo.name(), it.is_unchanged)).collect::<Vec<_>>(),
+                [("changed", false), ("same", false), ("unknown", false)]
+            );
+            assert!(library.get("others").is_some_and(|entry| !entry.is_upload() && entry.piece_length == 16));
+            fs::write(&list, "{}").unwrap();
+        }
+    }
+
+    #[test]
+    fn whoever_registers_too_much_takes_his_own_places_and_those_that_nobody_uses() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = Library::open(folder.path()).unwrap();
+        let register = |number: usize, by: IpAddr| {
+            let name = format!("{number}");
+            library.claim(&name).list_registered(&metainfo(&name, &number.to_be_bytes()), by)
+        };
+        let flooder = IpAddr::from([10, 0, 0, 1]);
+        register(1000, HERE).unwrap();
+        (0..MAX_REGISTERED_OF_ADDRESS).for_each(|number| _ = register(number, flooder).unwrap());
+        assert_eq!(register(2000, flooder).unwrap_err().status, 507);
+        register(1001, HERE).unwrap();
+        for name in ["7", "1000"] {
+            if let Some(Entry { origin: Origin::Registered { seen, .. }, .. }) = library.state().entries.get_mut(name) {
+                *seen -= LEAST_UNSEEN.as_secs() + u64::from(name == "1000");
+            }
+        }
+        register(2000, flooder).unwrap();
+        assert!(library.get("2000").is_some() && library.get("7").is_none() && library.get("1000").is_some());
+        assert!(!library.metainfo_path("7", "json").exists());
     }
 
     #[test]
@@ -436,10 +547,23 @@ mod tests {
     }
 
     #[test]
+    fn uploads_are_bounded_at_the_limit_and_not_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = Library::open(folder.path()).unwrap();
+        upload(&library, "a", b"a", None);
+        let entry = library.get("a").unwrap();
+        for number in 1..MAX_UPLOADS {
+            assert!(library.check_room_for_upload().is_ok());
+            library.state().entries.insert(number.to_string(), entry.clone());
+        }
+        assert_eq!(library.check_room_for_upload().unwrap_err().status, 507);
+    }
+
+    #[test]
     fn a_registered_metainfo_is_forgotten_when_nobody_was_seen_for_long() {
         let folder = tempfile::tempdir().unwrap();
         let library = Library::open(folder.path()).unwrap();
-        library.claim("a").list_registered(&metainfo("a", b"a")).unwrap();
+        library.claim("a").list_registered(&metainfo("a", b"a"), HERE).unwrap();
         library.forget_unseen(|_| false).unwrap();
         assert!(library.get("a").is_some());
         if let Some(Entry { origin: Origin::Registered { seen, .. }, .. }) = library.state().entries.get_mut("a") {

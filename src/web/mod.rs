@@ -2,7 +2,7 @@
 //!
 //! - [`door`] owns the port; it knows nothing of what is served.
 //! - [`Web`] is what is served: `routes` tells which path leads where. With a [`Site`] it has the page: `views` and `api`
-//!   show, `control` changes, `access` says who may; `upload`, `register` and `download` move bytes, [`library`] and `parts`
+//!   show, `control` and `add` change, `access` says who may, `events` tell what happens; `upload`, `register` and `download` move bytes, [`library`] and `parts`
 //!   own what lies on disk.
 //! - [`swarms`] puts a clock and a lock around the tracker's table and `history`, what is remembered of the files on the
 //!   page; `clients`, `meter` and `measure` make figures of it.
@@ -11,6 +11,7 @@
 //! that `command` carries out.
 
 pub mod access;
+mod add;
 pub mod address;
 mod api;
 mod clients;
@@ -18,8 +19,10 @@ mod control;
 pub mod door;
 mod download;
 mod entry;
+mod events;
 mod failure;
 mod form;
+mod hashing;
 mod history;
 pub mod library;
 mod measure;
@@ -27,6 +30,7 @@ mod meter;
 mod multipart;
 mod names;
 mod parts;
+mod qr;
 mod register;
 mod routes;
 mod site;
@@ -42,6 +46,7 @@ use std::{
     net::TcpListener,
     path::PathBuf,
     sync::{Arc, OnceLock},
+    time::SystemTime,
 };
 
 use crate::{
@@ -96,21 +101,22 @@ pub type CarryOut = Box<dyn Fn(Order) -> Result<(), String> + Send + Sync>;
 pub struct Web {
     swarms: Arc<Swarms>,
     announces: bool,
-    site: Option<Site>,
+    site: Option<Arc<Site>>,
+    began: SystemTime,
     gauge: OnceLock<Gauge>,
 }
 
 impl Web {
     /// The tracker alone, or with a page.
     pub fn new(swarms: Arc<Swarms>, site: Option<Site>) -> Web {
-        Web { swarms, announces: true, site, gauge: OnceLock::new() }
+        Web { swarms, announces: true, site: site.map(Arc::new), began: SystemTime::now(), gauge: OnceLock::new() }
     }
 
     /// The page of a machine that is no tracker: what its torrents do, and control over them.
     pub fn node(kind: Kind, setup: Setup) -> Result<Web, getrandom::Error> {
         let swarms = Arc::new(Swarms::new(tracker::Limits::default())?);
         let site = Site::node(kind, Arc::clone(&swarms), setup)?;
-        Ok(Web { swarms, announces: false, site: Some(site), gauge: OnceLock::new() })
+        Ok(Web { announces: false, ..Web::new(swarms, Some(site)) })
     }
 
     /// Opens the door on a listener that is bound already.
@@ -123,7 +129,7 @@ impl Web {
     /// Forgets what has had its time: peers, parts, registered metainfos. To be called about once a minute.
     pub fn sweep(&self) -> io::Result<()> {
         self.swarms.sweep();
-        self.site.as_ref().map_or(Ok(()), Site::sweep)
+        self.site.as_ref().map_or(Ok(()), |site| site.sweep())
     }
 }
 

@@ -41,8 +41,10 @@ pub fn register(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure
     let shelf = site.shelf()?;
     let mut counted = Counted { registry: &shelf.registry, bytes: 0 };
     let bytes = receive(request, &mut counted)?;
-    let _reading = shelf.registry.reading.lock().unwrap_or_else(PoisonError::into_inner);
-    let metainfo = Metainfo::read(&bytes).map_err(|error| Failure::new(400, error.to_string()))?;
+    let metainfo = {
+        let _reading = shelf.registry.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        Metainfo::read(&bytes).map_err(|error| Failure::new(400, error.to_string()))?
+    };
     drop(bytes);
     let links = |name: &str| {
         let (base, encoded) = (site.base_url(request), names::encode(name));
@@ -63,7 +65,7 @@ pub fn register(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure
     }
     let claim = shelf.library.claim(&names::clean(metainfo.name()));
     let name = claim.name().to_owned();
-    claim.list_registered(&metainfo)?;
+    claim.list_registered(&metainfo, request.peer().ip())?;
     site.swarms.follow(metainfo.info_hash());
     Ok(answer(201, &name))
 }

@@ -1,21 +1,23 @@
 //! Which path leads where, and who may use which method there.
 
+use std::sync::Arc;
+
 use tiny_http::Method;
 
 use super::{
-    Site, Web, address,
+    Site, Web, add, address,
     api::{self, Here},
     control::{self, Verb},
     door::{Head, Intake, Reply, Request, Service},
-    download,
+    download, events,
     failure::Failure,
-    form, names, register,
+    form, names, qr, register,
     swarms::Form,
     upload, views,
 };
 
 /// Every path, with the methods that it takes as the field `Allow` lists them. `{…}` stands for one part of a path.
-const ROUTES: [(&str, &str, Target); 22] = [
+const ROUTES: [(&str, &str, Target); 27] = [
     ("/announce", READ, Target::Announce(Form::Bencode)),
     ("/tracker", READ, Target::Announce(Form::Json)),
     ("/scrape", READ, Target::Scrape),
@@ -38,6 +40,11 @@ const ROUTES: [(&str, &str, Target); 22] = [
     ("/api/files/{info_hash}/remove", "POST", Target::Page(Page::Change(Verb::Remove))),
     ("/api/files/{info_hash}/limits", "POST", Target::Page(Page::Change(Verb::Limits))),
     ("/api/limits", "POST", Target::Page(Page::LimitAll)),
+    ("/api/fetch", "POST", Target::Page(Page::Fetch)),
+    ("/api/events", "GET", Target::Page(Page::Events)),
+    ("/api/transfers", READ, Target::Page(Page::Transfers)),
+    ("/api/openapi.json", READ, Target::Page(Page::Description)),
+    ("/qr.svg", READ, Target::Page(Page::Qr)),
 ];
 
 const READ: &str = "GET, HEAD";
@@ -69,6 +76,11 @@ enum Page {
     ApiFile,
     Change(Verb),
     LimitAll,
+    Fetch,
+    Events,
+    Transfers,
+    Description,
+    Qr,
 }
 
 /// A path that leads somewhere.
@@ -91,7 +103,7 @@ impl<'a> Route<'a> {
     /// Whether the body is read as it comes.
     fn is_stream(&self, method: &Method) -> bool {
         match self.target {
-            Target::Page(Page::Form | Page::Register) => *method == Method::Post,
+            Target::Page(Page::Form | Page::Register | Page::Fetch) => *method == Method::Post,
             Target::Page(Page::Upload) => *method == Method::Put,
             _ => false,
         }
@@ -110,6 +122,8 @@ impl Service for Web {
     fn intake(&self, head: &Head) -> Intake {
         match Route::of(head.path()) {
             Some(route) if route.is_stream(head.method()) => Intake::Stream,
+            // A list of many files takes milliseconds to print, and whoever asks for it without end must not hold up these.
+            Some(Route { target: Target::Announce(_) | Target::Scrape | Target::Health, .. }) => Intake::Quick,
             _ => Intake::Whole,
         }
     }
@@ -122,6 +136,8 @@ impl Service for Web {
             return secured(Reply::text(405, sentence).with("Allow", route.allowed));
         }
         let answered = match (route.target, &self.site) {
+            // An image on a page that somebody has open must not list his machine.
+            (Target::Announce(_), _) if self.announces && address::is_cross_site(request) => Err(cross_site()),
             (Target::Announce(form), _) if self.announces => Ok(self.swarms.answer_announce(request, form)),
             (Target::Scrape, _) if self.announces => Ok(self.swarms.answer_scrape(request)),
             (Target::Health, _) => Ok(Reply::text(200, "ok")),
@@ -143,12 +159,13 @@ fn secured(reply: Reply) -> Reply {
 }
 
 impl Site {
-    fn answer(&self, request: &mut Request<'_>, page: Page, route: &Route<'_>) -> Result<Reply, Failure> {
+    fn answer(self: &Arc<Site>, request: &mut Request<'_>, page: Page, route: &Route<'_>) -> Result<Reply, Failure> {
         if matches!(request.method(), Method::Post | Method::Put) {
             check_sender(request, route)?;
         }
         let part = route.part;
-        if matches!(page, Page::Home | Page::File | Page::ApiState | Page::ApiFiles | Page::ApiFile) {
+        // A metainfo is for clients, which go by whatever name it was given to them under.
+        if !matches!(page, Page::Static | Page::Metainfo) {
             self.access.check_reader(request, &self.own_addresses())?;
         }
         match page {
@@ -163,11 +180,7 @@ impl Site {
                 let here = Here::of(self, &viewer);
                 Ok(views::page(200, &here, &view.file.name, views::file(&here, &view)))
             }
-            Page::Static => {
-                let found = views::asset(part);
-                let (content_type, bytes) = found.ok_or_else(|| Failure::new(404, "there is no such file"))?;
-                Ok(Reply::new(200, content_type, bytes).with("Cache-Control", "max-age=3600"))
-            }
+            Page::Static => asset(part),
             Page::Upload if *request.method() == Method::Put => upload::put(self, request, &decode(part)?),
             Page::Upload => self.upload(request, &decode(part)?),
             Page::Metainfo => self.metainfo(request, &decode(part)?),
@@ -180,6 +193,11 @@ impl Site {
             Page::ApiFile => api::file(self, &self.viewer(request), part),
             Page::Change(verb) => control::change(self, request, part, verb),
             Page::LimitAll => control::limit_all(self, request),
+            Page::Fetch => add::fetch(self, request),
+            Page::Events => events::stream(self, request),
+            Page::Transfers => events::transfers(self, request),
+            Page::Description => asset("openapi.json"),
+            Page::Qr => qr::svg(self, request),
         }
     }
 
@@ -187,7 +205,9 @@ impl Site {
         let library = &self.shelf()?.library;
         // Only what is listed is opened: no name of a stranger ever becomes a path.
         let is_here = library.get(name).is_some_and(|entry| entry.is_upload());
-        if !is_here && *request.method() == Method::Head {
+        // A tag asks how far an upload got, also when another file of that name is here.
+        let asks_for_part = !is_here || request.field("upload-tag").is_some();
+        if asks_for_part && *request.method() == Method::Head {
             return upload::progress(self, request, name);
         }
         if !is_here {
@@ -218,10 +238,17 @@ impl Site {
     }
 }
 
+fn asset(name: &str) -> Result<Reply, Failure> {
+    let (content_type, bytes) = views::asset(name).ok_or_else(|| Failure::new(404, "there is no such file"))?;
+    // A worker lives by the policy that its script came with, not by that of its page.
+    let reply = Reply::new(200, content_type, bytes).with("Content-Security-Policy", views::POLICY);
+    Ok(reply.with("Cache-Control", "max-age=3600"))
+}
+
 /// Whether whoever sends a change may, and says how long its body is where that matters.
 fn check_sender(request: &Request<'_>, route: &Route<'_>) -> Result<(), Failure> {
     if address::is_cross_site(request) {
-        return Err(Failure::new(403, "a page of another site sent this; only this machine's own page may do that"));
+        return Err(cross_site());
     }
     let is_told = ["content-length", "transfer-encoding"].iter().any(|name| request.field(name).is_some());
     if route.is_stream(request.method()) && !is_told {
@@ -230,12 +257,20 @@ fn check_sender(request: &Request<'_>, route: &Route<'_>) -> Result<(), Failure>
     Ok(())
 }
 
+fn cross_site() -> Failure {
+    Failure::new(403, "a page of another site sent this; only this machine's own page may do that")
+}
+
 fn decode(name: &str) -> Result<String, Failure> {
     names::decode(name).ok_or_else(|| Failure::new(400, "the address is not UTF-8"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
     use super::*;
 
     fn target(path: &str) -> Option<(Target, &str)> {
@@ -248,19 +283,23 @@ mod tests {
         assert_eq!(target("/uploads/a%2Fb"), Some((Target::Page(Page::Upload), "a%2Fb")));
         assert_eq!(target("/metainfos"), Some((Target::Page(Page::Register), "")));
         assert_eq!(target("/api/files/x/pause"), Some((Target::Page(Page::Change(Verb::Pause)), "x")));
-        for nowhere in [
-            "",
-            "announce",
-            "//",
-            "/announce/",
-            "/upload/x",
-            "/etc/passwd",
-            "/api/files/",
-            "/api/files//pause",
-            "/api/files/x/y",
-            "/uploads/",
-        ] {
+        for nowhere in
+            ["", "announce", "//", "/announce/", "/upload/x", "/etc/passwd", "/api/files/", "/api/files//pause"]
+        {
             assert_eq!(target(nowhere), None, "{nowhere}");
         }
+    }
+
+    #[test]
+    fn the_description_names_every_path_and_method_and_no_other() {
+        let (_, bytes) = views::asset("openapi.json").unwrap();
+        let description: Value = serde_json::from_slice(bytes).unwrap();
+        let described = description["paths"].as_object().unwrap().iter().flat_map(|(path, methods)| {
+            methods.as_object().unwrap().keys().map(move |method| (path.clone(), method.to_uppercase()))
+        });
+        let routed = ROUTES
+            .iter()
+            .flat_map(|(path, methods, _)| methods.split(", ").map(|method| ((*path).to_owned(), method.to_owned())));
+        assert_eq!(described.collect::<BTreeSet<_>>(), routed.collect::<BTreeSet<_>>());
     }
 }

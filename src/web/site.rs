@@ -17,6 +17,7 @@ use super::{
     address,
     api::Viewer,
     door::Request,
+    events::Newsroom,
     failure::Failure,
     library::Library,
     parts::Parts,
@@ -74,6 +75,7 @@ pub struct Site {
     pub(super) peer_id: PeerId,
     pub(super) board: Arc<Board>,
     pub(super) access: Access,
+    pub(super) newsroom: Newsroom,
     limits: Mutex<RateLimits>,
     public_url: Option<String>,
     carry_out: CarryOut,
@@ -108,6 +110,7 @@ impl Site {
             peer_id,
             board,
             access: Access::new(rules, public_url.clone())?,
+            newsroom: Newsroom::default(),
             limits: Mutex::new(limits),
             public_url,
             carry_out,
@@ -116,10 +119,15 @@ impl Site {
 
     /// Forgets what has had its time.
     pub(super) fn sweep(&self) -> io::Result<()> {
+        self.newsroom.sweep();
         let hashes = self.board.torrents().into_iter().map(|torrent| torrent.metainfo.info_hash());
         let mut kept: HashSet<InfoHash> = hashes.collect();
         let swept = self.shelf.as_ref().map_or(Ok(()), |shelf| {
             shelf.parts.sweep(SystemTime::now())?;
+            for hash in shelf.library.forget_removed() {
+                log::info!("{hash} is not listed any longer: its file was removed");
+                self.order(Order::Remove(hash)).unwrap_or_else(|sentence| log::debug!("{hash}: {sentence}"));
+            }
             shelf.library.forget_unseen(|hash| {
                 let counts = self.swarms.counts(hash);
                 counts.complete + counts.incomplete > 0
@@ -177,12 +185,12 @@ impl Site {
 }
 
 impl Shelf {
-    /// Whether the body that a request announces fits the disk, as far as that can be told.
+    /// Whether there may be one more upload, and the body that a request announces fits the disk, as far as that can be told.
     pub(super) fn check_space(&self, request: &Request<'_>) -> Result<(), Failure> {
+        self.library.check_room_for_upload()?;
         let announced = request.field("content-length").and_then(|length| length.parse::<u64>().ok());
-        let space = rustix::fs::statvfs(self.library.parts_path());
-        match (announced, space.map(|space| space.f_bavail.saturating_mul(space.f_frsize))) {
-            (Some(length), Ok(free)) if length > free => Err(Failure::of_disk(&io::ErrorKind::StorageFull.into())),
+        match (announced, self.parts.room()) {
+            (Some(length), Ok(room)) if length > room => Err(Failure::of_disk(&io::ErrorKind::StorageFull.into())),
             _ => Ok(()),
         }
     }

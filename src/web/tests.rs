@@ -9,65 +9,82 @@ use std::{
 };
 
 use super::{library::Library, *};
-use crate::metainfo::{PeerId, PieceHasher, create::Options};
+use crate::{
+    metainfo::{PeerId, PieceHasher, create::Options},
+    seeder::report::Board,
+};
 
 /// Orders as they went out: name, file and port.
 type Orders = Arc<Mutex<Vec<(String, PathBuf, Option<u16>)>>>;
 
-struct Room {
-    folder: tempfile::TempDir,
+pub struct Room {
+    pub folder: tempfile::TempDir,
     orders: Orders,
-    port: u16,
-    web: Arc<Web>,
-    door: Door,
+    /// All other orders, as they print.
+    pub heard: Arc<Mutex<Vec<String>>>,
+    pub port: u16,
+    pub web: Arc<Web>,
+    pub board: Arc<Board>,
+    pub door: Door,
 }
 
 /// An answer, taken apart.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-    body: Vec<u8>,
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
 }
 
 impl Answer {
-    fn field(&self, name: &str) -> Option<&str> {
+    pub fn field(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    fn json(&self) -> serde_json::Value {
+    pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8(self.body.clone()).unwrap()
     }
 }
 
 impl Room {
-    fn new() -> Room {
+    pub fn new() -> Room {
         Room::with(|_| Ok(()))
     }
 
     fn with(answer: impl Fn(Option<u16>) -> Result<(), String> + Send + Sync + 'static) -> Room {
-        Room::open(tempfile::tempdir().unwrap(), true, answer)
+        Room::open(tempfile::tempdir().unwrap(), true, answer, |_| ())
+    }
+
+    /// A room whose page is set up otherwise.
+    pub fn set_up(adapt: impl FnOnce(&mut Setup)) -> Room {
+        Room::open(tempfile::tempdir().unwrap(), true, |_| Ok(()), adapt)
     }
 
     fn open(
         folder: tempfile::TempDir,
         has_page: bool,
         answer: impl Fn(Option<u16>) -> Result<(), String> + Send + Sync + 'static,
+        adapt: impl FnOnce(&mut Setup),
     ) -> Room {
         let swarms = Arc::new(Swarms::new(crate::tracker::Limits::default()).unwrap());
-        let orders = Orders::default();
-        let heard = Arc::clone(&orders);
-        let carry_out = Box::new(move |order| {
-            let Order::Seed { metainfo, file, port } = order else { return Err(format!("{order:?} was not expected")) };
-            heard.lock().unwrap().push((metainfo.name().to_owned(), file, port));
-            answer(port)
+        let (orders, heard) = (Orders::default(), Arc::<Mutex<Vec<String>>>::default());
+        let (ordered, told) = (Arc::clone(&orders), Arc::clone(&heard));
+        let carry_out = Box::new(move |order| match order {
+            Order::Seed { metainfo, file, port } => {
+                ordered.lock().unwrap().push((metainfo.name().to_owned(), file, port));
+                answer(port)
+            }
+            order => {
+                told.lock().unwrap().push(format!("{order:?}"));
+                Ok(())
+            }
         });
         let library = Arc::new(Library::open(folder.path()).unwrap());
-        let setup = Setup {
+        let mut setup = Setup {
             peer_id: PeerId(*b"-MI0100-abcdefghijkl"),
             board: Arc::default(),
             rules: Rules::default(),
@@ -75,26 +92,33 @@ impl Room {
             public_url: Some("http://room:5000/".into()),
             carry_out,
         };
+        adapt(&mut setup);
+        let board = Arc::clone(&setup.board);
         let site = Site::open(library, Arc::clone(&swarms), setup).unwrap();
         let web = Arc::new(Web::new(swarms, has_page.then_some(site)));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let limits = Limits { connections_per_address: 500, ..Limits::for_descriptors(20_000) };
         let door = web.serve(listener, limits).unwrap();
-        Room { folder, orders, port, web, door }
+        Room { folder, orders, heard, port, web, board, door }
     }
 
-    fn connect(&self) -> TcpStream {
+    pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream
     }
 
-    fn ask(&self, line: &str, fields: &str, body: &[u8]) -> Answer {
+    pub fn ask(&self, line: &str, fields: &str, body: &[u8]) -> Answer {
+        self.ask_for("a:5000", line, fields, body)
+    }
+
+    /// As a browser asks that has opened this machine under that name.
+    pub fn ask_for(&self, host: &str, line: &str, fields: &str, body: &[u8]) -> Answer {
         let mut stream = self.connect();
         let length = body.len();
         let head =
-            format!("{line} HTTP/1.1\r\nHost: a:5000\r\nConnection: close\r\nContent-Length: {length}\r\n{fields}\r\n");
+            format!("{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n{fields}\r\n");
         stream.write_all(head.as_bytes()).unwrap();
         // A refusal may come before the last byte is taken.
         let _ = stream.write_all(body);
@@ -105,11 +129,16 @@ impl Room {
         Answer { status: head[9..12].parse().unwrap(), head, body: bytes.split_off(end) }
     }
 
-    fn get(&self, path: &str) -> Answer {
+    /// As whoever sits at this machine.
+    pub fn order(&self, path: &str, fields: &str, body: &str) -> Answer {
+        self.ask_for("localhost", &format!("POST {path}"), fields, body.as_bytes())
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
         self.ask(&format!("GET {path}"), "", b"")
     }
 
-    fn put(&self, name: &str, bytes: &[u8]) -> Answer {
+    pub fn put(&self, name: &str, bytes: &[u8]) -> Answer {
         self.ask(&format!("PUT /uploads/{name}"), "", bytes)
     }
 
@@ -147,7 +176,7 @@ fn content(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at * 7 + at / 251) as u8).collect()
 }
 
-fn metainfo(name: &str, bytes: &[u8]) -> Metainfo {
+pub fn metainfo(name: &str, bytes: &[u8]) -> Metainfo {
     let mut hasher = PieceHasher::new(16 * 1024);
     hasher.update(bytes);
     Metainfo::from_hashes(name, &hasher.finish(), &Options::default()).unwrap()
@@ -176,7 +205,8 @@ fn a_file_sent_by_the_form_is_saved_listed_ordered_and_linked() {
     assert_eq!(json.info_hash(), torrent.info_hash());
     assert_eq!(json.trackers(), [["http://room:5000/announce"]]);
     assert_eq!(listed["info_hash"], json.info_hash().to_string());
-    let page = room.get("/").text();
+    assert!(room.get("/").text().contains("&lt;b&gt;.iso"));
+    let page = room.get(&format!("/files/{}", json.info_hash())).text();
     assert!(page.contains("minitorrent fetch http://room:5000/metainfos/Gro%C3%9Fer") && !page.contains("<b>.iso"));
 }
 
@@ -244,11 +274,15 @@ fn a_port_that_cannot_be_had_is_said_and_the_file_is_shared_all_the_same() {
     let room = Room::with(|port| if port.is_some() { Err("port 6890 is taken".into()) } else { Ok(()) });
     let answer = room.ask("PUT /uploads/a?port=6890", "", b"content");
     assert_eq!((answer.status, &answer.json()["warning"]), (201, &"port 6890 is taken".into()));
+    for port in 7000..7000 + library::MAX_PORTS + 1 {
+        let answer = room.ask(&format!("PUT /uploads/a{port}?port={port}"), "", port.to_string().as_bytes());
+        assert_eq!(answer.status, 201, "what could not be had counts for nothing: {}", answer.text());
+    }
     for bad in ["80", "65536", "x", "+6890"] {
         assert_eq!(room.ask(&format!("PUT /uploads/b?port={bad}"), "", b"content").status, 400, "{bad}");
     }
     assert_eq!(room.form(&[("name=\"port\"", b"80"), ("name=\"file\"; filename=\"b\"", b"x")], "").status, 400);
-    assert_eq!(room.names(), ["a"]);
+    assert_eq!(room.names().len(), library::MAX_PORTS + 2);
 }
 
 #[test]
@@ -378,7 +412,7 @@ fn announces_are_answered_in_both_forms_and_counted_on_the_page() {
 
 #[test]
 fn a_tracker_without_a_page_announces_and_nothing_else() {
-    let room = Room::open(tempfile::tempdir().unwrap(), false, |_| Ok(()));
+    let room = Room::open(tempfile::tempdir().unwrap(), false, |_| Ok(()), |_| ());
     assert_eq!(room.get("/healthz").text(), "ok\n");
     assert_eq!(room.get("/announce").status, 200);
     assert_eq!(room.get("/metrics").status, 200);
@@ -402,4 +436,14 @@ fn uploads_are_stamped_and_shared_again_after_a_restart() {
         assert!(Instant::now() < deadline, "the upload is never noted as whole");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+#[test]
+fn an_upload_that_was_removed_by_hand_is_not_listed_any_longer() {
+    let room = Room::new();
+    room.put("a", b"content");
+    std::fs::remove_file(room.folder.path().join("uploads/a")).unwrap();
+    room.web.sweep().unwrap();
+    assert!(room.names().is_empty());
+    assert_eq!(room.get("/metainfos/a.json").status, 404);
 }

@@ -24,6 +24,9 @@ use crate::metainfo::{Metainfo, create::Options};
 /// Bytes read at once; with it, memory does not depend on the file.
 const READ_LENGTH: usize = 128 * 1024;
 
+/// When to ask again about a part that another connection adds to, in seconds.
+const BUSY_SECONDS: &str = "1";
+
 /// The longest `Upload-Tag`, in bytes.
 const MAX_TAG: usize = 40;
 
@@ -83,12 +86,19 @@ pub fn put(site: &Site, request: &mut Request<'_>, name: &str) -> Result<Reply, 
     Ok(Reply::new(201, "application/json", views::json(&saved)).with("Location", &json_url))
 }
 
-/// `HEAD /uploads/NAME` where there is no such upload yet.
+/// `HEAD /uploads/NAME` where there is no such upload yet, or with a tag. While another connection adds to it, `Retry-After`
+/// says so: a body that is sent meanwhile would be refused.
 pub fn progress(site: &Site, request: &Request<'_>, name: &str) -> Result<Reply, Failure> {
-    match site.shelf()?.parts.length(&part_key(&names::clean(name), request)?) {
-        Some(length) => Ok(Reply::text(202, "not whole yet").with("Upload-Offset", &length.to_string())),
-        None => Err(Failure::new(404, "there is no such file")),
-    }
+    let key = part_key(&names::clean(name), request)?;
+    let parts = &site.shelf()?.parts;
+    let length = match parts.length(&key) {
+        Some(length) => length,
+        // Whoever sends a tag asks before the first byte too, and a browser complains of every 404.
+        None if request.field("upload-tag").is_some() => 0,
+        None => return Err(Failure::new(404, "there is no such file")),
+    };
+    let reply = Reply::text(202, "not whole yet").with("Upload-Offset", &length.to_string());
+    Ok(if parts.is_growing(&key) { reply.with("Retry-After", BUSY_SECONDS) } else { reply })
 }
 
 fn receive(request: &mut Request<'_>, part: &mut Part<'_>) -> Result<(), Failure> {
@@ -106,7 +116,7 @@ pub(super) fn save(
     site: &Site,
     shelf: &Shelf,
     request: &Request<'_>,
-    part: Part<'_>,
+    mut part: Part<'_>,
     name: &str,
     port: Option<u16>,
 ) -> Result<Saved, Failure> {
@@ -138,6 +148,9 @@ pub(super) fn save(
     site.swarms.follow(entry.info_hash);
     let order = Order::Seed { metainfo: metainfo.into(), file: shelf.library.upload_path(&listed), port };
     let warning = site.order(order);
+    if warning.is_err() && port.is_some() {
+        shelf.library.forget_port(&listed);
+    }
     shelf.stamp_soon(listed.clone());
     let asked_name = (listed != name).then(|| name.to_owned());
     Ok(Saved { asked_name, warning: warning.err(), ..Saved::new(&base, &listed, &entry) })

@@ -1,7 +1,8 @@
 //! `make bench`: what the program promises, measured beside the real clients of this machine in one run, in one table.
 //!
 //! `promises` holds the limits, every other figure is measured here and now. `pair` and `swarm` are the same `room` with
-//! different links; `create`, `announces` and `binary` need no hosts. `table` prints, and the same lines are kept as JSON
+//! different links, `mixed` has other clients fetch from our source; `scale` is what must not grow with the work; `create`,
+//! `announces` and `binary` need no hosts. `table` prints, and the same lines are kept as JSON
 //! in `target/bench`. What could not be measured is said below the table, with the reason.
 
 mod announces;
@@ -11,10 +12,12 @@ mod create;
 mod house;
 mod machine;
 mod meter;
+mod mixed;
 mod options;
 mod pair;
 mod promises;
 mod room;
+mod scale;
 mod swarm;
 mod table;
 mod workplace;
@@ -82,6 +85,8 @@ fn measure(options: &Options, place: &Workplace, notes: &mut Vec<String>) -> Vec
         let measured = match part {
             Part::Pair => pair::measure(options, place, notes),
             Part::Swarm => swarm::measure(options, place, notes),
+            Part::Mixed => mixed::measure(options, place, notes),
+            Part::Scale => scale::measure(options, place, notes),
             Part::Create => create::measure(options, place, notes),
             Part::Announces => announces::measure(options, place, notes),
             Part::Binary => binary::measure(options, notes),

@@ -12,7 +12,7 @@ use crate::swarm::Shape;
 /// What a run measures, and how often.
 #[derive(Debug, Serialize)]
 pub struct Options {
-    /// BENCH_ROWS, of `pair,swarm,create,announces,binary`.
+    /// BENCH_ROWS, of `pair,swarm,mixed,scale,create,announces,binary`.
     pub parts: Vec<Part>,
     /// BENCH_CLIENTS, of `aria2,transmission,libtorrent,rqbit`; ours is always among them, and the first.
     #[serde(serialize_with = "names")]
@@ -34,13 +34,16 @@ pub struct Options {
 pub enum Part {
     Pair,
     Swarm,
+    Mixed,
+    Scale,
     Create,
     Announces,
     Binary,
 }
 
 impl Part {
-    const ALL: [Part; 5] = [Part::Pair, Part::Swarm, Part::Create, Part::Announces, Part::Binary];
+    const ALL: [Part; 7] =
+        [Part::Pair, Part::Swarm, Part::Mixed, Part::Scale, Part::Create, Part::Announces, Part::Binary];
 }
 
 impl Options {

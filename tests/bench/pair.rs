@@ -30,7 +30,7 @@ pub fn measure(options: &Options, place: &Workplace, notes: &mut Vec<String>) ->
     for _ in 0..options.runs {
         floor.push(sha1_and_copy(&file, &place.path().join("copy"))?);
         for (client, outcomes) in &mut outcomes {
-            match room.run(*client) {
+            match room.run(*client, &[*client]) {
                 Ok(outcome) => {
                     say(&format!("pair: {}: {:.2} s", client.name(), outcome.last));
                     outcomes.push(outcome);

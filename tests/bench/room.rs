@@ -47,6 +47,8 @@ pub struct Room<'a> {
 pub struct Outcome {
     /// Seconds from the start of the first fetcher until the last has ended.
     pub last: f64,
+    /// The same until each has ended, in the order of their numbers.
+    pub ends: Vec<f64>,
     /// CPU seconds of the source meanwhile, and the mean of the fetchers'.
     pub source_cpu: f64,
     pub fetch_cpu: f64,
@@ -65,9 +67,19 @@ pub fn torrent(place: &Workplace, mebibytes: u64) -> Torrent {
     Torrent::write(&place.path().join(format!("{mebibytes}.torrent")), &content, PIECE_LENGTH, &trackers)
 }
 
+/// One fetcher under way.
+struct Fetch {
+    client: Client,
+    process: Process,
+    meter: Meter,
+    /// Seconds after the start, once it has ended.
+    end: Option<f64>,
+}
+
 impl Room<'_> {
-    /// Moves the torrent with one client at both ends. The fetched files are compared with the original byte for byte.
-    pub fn run(&self, client: Client) -> Result<Outcome, String> {
+    /// Moves the torrent from one client to as many as there are links for; `fetchers` come round. The fetched files are
+    /// compared with the original byte for byte.
+    pub fn run(&self, source_client: Client, fetchers: &[Client]) -> Result<Outcome, String> {
         let work = tempfile::tempdir_in(self.place.path()).unwrap();
         let work = work.path();
         let lab = Lab::new(SOURCE + self.links.len());
@@ -76,7 +88,8 @@ impl Room<'_> {
         }
         let _tracker = Tracker::Ours.start(lab.host(TRACKER), self.torrent, work);
         let source = lab.host(SOURCE);
-        let mut seeder = client.seed(source, self.torrent, &self.torrent.content.root, PORT, &folder(work, "source"));
+        let mut seeder =
+            source_client.seed(source, self.torrent, &self.torrent.content.root, PORT, &folder(work, "source"));
         let mut seeding = Meter::of(&seeder);
         let is_ready = || Tracker::Ours.seeders(lab.host(TRACKER), self.torrent) > 0;
         wait_until(READY_LIMIT, || is_ready() || !seeder.is_running());
@@ -87,42 +100,48 @@ impl Room<'_> {
 
         let (cpu_before, sent_before) = (seeding.cpu, source.sent());
         let start = Instant::now();
-        let mut fetches: Vec<(Process, Meter)> = Vec::new();
-        for number in 1..self.links.len() {
+        let mut fetches: Vec<Fetch> = Vec::new();
+        for (number, client) in (1..self.links.len()).zip(fetchers.iter().cycle()) {
             let (out, logs) = (out(work, number), folder(work, &format!("fetch-{number}")));
             let host = lab.host(SOURCE + number);
             let process = client.fetch_and_end(host, self.torrent, &out, PORT, &logs);
             let meter = Meter::of(&process);
-            fetches.push((process, meter));
+            fetches.push(Fetch { client: *client, process, meter, end: None });
         }
-        while look_at_all(&mut fetches) && start.elapsed() < self.limit {
+        while look_at_all(&mut fetches, start) && start.elapsed() < self.limit {
             thread::sleep(LOOKS);
         }
         let last = start.elapsed();
         seeding.look();
         let copies = (source.sent() - sent_before) as f64 / self.torrent.content.length() as f64;
 
-        for (number, (process, meter)) in (1..).zip(&mut fetches) {
-            let verdict = match meter.look() {
-                true => Err(format!("no end in {} s", self.limit.as_secs())),
-                false => client.compare(&self.torrent.content, &out(work, number)),
+        for (number, fetch) in (1..).zip(&fetches) {
+            let verdict = match fetch.end {
+                None => Err(format!("no end in {} s", self.limit.as_secs())),
+                Some(_) => fetch.client.compare(&self.torrent.content, &out(work, number)),
             };
-            verdict.map_err(|why| format!("fetcher {number}: {why}; it said: {}", last_words(process)))?;
+            verdict.map_err(|why| format!("fetcher {number}: {why}; it said: {}", last_words(&fetch.process)))?;
         }
         Ok(Outcome {
             last: last.as_secs_f64(),
+            ends: fetches.iter().filter_map(|fetch| fetch.end).collect(),
             source_cpu: seeding.cpu - cpu_before,
-            fetch_cpu: fetches.iter().map(|(_, meter)| meter.cpu).sum::<f64>() / fetches.len() as f64,
+            fetch_cpu: fetches.iter().map(|fetch| fetch.meter.cpu).sum::<f64>() / fetches.len() as f64,
             source_peak: seeding.peak,
-            fetch_peak: fetches.iter().map(|(_, meter)| meter.peak).fold(0.0, f64::max),
+            fetch_peak: fetches.iter().map(|fetch| fetch.meter.peak).fold(0.0, f64::max),
             copies,
         })
     }
 }
 
-/// Looks at every fetcher, and tells whether any still runs.
-fn look_at_all(fetches: &mut [(Process, Meter)]) -> bool {
-    fetches.iter_mut().fold(false, |any, (_, meter)| meter.look() || any)
+/// Looks at every fetcher, notes who has ended, and tells whether any still runs.
+fn look_at_all(fetches: &mut [Fetch], start: Instant) -> bool {
+    for fetch in fetches.iter_mut().filter(|fetch| fetch.end.is_none()) {
+        if !fetch.meter.look() {
+            fetch.end = Some(start.elapsed().as_secs_f64());
+        }
+    }
+    fetches.iter().any(|fetch| fetch.end.is_none())
 }
 
 /// Waits until a source no longer works on its own account.

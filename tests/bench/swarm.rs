@@ -48,7 +48,7 @@ impl Shape {
         (megabits / source).max(megabits / mbit).max(hosts * megabits / (source + hosts * mbit))
     }
 
-    fn links(self) -> Vec<Option<u32>> {
+    pub fn links(self) -> Vec<Option<u32>> {
         let mut links = vec![Some(self.mbit); 1 + self.hosts as usize];
         links[0] = Some(self.source_mbit);
         links
@@ -97,7 +97,7 @@ pub fn measure(options: &Options, place: &Workplace, notes: &mut Vec<String>) ->
         let mut outcomes = options.per_client();
         for _ in 0..options.runs {
             for (client, outcomes) in &mut outcomes {
-                match room.run(*client) {
+                match room.run(*client, &[*client]) {
                     Ok(outcome) => {
                         let efficiency = shape.bound() / outcome.last;
                         say(&format!("swarm, {shape}: {}: {:.2} s, {efficiency:.2}", client.name(), outcome.last));

@@ -8,6 +8,9 @@ mod metrics;
 mod rows;
 pub mod state;
 
+#[cfg(test)]
+mod tests;
+
 use super::{Site, door::Reply, failure::Failure, views};
 use crate::metainfo::InfoHash;
 
@@ -29,7 +32,7 @@ pub fn file(site: &Site, viewer: &Viewer, hash: &str) -> Result<Reply, Failure> 
 /// One file with all that is known of it.
 pub fn view(site: &Site, viewer: &Viewer, hash: &str) -> Result<FileView, Failure> {
     let hash: Option<InfoHash> = hash.parse().ok();
-    let found = hash.and_then(|hash| FileView::of(site, viewer, hash));
+    let found = hash.and_then(|hash| state::view(site, viewer, hash));
     found.ok_or_else(|| Failure::new(404, "there is no such file on this page"))
 }
 

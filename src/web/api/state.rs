@@ -241,12 +241,10 @@ pub fn all(site: &Site, viewer: &Viewer) -> Vec<File> {
     found(site).into_iter().map(|found| lookout.view(found, viewer, false).file).collect()
 }
 
-impl FileView {
-    /// As it is now; nothing where there is no such file.
-    pub fn of(site: &Site, viewer: &Viewer, hash: InfoHash) -> Option<FileView> {
-        let found = find(site, hash)?;
-        Some(Lookout::new(site).view(found, viewer, true))
-    }
+/// One file with all that is known of it; nothing where there is no such file.
+pub fn view(site: &Site, viewer: &Viewer, hash: InfoHash) -> Option<FileView> {
+    let found = find(site, hash)?;
+    Some(Lookout::new(site).view(found, viewer, true))
 }
 
 fn found(site: &Site) -> Vec<Found> {
@@ -377,7 +375,7 @@ impl Lookout<'_> {
     fn file(&self, found: &Found, snapshot: &Snapshot, rows: &[Row], viewer: &Viewer) -> File {
         let report = found.report.as_deref();
         let geometry = report.map(|report| *report.metainfo.geometry());
-        let listed_piece_length = found.entry.as_ref().and_then(|entry| entry.piece_length);
+        let listed_piece_length = found.entry.as_ref().map(|entry| entry.piece_length);
         let piece_length = geometry.map(|geometry| geometry.piece_length()).or(listed_piece_length);
         let links = found.links();
         let count = |states: &[Doing]| rows.iter().filter(|row| states.contains(&row.state)).count();
@@ -432,7 +430,8 @@ fn swarm_state(found: &Found, snapshot: &Snapshot, rows: &[Row]) -> Option<Swarm
     });
     let source_up = sources.iter().filter_map(|(_, row)| row.peak_up).reduce(|a, b| a + b);
     let swarm = Swarm { length: found.length, source_up, fetchers: fetchers.collect() };
-    let measure = measure(&swarm, snapshot.now)?;
+    // A time alone tells nothing before it has ended.
+    let measure = measure(&swarm, snapshot.now).filter(|measure| !measure.is_running || measure.alone.is_some())?;
     let source = match &sources[..] {
         [(_, row)] if row.live && row.name.as_deref() == Some(THIS_MACHINE) => THIS_MACHINE,
         [_] => "the seeder",

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, select_biased};
 use mio::Waker;
 use tiny_http::Method;
 
@@ -14,6 +14,7 @@ use super::{
     Request, Service,
     body::Body,
     connection::{Connection, Then},
+    feed::Streams,
     head::Head,
     limits::Limits,
     reply::{Content, Reply},
@@ -36,15 +37,21 @@ pub struct Answering {
     pub(super) service: Arc<dyn Service>,
     pub(super) limits: Limits,
     pub(super) transfers: Arc<Transfers>,
+    pub(super) streams: Arc<Streams>,
     /// Connections that wait for their socket again go back to the watcher, which the waker tells.
     pub(super) returns: Sender<Connection>,
     pub(super) waker: Waker,
 }
 
 impl Answering {
-    /// Answers jobs until the watcher, who sends them, is gone.
-    pub fn run(self: &Arc<Answering>, jobs: &Receiver<Box<Job>>) {
-        for job in jobs {
+    /// Answers jobs of two queues, the first before the second, until the watcher, who sends them, is gone.
+    pub fn run(self: &Arc<Answering>, first: &Receiver<Box<Job>>, second: &Receiver<Box<Job>>) {
+        loop {
+            let job = select_biased! {
+                recv(first) -> job => job,
+                recv(second) -> job => job,
+            };
+            let Ok(job) = job else { return };
             let Job { connection, head, body } = *job;
             let (peer, local) = (connection.peer, connection.local());
             let mut request = Request { head: &head, peer, local, body: Body::whole(body) };
@@ -87,11 +94,18 @@ impl Answering {
 
     /// Sends a reply: at once what fits the socket, files on a thread of their own, and what is left over by the watcher.
     fn send(self: &Arc<Answering>, connection: Connection, head: &Head, reply: Reply, then: Then) {
-        let (mut bytes, content) = reply.print(head.version(), then == Then::Next);
+        let keeps_on = then == Then::Next && !reply.is_stream();
+        let (mut bytes, content) = reply.print(head.version(), keeps_on);
         if *head.method() != Method::Head {
             match content {
                 Content::Bytes(content) => bytes.extend_from_slice(&content),
                 Content::Omitted(_) => {}
+                Content::Stream(feed) => {
+                    let Some(seat) = self.streams.seat(connection.seat.address()) else {
+                        return self.send(connection, head, no_stream(), then);
+                    };
+                    return self.streams.add(seat, connection, bytes, feed);
+                }
                 Content::File { mut file, offset, length } if length <= SMALL_FILE => {
                     if let Err(error) = read_stretch(&mut file, offset, length, &mut bytes) {
                         return log::warn!("a file cannot be read: {error}");
@@ -131,6 +145,11 @@ fn read_stretch(file: &mut std::fs::File, offset: u64, length: u64, bytes: &mut 
         return Ok(());
     }
     Err(io::ErrorKind::UnexpectedEof.into())
+}
+
+fn no_stream() -> Reply {
+    Reply::text(503, "this machine has as many open pages as it can tell of all that happens; ask now and then instead")
+        .with("Retry-After", "30")
 }
 
 fn busy() -> Reply {

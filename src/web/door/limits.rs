@@ -13,6 +13,9 @@ pub const MAX_CONNECTIONS: u64 = 4096;
 /// The most uploads and downloads at once. Each has a thread, an open file and a buffer of 128 KiB.
 pub const MAX_TRANSFERS: usize = 64;
 
+/// The most streams at once: one thread writes to each of them four times a second.
+pub const MAX_STREAMS: usize = 1024;
+
 /// At least so many requests are answered at once: one may read a small file while another announces.
 pub const MIN_HANDLERS: usize = 2;
 
@@ -30,6 +33,10 @@ pub struct Limits {
     pub transfers: usize,
     /// Long transfers of one address.
     pub transfers_per_address: usize,
+    /// Answers that go on and on, in all: half of the connections, so that the other half is left to announces.
+    pub streams: usize,
+    /// Those of one address.
+    pub streams_per_address: usize,
     /// Threads that answer requests.
     pub handlers: usize,
     /// From a connection's begin, or the first byte of a later request, to the end of the head.
@@ -53,6 +60,8 @@ impl Limits {
             connections_per_address: connections / 4,
             transfers,
             transfers_per_address: transfers / 4,
+            streams: (connections / 2).min(MAX_STREAMS),
+            streams_per_address: connections / 8,
             handlers: thread::available_parallelism()
                 .map_or(MIN_HANDLERS, usize::from)
                 .clamp(MIN_HANDLERS, MAX_HANDLERS),
@@ -78,7 +87,9 @@ mod tests {
         let usual = Limits::for_descriptors(1024);
         assert_eq!((usual.connections, usual.connections_per_address), (384, 96));
         assert_eq!((usual.transfers, usual.transfers_per_address), (64, 16));
-        assert_eq!(Limits::for_descriptors(u64::MAX).connections, 4096);
+        assert_eq!((usual.streams, usual.streams_per_address), (192, 48));
+        let most = Limits::for_descriptors(u64::MAX);
+        assert_eq!((most.connections, most.streams, most.streams_per_address), (4096, 1024, 512));
         let tiny = Limits::for_descriptors(64);
         assert_eq!((tiny.connections, tiny.transfers, tiny.transfers_per_address), (32, 8, 2));
     }

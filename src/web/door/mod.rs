@@ -12,6 +12,7 @@
 //! | `web-watch` | the listener, and all connections that wait: for a head, for a small body, for room to write |
 //! | `web-handler`, a fixed few | one request at a time, which is there as a whole; its answer never blocks |
 //! | `web-transfer`, on demand | one upload or download, while it lasts |
+//! | `web-feed` | all answers that go on and on |
 //!
 //! A connection costs a thread only once its head is complete, and a handler only while the service thinks. At a cap the
 //! connection that has waited longest without a complete head is closed, never the newest refused. What the door never
@@ -37,11 +38,13 @@ use socket2::SockRef;
 use tiny_http::Method;
 
 pub use body::Body;
+pub use feed::{Feed, TICK};
 pub use head::Head;
 pub use limits::Limits;
 pub use reply::{Content, Reply};
 
 use census::Census;
+use feed::Streams;
 use handler::Answering;
 use transfer::Transfers;
 use watch::Watch;
@@ -49,6 +52,7 @@ use watch::Watch;
 mod body;
 mod census;
 mod connection;
+mod feed;
 mod framing;
 mod handler;
 mod head;
@@ -81,6 +85,8 @@ pub trait Service: Send + Sync {
 pub enum Intake {
     /// Whole, before the service is asked for an answer; at most 64 KiB, or the door answers 413.
     Whole,
+    /// The same, and the answer takes microseconds: it never waits for a crowd of those that take longer.
+    Quick,
     /// By the service, as it comes, on a transfer thread.
     Stream,
 }
@@ -142,6 +148,8 @@ pub struct Stats {
     pub connections: usize,
     /// Running uploads and downloads, each on a thread.
     pub transfers: usize,
+    /// Answers that go on and on, all on one thread.
+    pub streams: usize,
 }
 
 /// Tells what a door has in hand, to whoever does not own it.
@@ -149,12 +157,13 @@ pub struct Stats {
 pub struct Gauge {
     census: Arc<Census>,
     transfers: Arc<Transfers>,
+    streams: Arc<Streams>,
 }
 
 impl Gauge {
     /// What it has in hand now.
     pub fn stats(&self) -> Stats {
-        Stats { connections: self.census.total(), transfers: self.transfers.count() }
+        Stats { connections: self.census.total(), transfers: self.transfers.count(), streams: self.streams.count() }
     }
 }
 
@@ -171,30 +180,38 @@ impl Door {
         let poll = Poll::new()?;
         poll.registry().register(&mut listener, watch::LISTENER, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), watch::WAKER)?;
-        // Room for every connection: one has one request, so neither channel is ever full.
+        // Room for every connection: one has one request, so no channel is ever full.
+        let (quick_jobs, quick_jobs_to_do) = bounded(limits.connections);
         let (jobs, jobs_to_do) = bounded(limits.connections);
         let (returns, returned) = bounded(limits.connections);
         let census = Census::new(limits.connections, limits.connections_per_address);
         let transfers = Arc::new(Transfers::new(&limits));
-        let gauge = Gauge { census: Arc::clone(&census), transfers: Arc::clone(&transfers) };
+        let (streams, feeder) = Streams::start(&limits)?;
+        let streams = Arc::new(streams);
+        let gauge =
+            Gauge { census: Arc::clone(&census), transfers: Arc::clone(&transfers), streams: Arc::clone(&streams) };
         let handlers = limits.handlers;
-        let answering = Arc::new(Answering { service, limits, transfers, returns, waker });
+        let answering = Arc::new(Answering { service, limits, transfers, streams, returns, waker });
         let stopping = Arc::new(AtomicBool::new(false));
         let watch = Watch {
             poll,
             listener,
             answering: Arc::clone(&answering),
             census,
+            quick_jobs,
             jobs,
             returns: returned,
             stopping: Arc::clone(&stopping),
         };
-        let mut door = Door { answering, gauge, stopping, threads: Vec::new() };
+        let mut door = Door { answering, gauge, stopping, threads: vec![feeder] };
         door.threads.push(thread::Builder::new().name("web-watch".into()).spawn(move || watch.run())?);
-        for _ in 0..handlers {
-            let (answering, jobs) = (Arc::clone(&door.answering), jobs_to_do.clone());
+        for number in 0..handlers {
+            let answering = Arc::clone(&door.answering);
+            // Neither kind of request waits for a crowd of the other: every second handler takes quick ones last.
+            let queues = (quick_jobs_to_do.clone(), jobs_to_do.clone());
+            let (first, second) = if number % 2 == 0 { queues } else { (queues.1, queues.0) };
             let handler = thread::Builder::new().name("web-handler".into());
-            door.threads.push(handler.spawn(move || answering.run(&jobs))?);
+            door.threads.push(handler.spawn(move || answering.run(&first, &second))?);
         }
         Ok(door)
     }
@@ -216,6 +233,7 @@ impl Door {
             log::error!("the door cannot be woken to close: {error}");
             return;
         }
+        self.answering.streams.stop();
         self.answering.transfers.stop(STOP_TIME);
         for thread in self.threads.drain(..) {
             thread.join().unwrap_or_else(|_| log::error!("a thread of the door has panicked"));

@@ -7,6 +7,8 @@ use std::{borrow::Cow, fs::File, io};
 
 use tiny_http::{HTTPVersion, Header, Response, StatusCode};
 
+use super::feed::Feed;
+
 /// What tiny_http prints last, for a length of 0.
 const LENGTH_ZERO: &[u8] = b"Content-Length: 0\r\n\r\n";
 
@@ -30,6 +32,8 @@ pub enum Content {
         /// How many bytes.
         length: u64,
     },
+    /// Whatever a feed has, until the client leaves. The connection ends with it.
+    Stream(Box<dyn Feed>),
     /// Nothing, though the head tells the length of what there would be (a 304, RFC 9110 section 15.4.5).
     Omitted(u64),
 }
@@ -63,6 +67,11 @@ impl Reply {
         self.response.headers().iter().any(|header| header.field.equiv(field))
     }
 
+    /// Whether it goes on and on.
+    pub fn is_stream(&self) -> bool {
+        matches!(self.content, Content::Stream(_))
+    }
+
     /// Its status.
     pub fn status(&self) -> StatusCode {
         self.response.status_code()
@@ -73,12 +82,13 @@ impl Reply {
         match &self.content {
             Content::Bytes(bytes) => bytes.len() as u64,
             Content::File { length, .. } | Content::Omitted(length) => *length,
+            Content::Stream(_) => 0,
         }
     }
 
     /// The printed head, and what follows it.
     pub fn print(self, version: &HTTPVersion, keep_alive: bool) -> (Vec<u8>, Content) {
-        let length = self.length();
+        let (length, is_stream) = (self.length(), self.is_stream());
         let mut head = Vec::with_capacity(512);
         self.response
             .with_header(Header::from_bytes("Server", "minitorrent").expect("both are ASCII"))
@@ -86,7 +96,9 @@ impl Reply {
             .expect("writing to memory does not fail");
         debug_assert!(head.ends_with(LENGTH_ZERO));
         head.truncate(head.len() - LENGTH_ZERO.len());
-        head.extend_from_slice(format!("Content-Length: {length}\r\n").as_bytes());
+        if !is_stream {
+            head.extend_from_slice(format!("Content-Length: {length}\r\n").as_bytes());
+        }
         head.extend_from_slice(match (keep_alive, *version <= (1, 0)) {
             (false, _) => b"Connection: close\r\n\r\n",
             (true, true) => b"Connection: keep-alive\r\n\r\n",

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{Read, Write},
     net::{Ipv4Addr, TcpStream},
+    panic::{AssertUnwindSafe, catch_unwind},
     process::Command,
     time::Instant,
 };
@@ -22,7 +23,11 @@ const LONG: usize = 12 * 1024 * 1024;
 
 impl Service for Bench {
     fn intake(&self, head: &Head) -> Intake {
-        if head.path() == "/upload" { Intake::Stream } else { Intake::Whole }
+        match head.path() {
+            "/upload" => Intake::Stream,
+            "/healthz" | "/slow-quick" => Intake::Quick,
+            _ => Intake::Whole,
+        }
     }
 
     fn answer(&self, request: &mut Request<'_>) -> Reply {
@@ -39,6 +44,10 @@ impl Service for Bench {
                     Ok(_) => Reply::new(200, "text/plain", bytes),
                     Err(error) => Reply::text(400, error),
                 }
+            }
+            "/slow" | "/slow-quick" => {
+                std::thread::sleep(Duration::from_millis(50));
+                Reply::text(200, "at last")
             }
             "/refuse" => Reply::text(507, "no room"),
             "/panic" => panic!("on purpose"),
@@ -97,7 +106,7 @@ impl Street {
 
     /// Waits until every connection and transfer is gone.
     fn comes_to_rest(&self) {
-        let nothing = Stats { connections: 0, transfers: 0 };
+        let nothing = Stats::default();
         wait_until(|| self.door.stats() == nothing, &format!("{:?} is left", self.door));
     }
 }
@@ -270,6 +279,59 @@ fn heads_and_lines_without_an_end_are_cut_off() {
 }
 
 #[test]
+fn who_sends_without_end_has_no_more_than_its_turn() {
+    let street = Street::new(|_| ());
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for text in ["\r\n".repeat(8000), "A: b\r\n".repeat(3000), "\u{ff}".repeat(8000)] {
+            let (street, stop) = (&street, &stop);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let mut stream = street.say("GET / HTTP/1.1\r\nA: b\r\n");
+                    while !stop.load(Ordering::Relaxed) && stream.write_all(text.as_bytes()).is_ok() {}
+                }
+            });
+        }
+        let alive = catch_unwind(AssertUnwindSafe(|| (0..100).for_each(|_| street.is_alive())));
+        stop.store(true, Ordering::Relaxed);
+        alive.unwrap();
+    });
+    street.comes_to_rest();
+}
+
+#[test]
+fn a_few_empty_lines_before_a_request_are_passed_over_and_many_are_not() {
+    let street = Street::new(|_| ());
+    for (lines, status) in [(0, "200"), (1, "200"), (4, "200"), (5, "400"), (8000, "400")] {
+        let answer = street.ask(&("\r\n".repeat(lines) + &get("/healthz")));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{lines} lines: {answer}");
+    }
+}
+
+#[test]
+fn what_begins_like_no_request_is_refused_at_once() {
+    let street = Street::new(|limits| limits.head_time = Duration::from_secs(60));
+    for text in ["\u{16}\u{3}\u{1}\u{2}", " GET / HTTP/1.1\r\n", "\n\n", "\0", "{\"a\":1}"] {
+        assert!(street.ask(text).starts_with("HTTP/1.1 400 "), "{text:?}");
+    }
+    street.comes_to_rest();
+}
+
+#[test]
+fn neither_kind_of_request_waits_for_a_crowd_of_the_other() {
+    for (crowded, other) in [("/slow", "/healthz"), ("/slow-quick", "/echo")] {
+        let street = Street::new(|limits| limits.handlers = 2);
+        // 40 answers of 50 ms each, by two handlers, of which one looks after the others first.
+        let waiting: Vec<_> = (0..40).map(|_| street.say(&get(crowded))).collect();
+        let start = Instant::now();
+        assert!(street.ask(&get(other)).starts_with("HTTP/1.1 200 "));
+        assert!(start.elapsed() < Duration::from_millis(500), "{other} waited {:?} for {crowded}", start.elapsed());
+        drop(waiting);
+        street.comes_to_rest();
+    }
+}
+
+#[test]
 fn a_thousand_idle_connections_cost_no_thread_and_make_room_for_new_ones() {
     let street = Street::new(|limits| {
         limits.connections = 600;
@@ -366,11 +428,14 @@ fn a_door_that_stops_ends_everything_within_a_second_and_a_half() {
     let mut street = Street::new(|limits| limits.grace = Duration::from_secs(60));
     let upload = "POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
     let _busy = [street.say(upload), street.say(&get("/file")), street.say(&get("/long")), street.connect()];
-    wait_until(|| street.door.stats() == Stats { connections: 4, transfers: 2 }, "the clients were not taken in");
+    wait_until(
+        || street.door.stats() == Stats { connections: 4, transfers: 2, streams: 0 },
+        "the clients were not taken in",
+    );
     let start = Instant::now();
     street.door.stop();
     assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
-    assert_eq!(street.door.stats(), Stats { connections: 0, transfers: 0 });
+    assert_eq!(street.door.stats(), Stats::default());
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, street.port)).is_err());
 }
 

@@ -1,7 +1,7 @@
 //! The files of `static/`, embedded when the program is built.
 
 /// What each is called in a URL, its type, its bytes.
-const ASSETS: [(&str, &str, &[u8]); 19] = [
+const ASSETS: [(&str, &str, &[u8]); 20] = [
     ("board.js", SCRIPT, include_bytes!("../../../static/board.js")),
     ("cards.js", SCRIPT, include_bytes!("../../../static/cards.js")),
     ("check.js", SCRIPT, include_bytes!("../../../static/check.js")),
@@ -11,6 +11,7 @@ const ASSETS: [(&str, &str, &[u8]); 19] = [
     ("live.js", SCRIPT, include_bytes!("../../../static/live.js")),
     ("main.js", SCRIPT, include_bytes!("../../../static/main.js")),
     ("map.js", SCRIPT, include_bytes!("../../../static/map.js")),
+    ("openapi.json", "application/json", include_bytes!("../../../static/openapi.json")),
     ("planet.js", SCRIPT, include_bytes!("../../../static/planet.js")),
     ("said.js", SCRIPT, include_bytes!("../../../static/said.js")),
     ("save.js", SCRIPT, include_bytes!("../../../static/save.js")),

@@ -1,5 +1,6 @@
 //! The piece map: which pieces are where. In markup it is a sentence; a script draws it.
 
+use data_encoding::BASE64;
 use maud::{Markup, html};
 
 use super::{
@@ -26,28 +27,63 @@ pub fn map(view: &FileView) -> Markup {
 
 /// `static/map.js` says the same.
 fn words(view: &FileView) -> String {
-    let Some(PieceMap { known, counts, .. }) = &view.map else {
+    let Some(map) = &view.map else {
         return "Which pieces are where is unknown: this machine is connected to nobody in the swarm, and announces \
                 do not tell it."
             .to_owned();
     };
-    let rarest = counts.iter().min().copied().unwrap_or(0);
     let here = match (view.file.have, view.file.pieces) {
         (Some(have), Some(pieces)) if have == pieces => format!("All {pieces} pieces are here. "),
         (Some(have), Some(pieces)) => format!("{have} of {pieces} pieces are here. "),
         _ => String::new(),
     };
-    let machines = if *known == 1 { "1 machine is" } else { &format!("{known} machines are") };
-    format!("{here}{machines} connected to this one; {}.", of_rarest(rarest as usize, *known))
+    let others = if map.known == 1 { "one".to_owned() } else { map.known.to_string() };
+    let those = match lowest(map, view.file.pieces.unwrap_or(0) as usize) {
+        0 => "none has some of the pieces".to_owned(),
+        1 => "only one has the rarest pieces".to_owned(),
+        all if all == map.known + 1 => "each has every piece".to_owned(),
+        some => format!("{some} have the rarest pieces"),
+    };
+    format!("{here}Of this machine and the {others} connected to it, {those}.")
 }
 
-fn of_rarest(rarest: usize, known: usize) -> String {
-    match (rarest, known) {
-        (0, 1) => "it lacks some pieces".to_owned(),
-        (_, 1) => "it has every piece".to_owned(),
-        (0, _) => "some pieces are with none of them".to_owned(),
-        (1, _) => "the rarest pieces are with only one of them".to_owned(),
-        _ if rarest == known => "every piece is with all of them".to_owned(),
-        _ => format!("the rarest pieces are with {rarest} of them"),
+/// How many machines have the rarest piece, this one among them.
+fn lowest(map: &PieceMap, pieces: usize) -> usize {
+    let here = BASE64.decode(map.here.as_bytes()).unwrap_or_default();
+    let is_here = |piece: usize| here.get(piece / 8).is_some_and(|byte| byte & (0x80 >> (piece % 8)) != 0);
+    let size = map.bucket as usize;
+    let counts = map.counts.iter().enumerate().map(|(at, count)| {
+        let is_here = (at * size..((at + 1) * size).min(pieces)).all(is_here);
+        *count as usize + usize::from(is_here)
+    });
+    counts.min().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::super::api::File, *};
+
+    #[test]
+    fn the_rarest_piece_is_counted_with_this_machine() {
+        // Of ten pieces the first eight are here.
+        let words = |counts: &[u32], known| {
+            let file = File { have: Some(8), pieces: Some(10), ..File::default() };
+            let map = PieceMap { known, here: "/wA=".to_owned(), counts: counts.to_vec(), bucket: 1 };
+            words(&FileView { file, map: Some(map), ..FileView::default() })
+        };
+        let start = "8 of 10 pieces are here. Of this machine and the";
+        assert_eq!(
+            words(&[2, 2, 2, 2, 2, 2, 2, 2, 0, 2], 2),
+            format!("{start} 2 connected to it, none has some of the pieces.")
+        );
+        assert_eq!(
+            words(&[0, 2, 2, 2, 2, 2, 2, 2, 2, 2], 2),
+            format!("{start} 2 connected to it, only one has the rarest pieces.")
+        );
+        assert_eq!(words(&[1; 10], 1), format!("{start} one connected to it, only one has the rarest pieces."));
+        assert_eq!(
+            words(&[1, 1, 1, 1, 1, 1, 1, 1, 2, 2], 5),
+            format!("{start} 5 connected to it, 2 have the rarest pieces.")
+        );
     }
 }

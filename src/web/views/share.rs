@@ -37,7 +37,7 @@ pub fn form() -> Markup {
 pub fn upload_card() -> Markup {
     html! {
         article.card.upload {
-            h3 dir="auto" data-is="name" {}
+            h2 { bdi data-is="name" {} }
             p.quiet.figures { span data-is="figures" {} }
             progress.bar max="1" value="0" aria-label="Sent" {}
             p.trouble data-is="trouble" hidden {}
@@ -56,7 +56,7 @@ pub fn saved(here: &Here, files: &[Saved]) -> Markup {
         h1 { @if files.len() == 1 { "It is shared." } @else { "They are shared." } }
         @for file in files {
             article.card {
-                h2 dir="auto" { a href={ "/files/" (file.info_hash) } { (file.name) } }
+                h2 { a dir="auto" href={ "/files/" (file.info_hash) } { (file.name) } }
                 @if let Some(asked) = &file.asked_name {
                     p { "Another file is named " b { (asked) } ", so this one is named " b { (file.name) } "." }
                 }

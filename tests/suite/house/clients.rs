@@ -205,7 +205,11 @@ fn libtorrent(verb: &str, host: &Host, torrent: &Torrent, dir: &Path, port: u16,
 /// The python that has libtorrent: the one of tests/setup.sh.
 fn libtorrent_python() -> PathBuf {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| clients_folder().join("bin/python")).clone()
+}
+
+/// Where tests/setup.sh installs what comes from PyPI.
+pub fn clients_folder() -> PathBuf {
     // CARGO_TARGET_TMPDIR is `tmp` in the target folder.
-    let target = || Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("clients/bin/python");
-    PYTHON.get_or_init(target).clone()
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("clients")
 }

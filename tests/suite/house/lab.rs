@@ -123,6 +123,18 @@ impl Host {
         self.run("nft add rule ip wall in tcp flags & ( syn | ack ) == syn drop").unwrap();
     }
 
+    /// Breaks every connection to that TCP port of others, and lets none begin, until [`Host::mend`].
+    pub fn break_connections_to(&self, port: u16) {
+        self.run("nft add table ip wall").unwrap();
+        self.run("nft add chain ip wall out { type filter hook output priority 0 ; }").unwrap();
+        self.run(&format!("nft add rule ip wall out tcp dport {port} reject with tcp reset")).unwrap();
+    }
+
+    /// Takes down what [`Host::break_connections_to`] put up.
+    pub fn mend(&self) {
+        self.run("nft delete table ip wall").unwrap();
+    }
+
     /// How many bytes it has sent, headers and all.
     pub fn sent(&self) -> u64 {
         let text = self.run("cat /sys/class/net/eth0/statistics/tx_bytes").unwrap();

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "the suite and the bench each use a part of it")]
 
+pub mod browser;
 pub mod clients;
 pub mod content;
 pub mod lab;

@@ -1,0 +1,168 @@
+//! Who may do what, played against a whole page on a real port.
+
+use data_encoding::BASE64;
+
+use super::*;
+use crate::{
+    seeder::report::Activity,
+    web::tests::{Answer, Room, metainfo},
+};
+
+const JSON: &str = "Accept: application/json\r\nContent-Type: application/json\r\n";
+
+/// A room in which one torrent is given, and its info hash.
+fn giving(adapt: impl FnOnce(&mut crate::web::Setup)) -> (Room, String) {
+    let room = Room::set_up(adapt);
+    let metainfo = metainfo("given.iso", b"content");
+    let hash = metainfo.info_hash();
+    room.board.add(metainfo.into(), Activity::Seeding);
+    (room, hash.to_string())
+}
+
+fn with_password(setup: &mut crate::web::Setup) {
+    setup.rules.password = Some("open sesame".into());
+}
+
+fn may(room: &Room, host: &str, fields: &str) -> [bool; 3] {
+    let may = &room.ask_for(host, "GET /api/state", fields, b"").json()["may"];
+    ["upload", "control", "login"].map(|what| may[what].as_bool().unwrap())
+}
+
+fn basic(password: &str) -> String {
+    format!("Authorization: Basic {}\r\n", BASE64.encode(format!("me:{password}").as_bytes()))
+}
+
+fn heard(room: &Room) -> Vec<String> {
+    std::mem::take(&mut room.heard.lock().unwrap())
+}
+
+#[test]
+fn every_change_becomes_an_order_from_json_and_from_a_form() {
+    let (room, hash) = giving(|_| ());
+    for verb in ["pause", "resume", "remove"] {
+        assert_eq!(room.order(&format!("/api/files/{hash}/{verb}"), JSON, "").status, 200);
+    }
+    let limits = room.order(&format!("/api/files/{hash}/limits"), JSON, "{\"upload\":1000}");
+    assert_eq!((limits.status, &limits.json()["done"]), (200, &true.into()));
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let back = room.order("/api/limits", form, "upload=500K&download=&back=%2Ffiles%2Fx");
+    assert_eq!((back.status, back.field("Location")), (303, Some("/files/x")));
+    for elsewhere in ["//evil.example", "http://evil.example", "/%5Cevil"] {
+        let back = room.order("/api/limits", form, &format!("upload=512000&back={elsewhere}"));
+        assert_eq!(back.field("Location"), Some("/"), "{elsewhere}");
+    }
+    let torrent = format!("torrent: Some({hash})");
+    let told = heard(&room);
+    assert_eq!(told[..3], [format!("Pause({hash})"), format!("Resume({hash})"), format!("Remove({hash})")]);
+    assert_eq!(told[3], format!("Limit {{ {torrent}, upload: Some(1000), download: None }}"));
+    assert_eq!(told[4], "Limit { torrent: None, upload: Some(512000), download: Some(0) }");
+    assert_eq!(room.get("/api/state").json()["limits"], serde_json::json!({ "upload": 512_000, "download": 0 }));
+    assert_eq!(room.order(&format!("/api/files/{hash}/limits"), JSON, "{\"upload\":\"fast\"}").status, 400);
+    assert_eq!(room.order(&format!("/api/files/{}/pause", "0".repeat(40)), JSON, "").status, 404);
+}
+
+#[test]
+fn an_upload_that_is_removed_takes_its_files_along() {
+    let room = Room::new();
+    let hash = room.put("a", b"content").json()["info_hash"].as_str().unwrap().to_owned();
+    assert_eq!(room.order(&format!("/api/files/{hash}/remove"), JSON, "").status, 200);
+    assert_eq!(room.get("/api/files").text(), "[]\n");
+    assert!(!room.folder.path().join("uploads/a").exists() && !room.folder.path().join("metainfos/a.json").exists());
+}
+
+#[test]
+fn without_a_password_whoever_sits_at_this_machine_may_control() {
+    let (room, hash) = giving(|_| ());
+    for host in ["localhost", "127.0.0.1:5000", "[::1]:5000", "room:5000"] {
+        assert_eq!(may(&room, host, ""), [true, true, false], "{host}");
+    }
+    assert_eq!(may(&room, "localhost", "X-Forwarded-For: 10.0.0.1\r\n"), [true, false, false]);
+    let handed_on = room.order(&format!("/api/files/{hash}/pause"), "Via: 1.1 proxy\r\n", "");
+    assert_eq!(handed_on.status, 403, "{}", handed_on.text());
+    assert_eq!(room.order("/login", JSON, "{\"password\":\"x\"}").status, 404);
+    assert!(heard(&room).is_empty());
+}
+
+#[test]
+fn a_name_that_a_stranger_can_own_neither_shows_nor_changes_anything() {
+    let (room, hash) = giving(|_| ());
+    let (pause, file) = (format!("POST /api/files/{hash}/pause"), format!("GET /api/files/{hash}"));
+    for host in ["evil.example", "room.evil.example:5000", "localhost.evil.example", "203.0.113.7"] {
+        let origin = format!("Origin: http://{host}\r\n");
+        for line in [&pause, &file, "GET /api/state", "GET /api/events", "GET /", "POST /api/limits", "PUT /uploads/a"]
+        {
+            assert_eq!(room.ask_for(host, line, &origin, b"").status, 421, "{host}: {line}");
+        }
+    }
+    assert!(heard(&room).is_empty());
+    assert_eq!(may(&room, "a", ""), [true, false, false], "nobody can own a name without a dot, nor do we");
+}
+
+#[test]
+fn a_page_of_another_site_changes_nothing() {
+    let (room, hash) = giving(|_| ());
+    let paths = ["pause", "resume", "remove", "limits"].map(|verb| format!("/api/files/{hash}/{verb}"));
+    let others = ["/api/limits", "/api/fetch", "/login", "/logout", "/upload", "/metainfos"].map(str::to_owned);
+    for path in paths.iter().chain(&others) {
+        for fields in ["Origin: http://evil.example\r\n", "Origin: null\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
+            assert_eq!(room.order(path, fields, "").status, 403, "{path} {fields}");
+        }
+    }
+    assert!(heard(&room).is_empty());
+    assert_eq!(room.order(&paths[0], "Origin: http://localhost\r\nSec-Fetch-Site: same-origin\r\n", "").status, 303);
+}
+
+#[test]
+fn with_a_password_whoever_knows_it_may_control_and_nobody_else() {
+    let (room, hash) = giving(with_password);
+    let pause = format!("/api/files/{hash}/pause");
+    assert_eq!(may(&room, "localhost", ""), [true, false, true]);
+    assert_eq!(room.order(&pause, JSON, "").status, 401);
+    assert_eq!(may(&room, "localhost", &basic("open sesame")), [true, true, false]);
+    assert_eq!(room.order(&pause, &basic("open sesame"), "").status, 303);
+    assert_eq!(room.order(&pause, &basic("sesame"), "").status, 401);
+
+    let log_in = |body: &str| room.order("/login", "Content-Type: application/x-www-form-urlencoded\r\n", body);
+    assert_eq!(log_in("password=wrong").status, 401);
+    let login: Answer = log_in("password=open+sesame");
+    let cookie = login.field("Set-Cookie").unwrap();
+    assert!(login.status == 303 && cookie.ends_with("; Path=/; HttpOnly; SameSite=Strict"), "{cookie}");
+    let cookie = format!("Cookie: other=1; {}\r\n", cookie.split(';').next().unwrap());
+    assert_eq!(may(&room, "localhost", &cookie), [true, true, false]);
+    assert_eq!(room.order(&pause, &cookie, "").status, 303);
+    assert_eq!(room.order("/logout", &cookie, "").status, 303);
+    assert_eq!(may(&room, "localhost", &cookie), [true, false, true]);
+    assert_eq!(heard(&room).len(), 2);
+}
+
+#[test]
+fn guesses_are_rationed() {
+    let (room, _) = giving(with_password);
+    let guess = |password: &str| room.order("/login", JSON, &format!("{{\"password\":\"{password}\"}}")).status;
+    assert_eq!([(); GUESSES as usize].map(|()| guess("wrong")), [401; GUESSES as usize]);
+    assert_eq!((guess("wrong"), guess("open sesame")), (429, 429));
+    assert_eq!(may(&room, "localhost", &basic("open sesame")), [true, false, true]);
+}
+
+#[test]
+fn an_address_gets_its_guesses_back_in_time_and_no_more_than_it_had() {
+    let start = Instant::now();
+    let spent = Guesser { left: 0, since: start };
+    assert_eq!(spent.at(start + GUESS_TIME - Duration::from_millis(1)).left, 0);
+    let later = spent.at(start + GUESS_TIME * 2 + GUESS_TIME / 2);
+    assert_eq!((later.left, later.since), (2, start + GUESS_TIME * 2));
+    assert_eq!(spent.at(start + GUESS_TIME * 1000).left, GUESSES);
+}
+
+#[test]
+fn uploads_that_are_switched_off_are_left_to_those_who_control() {
+    let (room, _) = giving(|setup| {
+        with_password(setup);
+        setup.rules.no_upload = true;
+    });
+    assert_eq!(may(&room, "localhost", ""), [false, false, true]);
+    assert_eq!(room.put("a", b"content").status, 403);
+    assert_eq!(room.order("/upload", "Content-Type: multipart/form-data; boundary=x\r\n", "").status, 403);
+    let put = room.ask_for("localhost", "PUT /uploads/a", &basic("open sesame"), b"content");
+    assert_eq!(put.status, 201, "{}", put.text());
+}

@@ -1,0 +1,153 @@
+//! `POST /api/fetch`: a metainfo whose content this machine is to fetch, by URL or as it is.
+//!
+//! A URL is asked by this machine, which may reach what a stranger's browser cannot: so only those who may control have it
+//! asked, by http(s) alone, and nothing but a metainfo ever comes back of it.
+
+use std::{io::Read, sync::Arc, time::Duration};
+
+use super::{
+    Order, Site, api,
+    control::{Fields, done, wants_json},
+    door::{Reply, Request},
+    failure::Failure,
+    multipart::{Event, Parser},
+    names,
+    register::MAX_LENGTH,
+};
+use crate::{
+    metainfo::Metainfo,
+    tracker::client::{self, Client},
+};
+
+/// How long a URL may take to be read.
+const URL_TIME: Duration = Duration::from_secs(30);
+
+/// The longest URL, in bytes.
+const MAX_URL: usize = 2048;
+
+/// Bytes read at once.
+const READ_LENGTH: usize = 64 * 1024;
+
+/// What was sent: one of them is enough.
+#[derive(Debug, Default)]
+struct Sent {
+    url: String,
+    metainfo: Vec<u8>,
+}
+
+/// Has a torrent fetched to this machine.
+pub fn fetch(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
+    site.access.check_control(request, &site.own_addresses())?;
+    let sent = Sent::read(request)?;
+    let bytes = match (sent.metainfo.is_empty(), sent.url.trim()) {
+        (false, _) => sent.metainfo,
+        (true, "") => return Err(Failure::new(400, "name a URL, or choose a metainfo: a .torrent or the JSON form")),
+        (true, url) => ask(url)?,
+    };
+    let metainfo = Metainfo::read(&bytes).map_err(|error| Failure::new(400, format!("no metainfo: {error}")))?;
+    drop(bytes);
+    let metainfo = Arc::new(metainfo);
+    let hash = metainfo.info_hash();
+    let order = Order::Fetch { metainfo: Arc::clone(&metainfo) };
+    site.order(order).map_err(|sentence| Failure::new(409, sentence))?;
+    list(site, &metainfo, request)?;
+    let page = format!("/files/{hash}");
+    if wants_json(request) {
+        return Ok(api::json(&serde_json::json!({ "done": true, "info_hash": hash.to_string(), "page": page })));
+    }
+    Ok(done(request, &Fields::default(), &page))
+}
+
+/// A tracker lists what it fetches as it lists what others have; elsewhere the board is the list.
+fn list(site: &Site, metainfo: &Metainfo, request: &Request<'_>) -> Result<(), Failure> {
+    let Some(shelf) = &site.shelf else { return Ok(()) };
+    if shelf.library.find_hash(metainfo.info_hash()).is_none() {
+        let claim = shelf.library.claim(&names::clean(metainfo.name()));
+        claim.list_registered(metainfo, request.peer().ip())?;
+    }
+    site.swarms.follow(metainfo.info_hash());
+    Ok(())
+}
+
+fn ask(url: &str) -> Result<Vec<u8>, Failure> {
+    let is_web = ["http://", "https://"]
+        .iter()
+        .any(|scheme| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
+    if !is_web || url.len() > MAX_URL {
+        return Err(Failure::new(
+            400,
+            format!("a URL begins with http:// or https:// and has at most {MAX_URL} bytes"),
+        ));
+    }
+    let body = Client::new(0).get(url, URL_TIME, MAX_LENGTH).map_err(|error| match error {
+        client::Error::TooLarge(limit) => Failure::new(413, format!("{url}: longer than {limit} bytes")),
+        client::Error::Unreachable(error) => Failure::new(502, format!("{url} cannot be reached: {error}")),
+        client::Error::Timeout => Failure::new(504, format!("{url} did not answer in time")),
+        error => Failure::new(502, format!("{url}: {error}")),
+    })?;
+    match body.status {
+        200..300 => Ok(body.bytes),
+        status => Err(Failure::new(502, format!("{url}: the server answers with HTTP status {status}"))),
+    }
+}
+
+impl Sent {
+    fn read(request: &mut Request<'_>) -> Result<Sent, Failure> {
+        let content_type = request.field("content-type").unwrap_or_default();
+        let kind = content_type.split(';').next().unwrap_or_default().trim();
+        match kind {
+            "multipart/form-data" => Sent::of_multipart(request, content_type),
+            // A JSON metainfo is JSON too: it has no url of its own.
+            "application/json" => {
+                let bytes = receive(request)?;
+                match Fields::of_json(&bytes).ok().and_then(|fields| Some(fields.get("url")?.to_owned())) {
+                    Some(url) => Ok(Sent { url, metainfo: Vec::new() }),
+                    None => Ok(Sent { metainfo: bytes, url: String::new() }),
+                }
+            }
+            "application/x-www-form-urlencoded" => {
+                let bytes = receive(request)?;
+                let url = Fields::of_form(&bytes).get("url").unwrap_or_default().to_owned();
+                // curl --data-binary says so of whatever it sends.
+                let is_form = !url.is_empty() || bytes.starts_with(b"url=");
+                Ok(Sent { url, metainfo: if is_form { Vec::new() } else { bytes } })
+            }
+            _ => Ok(Sent { url: String::new(), metainfo: receive(request)? }),
+        }
+    }
+
+    fn of_multipart(request: &mut Request<'_>, content_type: &str) -> Result<Sent, Failure> {
+        let mut parser = Parser::new(content_type).map_err(|error| Failure::new(415, error.to_string()))?;
+        let bytes = receive(request)?;
+        let (mut sent, mut at, mut field) = (Sent::default(), 0, String::new());
+        loop {
+            let (used, event) = parser.step(&bytes[at..]).map_err(|error| Failure::new(400, error.to_string()))?;
+            match event {
+                Event::Field(begun) => field = begun.name,
+                Event::Content(range) if field == "metainfo" => sent.metainfo.extend_from_slice(&bytes[at..][range]),
+                Event::Content(range) if field == "url" => {
+                    sent.url.push_str(&String::from_utf8_lossy(&bytes[at..][range]));
+                }
+                Event::Content(_) | Event::FieldEnd => {}
+                Event::End => return Ok(sent),
+                Event::More if used == 0 => return Err(Failure::new(400, "the form ends before its last boundary")),
+                Event::More => {}
+            }
+            at += used;
+        }
+    }
+}
+
+fn receive(request: &mut Request<'_>) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let mut buffer = vec![0; READ_LENGTH];
+    loop {
+        match request.body.read(&mut buffer).map_err(|error| Failure::new(400, error.to_string()))? {
+            0 => return Ok(bytes),
+            _ if request.body.received() > MAX_LENGTH => {
+                return Err(Failure::new(413, format!("a metainfo that is sent has at most {MAX_LENGTH} bytes")));
+            }
+            count => bytes.extend_from_slice(&buffer[..count]),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Answers that go on and on: one thread writes to all of them four times a second, and none costs a thread of its own.
+//!
+//! A stream that does not take what it was sent gets nothing new meanwhile, so what lies in memory for it is one message, which
+//! all share that get the same. One that stands still for a whole grace is closed, and so is one whose client is gone.
+
+use std::{
+    fmt,
+    io::{ErrorKind, Read, Write},
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+
+use super::{
+    census::{Census, Seat},
+    connection::Connection,
+    limits::Limits,
+};
+
+/// How often every stream is looked at: as smooth as an eye wants it.
+pub const TICK: Duration = Duration::from_millis(250);
+
+/// Bytes that a client may send while it listens, read at once and thrown away.
+const SCRATCH_LENGTH: usize = 4096;
+
+/// What a stream is fed from.
+pub trait Feed: fmt::Debug + Send {
+    /// What is new since it was asked last; nothing, if nothing is. Asked a [`TICK`] apart, once all before was taken, on the
+    /// thread that feeds all streams: it must not wait for anything.
+    fn news(&mut self, now: Instant) -> Option<Arc<[u8]>>;
+}
+
+/// The streams of a door.
+#[derive(Debug)]
+pub struct Streams {
+    census: Arc<Census>,
+    /// Gone once the door closes.
+    to_feeder: Mutex<Option<Sender<Stream>>>,
+}
+
+/// One stream, on its way to the feeder or there.
+#[derive(Debug)]
+struct Stream {
+    connection: Connection,
+    feed: Box<dyn Feed>,
+    /// What is being sent, and how much of it was.
+    sending: Arc<[u8]>,
+    sent: usize,
+    /// When the client last took something, or had taken everything.
+    moved: Instant,
+    _seat: Seat,
+}
+
+impl Streams {
+    /// None yet, and the thread that will feed them.
+    pub fn start(limits: &Limits) -> std::io::Result<(Streams, JoinHandle<()>)> {
+        // Room for all that may be: a stream has its seat before it is sent.
+        let (to_feeder, new) = bounded(limits.streams);
+        let grace = limits.grace;
+        let feeder = thread::Builder::new().name("web-feed".into()).spawn(move || run(&new, grace))?;
+        let census = Census::new(limits.streams, limits.streams_per_address);
+        Ok((Streams { census, to_feeder: Mutex::new(Some(to_feeder)) }, feeder))
+    }
+
+    /// A seat for one more of `address`, if the caps allow it.
+    pub fn seat(&self, address: IpAddr) -> Option<Seat> {
+        self.census.take(address).ok()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.census.total()
+    }
+
+    /// Sends `head` on a connection, and then what `feed` has, until the client leaves.
+    pub fn add(&self, seat: Seat, connection: Connection, head: Vec<u8>, feed: Box<dyn Feed>) {
+        let stream = Stream { connection, feed, sending: head.into(), sent: 0, moved: Instant::now(), _seat: seat };
+        let to_feeder = self.to_feeder.lock().unwrap_or_else(PoisonError::into_inner);
+        // Only a door that closes takes none.
+        if let Some(to_feeder) = to_feeder.as_ref()
+            && let Err(TrySendError::Full(_)) = to_feeder.try_send(stream)
+        {
+            log::warn!("a stream cannot be fed: too many have come at once");
+        }
+    }
+
+    /// Ends them all, and the thread with them.
+    pub fn stop(&self) {
+        self.to_feeder.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// Feeds until the door closes.
+fn run(new: &Receiver<Stream>, grace: Duration) {
+    let mut streams: Vec<Stream> = Vec::new();
+    let mut scratch = vec![0; SCRATCH_LENGTH];
+    let mut next = Instant::now();
+    loop {
+        let came = match streams.is_empty() {
+            true => new.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            false => new.recv_deadline(next),
+        };
+        match came {
+            Ok(mut stream) => {
+                // Who has just come waits for nothing.
+                if stream.step(Instant::now(), grace, &mut scratch) {
+                    streams.push(stream);
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {
+                let now = Instant::now();
+                streams.retain_mut(|stream| stream.step(now, grace, &mut scratch));
+                next = Instant::now() + TICK;
+            }
+        }
+    }
+}
+
+impl Stream {
+    /// Sends as much as the client takes at once. Tells whether it is to be kept.
+    fn step(&mut self, now: Instant, grace: Duration, scratch: &mut [u8]) -> bool {
+        match self.connection.stream.read(scratch) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(_) => return false,
+        }
+        loop {
+            while self.sent < self.sending.len() {
+                match self.connection.stream.write(&self.sending[self.sent..]) {
+                    Ok(count) => (self.sent, self.moved) = (self.sent + count, now),
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        return now.saturating_duration_since(self.moved) < grace;
+                    }
+                    Err(_) => return false,
+                }
+            }
+            self.moved = now;
+            match self.feed.news(now) {
+                Some(news) => (self.sending, self.sent) = (news, 0),
+                None => return true,
+            }
+        }
+    }
+}
