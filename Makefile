@@ -4,7 +4,7 @@ CARGO ?= cargo
 BINARY := $(or $(CARGO_TARGET_DIR),target)/release/minitorrent
 
 .DEFAULT_GOAL := help
-.PHONY: help build run-tracker needs-file seed needs-meta fetch demo test check bench bench-quick install clean
+.PHONY: help build run-tracker needs-file seed needs-meta fetch demo test check bench bench-quick faults soak fuzz install clean
 
 help:
 	@echo "make run-tracker             the tracker and its page, on port 5000   (PORT=, ARGS=)"
@@ -15,6 +15,9 @@ help:
 	@echo "make check                   format, clippy and docs, warnings as errors"
 	@echo "make bench                   every promise measured, beside real clients  (BENCH_ROWS=, BENCH_CLIENTS=, BENCH_RUNS=,"
 	@echo "                             BENCH_SIZE=, BENCH_SWARMS=, BENCH_SECONDS=, RQBIT=); bench-quick takes two minutes"
+	@echo "make faults                  kills, power cuts, full disks, bad links: each so often, one after the other  (COUNT=100)"
+	@echo "make soak                    an hour of forty peers that come and go, with faults on  (SECONDS=)"
+	@echo "make fuzz TARGET=http        ten minutes of fuzzing what strangers write   (SECONDS=; the targets: tests/fuzz/corpus)"
 	@echo "make install                 put the binary where cargo puts them"
 	@echo "make clean                   remove what was built"
 
@@ -39,12 +42,14 @@ fetch: needs-meta build
 demo: build
 	@tests/demo.sh $(BINARY)
 
-# The matrix of real clients keeps both cores busy, so it comes last and alone, and it runs whatever the others say.
+# The matrix of real clients and the zoo of bad peers keep both cores busy, so they come last and alone, and they run whatever
+# the others say.
 test:
 	@tests/setup.sh
 	@failed=0; \
-	$(CARGO) test --no-fail-fast -- --skip matrix:: || failed=1; \
+	$(CARGO) test --no-fail-fast -- --skip matrix:: --skip zoo:: || failed=1; \
 	$(CARGO) test --test suite -- matrix:: || failed=1; \
+	$(CARGO) test --test suite -- zoo:: --test-threads=1 || failed=1; \
 	exit $$failed
 
 check:
@@ -52,10 +57,28 @@ check:
 	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --quiet
 
+# libFuzzer wants compiler flags that stable does not offer by itself; RUSTC_BOOTSTRAP lets any toolchain have them. What it
+# finds new stays in the target folder; what is worth keeping is merged by hand: -merge=1 -set_cover_merge=1 -use_counters=0.
+fuzz:
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is not installed: cargo install cargo-fuzz" >&2; exit 2; }
+	@test -n "$(TARGET)" || { echo "Say what to fuzz: make fuzz TARGET=, one of" $$(ls tests/fuzz/corpus) >&2; exit 2; }
+	@mkdir -p tests/fuzz/target/corpus/$(TARGET)
+	@RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir tests/fuzz $(TARGET) \
+		tests/fuzz/target/corpus/$(TARGET) tests/fuzz/corpus/$(TARGET) -- -max_total_time=$(or $(SECONDS),600) -rss_limit_mb=1024 -timeout=10
+
+soak:
+	@tests/setup.sh
+	@SOAK_SECONDS=$(SECONDS) $(CARGO) bench --quiet --bench soak
+
 # What the variables mean stands in tests/bench/options.rs.
 bench bench-quick:
 	@tests/setup.sh
 	@$(if $(filter bench-quick,$@),BENCH_QUICK=1 )$(CARGO) bench --quiet --bench bench
+
+# The long campaign of the fault bench, and the zoo; tests/suite/faults/mod.rs says more.
+faults:
+	@tests/setup.sh
+	@FAULTS=$(or $(COUNT),100) $(CARGO) test --test suite -- faults:: zoo:: kill9:: --test-threads=1
 
 install:
 	$(CARGO) install --path . --locked

@@ -186,7 +186,54 @@ impl fmt::Debug for PieceIndex {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
+
     use super::*;
+
+    /// Torrents of up to a few thousand pieces of any length.
+    fn geometries() -> impl Strategy<Value = Geometry> {
+        let lengths = (1..=u64::from(MAX_PIECE_LENGTH), 0..3000_u64, any::<u64>());
+        lengths.prop_map(|(piece_length, pieces, rest)| {
+            Geometry::new(piece_length * pieces + 1 + rest % piece_length, piece_length).unwrap()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_cover_any_torrent_once_and_in_order(geometry in geometries()) {
+            let mut at = 0;
+            for piece in geometry.pieces() {
+                let range = geometry.range_of(piece);
+                prop_assert_eq!((range.start, geometry.offset(piece)), (at, at));
+                prop_assert!(!range.is_empty() && range.end - range.start <= u64::from(geometry.piece_length()));
+                prop_assert_eq!(geometry.piece(piece.get()), Some(piece));
+                at = range.end;
+            }
+            prop_assert_eq!(at, geometry.length());
+            prop_assert!(geometry.piece(geometry.piece_count()).is_none());
+        }
+
+        #[test]
+        fn a_block_is_what_lies_in_its_piece_and_is_no_longer_than_one_may_be(
+            geometry in geometries(),
+            piece in any::<u32>(),
+            begin in any::<u32>(),
+            length in 0..=2 * BLOCK_LENGTH,
+        ) {
+            let (piece, begin) = (piece % (geometry.piece_count() + 1), begin % (2 * geometry.piece_length()));
+            let fits = geometry.piece(piece).is_some_and(|index| {
+                u64::from(begin) + u64::from(length) <= u64::from(geometry.length_of(index))
+            });
+            let block = geometry.block(piece, begin, length);
+            prop_assert_eq!(block.is_some(), fits && (1..=BLOCK_LENGTH).contains(&length));
+            if let Some(block) = block {
+                let (range, at) = (geometry.range_of(block.piece), geometry.block_offset(block));
+                prop_assert!(range.contains(&at) && at + u64::from(block.length) <= range.end);
+                let ours = (0..geometry.block_count(block.piece)).find(|n| geometry.nth_block(block.piece, *n) == block);
+                prop_assert_eq!(block.number(&geometry), ours);
+            }
+        }
+    }
 
     #[test]
     fn the_last_piece_and_its_last_block_are_what_is_left() {

@@ -169,8 +169,103 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
+
     use super::*;
-    use crate::metainfo::Geometry;
+    use crate::{metainfo::Geometry, wire::Limits};
+
+    #[derive(Debug, Clone)]
+    enum Happening {
+        Start,
+        Choke,
+        Unchoke,
+        Have(u32),
+        Request(u32),
+        Give(u32),
+        Forget(u32),
+        Send(u64),
+    }
+
+    fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+        let happening = prop_oneof![
+            1 => any::<()>().prop_map(|()| Happening::Start),
+            1 => any::<()>().prop_map(|()| Happening::Choke),
+            2 => any::<()>().prop_map(|()| Happening::Unchoke),
+            2 => (0..9_u32).prop_map(Happening::Have),
+            2 => (0..9_u32).prop_map(Happening::Request),
+            8 => (0..9_u32).prop_map(Happening::Give),
+            2 => (0..9_u32).prop_map(Happening::Forget),
+            4 => (0..4_u64).prop_map(Happening::Send),
+        ];
+        prop::collection::vec(happening, 0..80)
+    }
+
+    /// How many messages there are in what goes out.
+    fn count(mut control: &[u8]) -> usize {
+        let mut count = 0;
+        while let Ok(wire::Step::Message(_, used)) = wire::decode(control, Limits::for_pieces(4096)) {
+            control = &control[used..];
+            count += 1;
+        }
+        assert!(control.is_empty(), "half a message goes out");
+        count
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_ordered_goes_out_once_in_order_and_nothing_does_while_we_choke(happenings in happenings()) {
+            let mut outbox = Outbox::default();
+            let (mut started, mut unchoked, mut said) = (false, false, 0);
+            let mut waiting: VecDeque<Block> = VecDeque::new();
+            for happening in happenings {
+                let messages = usize::from(!matches!(happening, Happening::Give(_) | Happening::Forget(_)));
+                match happening {
+                    Happening::Start if started => continue,
+                    Happening::Start => {
+                        started = true;
+                        outbox.take(Order::Start(Some(Bitfield::full(4096)))).unwrap();
+                    }
+                    Happening::Choke => {
+                        unchoked = false;
+                        waiting.clear();
+                        outbox.take(Order::Choke).unwrap();
+                    }
+                    Happening::Unchoke => {
+                        unchoked = true;
+                        outbox.take(Order::Unchoke).unwrap();
+                    }
+                    Happening::Have(number) => outbox.take(Order::Have(block(number, 0).piece)).unwrap(),
+                    Happening::Request(number) => outbox.take(Order::Request(vec![block(0, number)])).unwrap(),
+                    Happening::Give(number) => {
+                        waiting.extend(unchoked.then_some(block(number / 4, number % 4)));
+                        outbox.take(Order::Give(block(number / 4, number % 4))).unwrap();
+                    }
+                    Happening::Forget(number) => {
+                        waiting.retain(|other| *other != block(number / 4, number % 4));
+                        outbox.take(Order::Forget(block(number / 4, number % 4))).unwrap();
+                    }
+                    Happening::Send(blocks) => {
+                        let most = blocks * u64::from(crate::metainfo::BLOCK_LENGTH);
+                        let had_work = outbox.has_work(most);
+                        let batch = outbox.next(most);
+                        prop_assert_eq!(had_work, batch != Batch::default());
+                        if !started {
+                            prop_assert!(!had_work);
+                            continue;
+                        }
+                        prop_assert_eq!(count(&batch.control), std::mem::take(&mut said));
+                        prop_assert!(batch.run.len() as u64 <= blocks && (blocks == 0 || waiting.is_empty() || !batch.run.is_empty()));
+                        let due: Vec<Block> = waiting.drain(..batch.run.len()).collect();
+                        prop_assert_eq!(&batch.run, &due);
+                        let follows = |two: &[Block]| two[0].piece == two[1].piece && two[0].begin + two[0].length == two[1].begin;
+                        prop_assert!(batch.run.windows(2).all(follows));
+                        continue;
+                    }
+                }
+                said += messages;
+            }
+        }
+    }
 
     fn block(index: u32, number: u32) -> Block {
         let geometry = Geometry::new(1 << 30, 1 << 18).unwrap();

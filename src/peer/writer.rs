@@ -5,7 +5,7 @@ use std::{
     io::{self, ErrorKind, IoSlice, Write},
     net::TcpStream,
     sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{

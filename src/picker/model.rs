@@ -159,6 +159,33 @@ proptest! {
     }
 
     #[test]
+    fn peers_who_together_have_everything_end_with_everything_had(
+        owners in prop::collection::vec((0..5_usize, 0..5_usize), PIECES),
+        chances in prop::collection::vec(any::<u64>(), 1..60),
+    ) {
+        let has = |peer| bits(&owners.iter().map(|(one, other)| peer == *one || peer == *other).collect::<Vec<_>>());
+        let peers: Vec<Bitfield> = (0..5).map(has).collect();
+        let mut picker = fresh(&bits(&[]));
+        peers.iter().for_each(|peer| picker.peer_has(peer));
+        // Each asks in turn and has a piece in hand or nothing; most of the first 200 come to nothing.
+        let mut in_hand = vec![None; peers.len()];
+        for step in 0.. {
+            prop_assert!(step < 200 + 10 * PIECES, "it does not end");
+            let (peer, chance) = (step % peers.len(), chances[step % chances.len()]);
+            match in_hand[peer].take() {
+                Some(piece) if step < 200 && chance % 3 != 0 => picker.give_back(piece, chance % 2 == 0),
+                Some(piece) => prop_assert!(picker.verified(piece)),
+                None => in_hand[peer] = picker.pick(&peers[peer], chance, |_| false),
+            }
+            prop_assert_eq!(picker.in_flight() as usize, in_hand.iter().flatten().count());
+            if picker.is_complete() {
+                break;
+            }
+        }
+        prop_assert!(picker.remaining() == 0 && picker.missing() == 0 && picker.in_flight() == 0);
+    }
+
+    #[test]
     fn picking_ends_with_everything_had(chances in prop::collection::vec(any::<u64>(), 1..60), fails in any::<u64>()) {
         let mut picker = fresh(&bits(&[]));
         let everything = Bitfield::full(PIECES as u32);

@@ -16,6 +16,8 @@ pub mod journal;
 pub mod layout;
 mod record;
 pub mod resume;
+#[cfg(test)]
+mod simulation;
 pub mod stamp;
 mod store;
 #[cfg(test)]

@@ -129,7 +129,7 @@ impl Store {
             let length = length as usize;
             if let Place::File { index, at } = place {
                 let file = self.file(index, Purpose::Fetch)?;
-                self.check_undisturbed(index, file.metadata())?;
+                self.check_undisturbed(index, || file.metadata())?;
                 write_all(&file, at, blocks, done, length).map_err(|error| self.error("write", index, error))?;
                 self.changes[index].reach.fetch_max(at + length as u64, AcqRel);
                 self.changes[index].made.fetch_add(1, Release);
@@ -142,13 +142,14 @@ impl Store {
     /// Whether every file that we wrote to is still there, and as long as we left it.
     pub fn is_undisturbed(&self) -> Result<(), Error> {
         let written = (0..self.changes.len()).filter(|index| self.changes[*index].reach.load(Acquire) > 0);
-        written.into_iter().try_for_each(|index| self.check_undisturbed(index, fs::metadata(self.path_of(index))))
+        written.into_iter().try_for_each(|index| self.check_undisturbed(index, || fs::metadata(self.path_of(index))))
     }
 
     /// Others may write to the folder too. What they cut off would come back as a hole under the pieces behind it.
-    fn check_undisturbed(&self, index: usize, metadata: io::Result<fs::Metadata>) -> Result<(), Error> {
+    /// How far we wrote is asked before how long the file is: in between another thread may write behind its end.
+    fn check_undisturbed(&self, index: usize, look: impl FnOnce() -> io::Result<fs::Metadata>) -> Result<(), Error> {
         let reach = self.changes[index].reach.load(Acquire);
-        match metadata {
+        match look() {
             Ok(file) if reach == 0 || file.len() >= reach && file.nlink() > 0 => Ok(()),
             Ok(_) => Err(Error::Disturbed { path: self.path_of(index) }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -346,6 +347,20 @@ mod tests {
             assert!(matches!(store.is_undisturbed(), Err(Error::Disturbed { .. })));
             assert!(matches!(store.write(8, &[IoSlice::new(&torrent.content[8..])]), Err(Error::Disturbed { .. })));
         }
+    }
+
+    #[test]
+    fn what_another_thread_writes_behind_the_end_meanwhile_is_no_disturbance() {
+        let torrent = Torrent::of_files(4, &[("a", 12)]);
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(torrent.metainfo.clone(), dir.path(), SPARSE).unwrap();
+        store.write(0, &[IoSlice::new(&torrent.content[..4])]).unwrap();
+        let seen_before_it_was_written_to = || {
+            let seen = fs::metadata(store.path_of(0));
+            store.write(8, &[IoSlice::new(&torrent.content[8..])]).unwrap();
+            seen
+        };
+        assert!(store.check_undisturbed(0, seen_before_it_was_written_to).is_ok());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! - [`announce`], [`scrape`]: what is asked; `query`: how it is written in a URL.
 //! - [`table`]: the swarms, made of `swarm` and `peers`, bounded by `census`; [`address`]: who may dial whom.
 //! - [`reply`]: what is answered, in bencode and in JSON; [`answer`]: the same, read by a client.
-//! - [`client`]: asks a tracker over HTTP, by `udp` over UDP; [`tiers`]: which of several trackers to ask, and when.
+//! - [`client`]: asks a tracker over HTTP, by [`udp`] over UDP; [`tiers`]: which of several trackers to ask, and when.
 //!
 //! All but `client` and `udp` are pure. Listening for announces is `web`'s.
 
@@ -13,6 +13,8 @@ pub mod announce;
 pub mod answer;
 mod census;
 pub mod client;
+#[cfg(test)]
+mod model;
 mod peers;
 mod query;
 pub mod reply;
@@ -20,7 +22,7 @@ pub mod scrape;
 mod swarm;
 pub mod table;
 pub mod tiers;
-mod udp;
+pub mod udp;
 
 pub use census::{Full, Limits};
 pub use query::Refusal;

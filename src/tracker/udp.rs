@@ -64,7 +64,7 @@ fn announce_request(connection: u64, transaction: u32, announce: &Announce, key:
 }
 
 /// The connection id in an answer to [`connect_request`]; `None` where the packet answers something else.
-fn read_connect(packet: &[u8], transaction: u32) -> Option<Result<u64, Error>> {
+pub fn read_connect(packet: &[u8], transaction: u32) -> Option<Result<u64, Error>> {
     let body = match body_of(packet, CONNECT, transaction)? {
         Ok(body) => body,
         Err(error) => return Some(Err(error)),
@@ -73,7 +73,7 @@ fn read_connect(packet: &[u8], transaction: u32) -> Option<Result<u64, Error>> {
 }
 
 /// The answer to [`announce_request`]; `None` where the packet answers something else.
-fn read_announce(packet: &[u8], transaction: u32, is_ipv6: bool) -> Option<Result<Answer, Error>> {
+pub fn read_announce(packet: &[u8], transaction: u32, is_ipv6: bool) -> Option<Result<Answer, Error>> {
     let body = match body_of(packet, ANNOUNCE, transaction)? {
         Ok(body) => body,
         Err(error) => return Some(Err(error)),

@@ -7,12 +7,11 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use http_range::{HttpRange, HttpRangeParseError};
-
 use super::{
     door::{Content, Reply, Request},
     failure::Failure,
     names,
+    range::{self, Stretch},
 };
 
 /// Answers with the file at `path`, to be saved as `name`.
@@ -30,7 +29,7 @@ pub fn send(request: &Request<'_>, path: &Path, name: &str, content_type: &str) 
     } else {
         match stretch(request, &version, length) {
             Stretch::Whole => Reply::with_content(200, content_type, Content::File { file, offset: 0, length }),
-            Stretch::Part(HttpRange { start, length: wanted }) => {
+            Stretch::Part { start, length: wanted } => {
                 let content = Content::File { file, offset: start, length: wanted };
                 let range = format!("bytes {start}-{}/{length}", start + wanted - 1);
                 Reply::with_content(206, content_type, content).with("Content-Range", &range)
@@ -78,23 +77,12 @@ impl Version {
     }
 }
 
-#[derive(Debug)]
-enum Stretch {
-    Whole,
-    Part(HttpRange),
-    Outside,
-}
-
-/// What of the file is asked for. Several ranges at once, and what is malformed, get all of it, as RFC 9110 allows.
+/// What of the file is asked for.
 fn stretch(request: &Request<'_>, version: &Version, length: u64) -> Stretch {
     let Some(range) = request.field("range") else { return Stretch::Whole };
     // A part of another state would be glued to the wrong rest.
     if request.field("if-range").is_some_and(|known| known != version.tag && known != version.modified) {
         return Stretch::Whole;
     }
-    match HttpRange::parse(range, length).as_deref() {
-        Ok([range]) => Stretch::Part(*range),
-        Err(HttpRangeParseError::NoOverlap) => Stretch::Outside,
-        _ => Stretch::Whole,
-    }
+    range::stretch(range, length)
 }

@@ -255,6 +255,10 @@ fn sources(top: &str) -> Vec<PathBuf> {
 /// Every file below a path, the path itself if it is a file, nothing if it is not there.
 fn files_below(top: impl AsRef<Path>) -> Vec<PathBuf> {
     let top = top.as_ref();
+    // What is built there, and what is ignored, is not committed.
+    if top.ends_with("tests/fuzz/target") {
+        return Vec::new();
+    }
     match fs::read_dir(root().join(top)) {
         Ok(entries) => entries.flat_map(|entry| files_below(top.join(entry.unwrap().file_name()))).collect(),
         Err(_) if root().join(top).is_file() => vec![top.to_owned()],

@@ -75,6 +75,12 @@ impl Lab {
         run(&format!("tc -n {} qdisc add dev {port} {}", self.switch, rate(mbit))).unwrap();
     }
 
+    /// Pulls the plug of a host's link, or puts it in again.
+    pub fn plug_link(&self, number: usize, plugged: bool) {
+        let state = if plugged { "up" } else { "down" };
+        ip(&format!("-n {} link set port{} {state}", self.switch, number + 1));
+    }
+
     /// The host of that number, from 0.
     pub fn host(&self, number: usize) -> &Host {
         &self.hosts[number]

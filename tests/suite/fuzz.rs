@@ -1,0 +1,85 @@
+//! The fuzz targets (`tests/fuzz`) in small: every input that libFuzzer found worth keeping, and mutations of them.
+
+#[path = "../fuzz/targets.rs"]
+mod targets;
+
+use std::fs;
+use std::panic;
+use std::path::{Path, PathBuf};
+
+/// Mutations of each target's corpus, from a seed: less than a second of work for each.
+const MUTATIONS: u32 = 10_000;
+
+/// Bytes that parsers give a meaning to.
+const TELLING: &[u8] = b"\0\x01\x7f\x80\xff\r\n :;,=&%-+\"\\/{}[]deil0123456789aA";
+
+#[test]
+fn no_input_that_was_ever_worth_keeping_does_harm() {
+    for (name, target) in targets::ALL {
+        for file in corpus(name) {
+            hold(target, &fs::read(&file).unwrap(), &file.display().to_string());
+        }
+    }
+}
+
+#[test]
+fn no_mutation_of_what_was_worth_keeping_does_harm() {
+    for (name, target) in targets::ALL {
+        let corpus: Vec<Vec<u8>> = corpus(name).iter().map(|file| fs::read(file).unwrap()).collect();
+        let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
+        for number in 0..MUTATIONS {
+            let mut bytes = chance.one_of(&corpus).clone();
+            for _ in 0..=chance.below(4) {
+                mutate(&mut bytes, &corpus, &mut chance);
+            }
+            hold(target, &bytes, &format!("{name}, mutation {number}"));
+        }
+    }
+}
+
+/// Runs a target, and says with which bytes it panicked.
+fn hold(target: targets::Target, bytes: &[u8], which: &str) {
+    assert!(panic::catch_unwind(|| target(bytes)).is_ok(), "{which}: b\"{}\"", bytes.escape_ascii());
+}
+
+fn corpus(name: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(name);
+    let mut files: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!files.is_empty(), "{} is empty", folder.display());
+    files.sort();
+    files
+}
+
+/// Numbers from a seed (xorshift).
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % limit.max(1) as u64) as usize
+    }
+
+    fn one_of<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+        &items[self.below(items.len())]
+    }
+}
+
+fn mutate(bytes: &mut Vec<u8>, corpus: &[Vec<u8>], chance: &mut Chance) {
+    let at = chance.below(bytes.len() + 1);
+    let end = (at + chance.below(16)).min(bytes.len());
+    match chance.below(6) {
+        0 if at < bytes.len() => bytes[at] ^= 1 << chance.below(8),
+        1 if at < bytes.len() => bytes[at] = *chance.one_of(TELLING),
+        2 => bytes.insert(at, *chance.one_of(TELLING)),
+        3 => drop(bytes.drain(at..end)),
+        4 => bytes.extend_from_within(at..end),
+        // The beginning of one and the end of another.
+        _ => {
+            let other = chance.one_of(corpus);
+            bytes.truncate(at);
+            bytes.extend_from_slice(&other[chance.below(other.len() + 1)..]);
+        }
+    }
+}
