@@ -4,7 +4,7 @@ CARGO ?= cargo
 BINARY := $(or $(CARGO_TARGET_DIR),target)/release/minitorrent
 
 .DEFAULT_GOAL := help
-.PHONY: help build run-tracker needs-file seed needs-meta fetch demo test check bench bench-quick soak fuzz tsan install clean
+.PHONY: help build run-tracker needs-file seed needs-meta fetch demo test check bench bench-quick faults soak fuzz tsan install clean
 
 help:
 	@echo "make run-tracker             the tracker and its page, on port 5000   (PORT=, ARGS=)"
@@ -15,6 +15,7 @@ help:
 	@echo "make check                   format, clippy and docs, warnings as errors"
 	@echo "make bench                   every promise measured, beside real clients  (BENCH_ROWS=, BENCH_CLIENTS=, BENCH_RUNS=,"
 	@echo "                             BENCH_SIZE=, BENCH_SWARMS=, BENCH_SECONDS=, RQBIT=); bench-quick takes two minutes"
+	@echo "make faults                  kills, power cuts, full disks, bad links: each so often, one after the other  (COUNT=100)"
 	@echo "make soak                    an hour of forty peers that come and go, with faults on  (SECONDS=)"
 	@echo "make fuzz TARGET=http        ten minutes of fuzzing what strangers write   (SECONDS=; the targets: tests/fuzz/corpus)"
 	@echo "make tsan                    the library's tests under the thread sanitizer, on nightly with rust-src"
@@ -42,12 +43,14 @@ fetch: needs-meta build
 demo: build
 	@tests/demo.sh $(BINARY)
 
-# The matrix of real clients keeps both cores busy, so it comes last and alone, and it runs whatever the others say.
+# The matrix of real clients and the zoo of bad peers keep both cores busy, so they come last and alone, and they run whatever
+# the others say.
 test:
 	@tests/setup.sh
 	@failed=0; \
-	$(CARGO) test --no-fail-fast -- --skip matrix:: || failed=1; \
+	$(CARGO) test --no-fail-fast -- --skip matrix:: --skip zoo:: || failed=1; \
 	$(CARGO) test --test suite -- matrix:: || failed=1; \
+	$(CARGO) test --test suite -- zoo:: --test-threads=1 || failed=1; \
 	exit $$failed
 
 check:
@@ -77,6 +80,11 @@ soak:
 bench bench-quick:
 	@tests/setup.sh
 	@$(if $(filter bench-quick,$@),BENCH_QUICK=1 )$(CARGO) bench --quiet --bench bench
+
+# The long campaign of the fault bench, and the zoo; tests/suite/faults/mod.rs says more.
+faults:
+	@tests/setup.sh
+	@FAULTS=$(or $(COUNT),100) $(CARGO) test --test suite -- faults:: zoo:: kill9:: --test-threads=1
 
 install:
 	$(CARGO) install --path . --locked

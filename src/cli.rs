@@ -111,7 +111,7 @@ pub struct Seed {
     #[argh(option)]
     pub dir: Option<String>,
     /// tracker to announce to; may be given again (the one on this machine)
-    #[argh(option)]
+    #[argh(option, from_str_fn(tracker))]
     pub tracker: Vec<String>,
     /// where to write the metainfo; the ending says the form (NAME.json and NAME.torrent, here)
     #[argh(option)]
@@ -164,7 +164,7 @@ pub struct Fetch {
     #[argh(option)]
     pub seed_for: Option<u32>,
     /// tracker to ask besides those of the metainfo; may be given again
-    #[argh(option)]
+    #[argh(option, from_str_fn(tracker))]
     pub tracker: Vec<String>,
     /// reserve the space on disk first
     #[argh(switch)]
@@ -208,7 +208,7 @@ pub struct Create {
     #[argh(positional)]
     pub path: String,
     /// announce URL; may be given again, each is a tier of its own
-    #[argh(option)]
+    #[argh(option, from_str_fn(tracker))]
     pub tracker: Vec<String>,
     /// bytes a piece, such as 64K or 1M (256K)
     #[argh(option, from_str_fn(piece_length))]
@@ -290,6 +290,14 @@ fn count(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| format!("{text:?} is no number of peers; write one from 1 to {MAX_COUNT}"))
 }
 
+/// An announce URL.
+fn tracker(text: &str) -> Result<String, String> {
+    let is_url = ["http://", "https://", "udp://"].iter().any(|scheme| text.starts_with(scheme));
+    let sentence =
+        || format!("{text:?} is no tracker; write a URL such as http://192.168.1.5:5000/announce or udp://…");
+    is_url.then(|| text.to_owned()).ok_or_else(sentence)
+}
+
 /// A rate such as `800`, `500K` or `10M`: bytes a second, with 1024 to the K.
 fn rate(text: &str) -> Result<u64, String> {
     scaled(text).ok_or_else(|| format!("{text:?} is no rate; write bytes a second, such as 500K or 10M"))
@@ -329,6 +337,17 @@ mod tests {
         for bad in ["", "K", "-1", "1T", "99999999999G", "1 K"] {
             assert!(rate(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_tracker_is_a_url_of_a_kind_that_can_be_asked() {
+        for good in ["http://a:5000/announce", "https://a/announce", "udp://a:80"] {
+            assert_eq!(tracker(good).as_deref(), Ok(good));
+        }
+        assert!(["", "a:5000", "ftp://a", "192.168.1.5:5000/announce"].iter().all(|bad| tracker(bad).is_err()));
+        assert!(
+            matches!(parsed("create a --tracker a:5000"), Err(Stop::Usage(text)) if text.contains("is no tracker"))
+        );
     }
 
     #[test]

@@ -38,6 +38,7 @@
 //! | thread | owns | talks by |
 //! |---|---|---|
 //! | `door`, and a fixed few web handlers | public HTTP connections | a bounded queue of whole requests |
+//! | `web-feed`; `web-hash`, one a long upload | pages that are told what happens; nothing | bounded queues |
 //! | `accept`, one a port | the count of connections | – |
 //! | `session reader`, `session writer` | the two halves of a socket | events to the coordinator; desk and outbox |
 //! | `coordinator`, one a fetch; `seed coordinator`, one for all that is only seeded | picker, roster, slots, offers | one `select!` |
@@ -45,7 +46,9 @@
 //! | `hash worker`, one a core | nothing | pieces in; right or wrong out |
 //! | `journal` | resume logs | a bounded queue |
 //! | `announcer`, up to four | nothing; the schedule's lock to look and to note | results to the coordinator |
-//! | `signals`; now and then `verify uploads`, `web-stamp` | nothing | what they find out |
+//! | `watchman` | nothing | torrents to look at in; those whose files have changed out |
+//! | `fetch`, one for each that the page asked for | nothing | waits for the disk, then for the outcome |
+//! | `page`, `signals`; now and then `verify uploads`, `try again`, `web-stamp` | nothing | what they find out |
 //!
 //! # Invariants
 //!

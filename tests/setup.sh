@@ -10,7 +10,8 @@ clients=${CARGO_TARGET_DIR:-target}/clients # a python of its own, where tests/s
 
 # The command that shows that a package is there, and the package.
 needs="aria2c:aria2 transmission-daemon:transmission-daemon opentracker:opentracker mktorrent:mktorrent
-       chromium:chromium chromedriver:chromium-driver ip:iproute2 tc:iproute2 ss:iproute2 nft:nftables curl:curl openssl:openssl prlimit:util-linux python3:python3 wrk:wrk"
+       chromium:chromium chromedriver:chromium-driver ip:iproute2 tc:iproute2 ss:iproute2 nft:nftables curl:curl
+       openssl:openssl prlimit:util-linux python3:python3 wrk:wrk faketime:faketime mkfs.ext4:e2fsprogs"
 
 say() { printf 'setup: %s\n' "$*"; }
 has() { PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null; }

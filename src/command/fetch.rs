@@ -59,6 +59,7 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
     let access = Access::Write { preallocate: arguments.preallocate };
     let store = Arc::new(Store::open(metainfo.clone(), out, access)?);
     let node = open_node(&arguments)?;
+    let page = page::open_if_asked(arguments.page.as_deref(), arguments.password_file.as_deref(), Kind::Fetch, &node)?;
     let (ledger, have) = resume(&store, node.journal(), arguments.json)?;
     let signals = interrupts.end_in_order();
     let trackers = trackers(&metainfo, &arguments.tracker);
@@ -67,7 +68,6 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
     if !has_tracker && !arguments.json {
         eprintln!("{} names no tracker: only peers that connect here can help", escape(&arguments.meta));
     }
-    let page = page::open_if_asked(arguments.page.as_deref(), arguments.password_file.as_deref(), Kind::Fetch, &node)?;
     match &page {
         Some(page) if arguments.json => {
             _ = terminal::print(&format!("{}\n", serde_json::json!({ "page": page.url() })))
@@ -113,7 +113,9 @@ fn open_node(arguments: &cli::Fetch) -> Result<Arc<Node>, Failure> {
     Node::open(Options {
         upload_limit: arguments.upload_limit,
         download_limit: arguments.download_limit,
-        max_peers: arguments.max_peers,
+        // Half of all connections are kept for those we make ourselves: whoever floods our port cannot keep us from a
+        // seeder.
+        max_peers: arguments.max_peers.div_ceil(2),
         fetching: Settings {
             max_peers: arguments.max_peers,
             slots: DEFAULT_SLOTS,

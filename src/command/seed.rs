@@ -38,6 +38,9 @@ pub const PORT: u16 = 6881;
 /// How long to wait before a tracker that could not be reached is asked again to list what is seeded.
 const REGISTER_AGAIN: Duration = Duration::from_secs(5);
 
+/// How many trackers' pages are asked to list what is seeded: a forged metainfo could name a million of them.
+const MAX_PAGES: usize = 8;
+
 /// How long a tracker's page may take to list what is seeded.
 const REGISTER_TIME: Duration = Duration::from_secs(5);
 
@@ -56,8 +59,8 @@ pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
         folder: PathBuf::from(arguments.dir.as_deref().unwrap_or(".")),
         memory: None,
     })?;
-    let share = node.give(what.metainfo.clone(), &what.dir, what.metainfo.trackers(), None)?;
     let page = page::open_if_asked(arguments.page.as_deref(), arguments.password_file.as_deref(), Kind::Seed, &node)?;
+    let share = node.give(what.metainfo.clone(), &what.dir, what.metainfo.trackers(), None)?;
     say(&arguments, &what, node.port(), page.as_ref());
     register(&what.metainfo, arguments.json)?;
 
@@ -144,7 +147,8 @@ fn own_tracker() -> String {
 /// hears of it then. On a thread of its own, which ends when all have answered.
 fn register(metainfo: &Arc<Metainfo>, quiet: bool) -> Result<(), Failure> {
     let bases = metainfo.trackers().iter().flatten().filter_map(|tracker| tracker.strip_suffix("/announce"));
-    let mut bases: Vec<String> = bases.filter(|base| base.starts_with("http")).map(str::to_owned).collect();
+    let bases = bases.filter(|base| base.starts_with("http")).take(MAX_PAGES);
+    let mut bases: Vec<String> = bases.map(str::to_owned).collect();
     let metainfo = metainfo.clone();
     let registering = move || {
         let client = Client::new(0);

@@ -217,7 +217,7 @@ fn verified(metainfo: &Arc<Metainfo>, file: &Path) -> Result<(), Failure> {
 fn own_tracker(url: String, swarms: &Arc<Swarms>) -> OwnTracker {
     let swarms = swarms.clone();
     let announce = move |announce: &Announce| {
-        let reply = swarms.announce(announce, &Asker::this_machine());
+        let reply = swarms.announce(announce, &Asker::this_process());
         Answer {
             peers: reply.peers.iter().map(|peer| peer.address).collect(),
             interval: OWN_INTERVAL.max(Duration::from_secs(u64::from(reply.interval))),

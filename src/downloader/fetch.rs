@@ -104,6 +104,7 @@ impl Fetch {
         let share = Arc::new(Share {
             metainfo: store.metainfo().clone(),
             store,
+            stamps: None,
             have: Arc::new(HaveSet::new(&plan.have)),
             events,
             finished: Some(finished.clone()),

@@ -40,6 +40,8 @@ pub enum End {
     PieceNotHere(u32),
     /// It keeps sending blocks that nobody asked for.
     Unasked(wire::RawBlock),
+    /// It says more than a peer has to say.
+    Chatter,
     /// It has too many requests open, or does not read.
     Overflow(Overflow),
     /// Our own files failed.
@@ -54,7 +56,7 @@ impl End {
             End::UnknownTorrent(_) | End::Storage(_) => false,
             End::Handshake(_) | End::OtherTorrent(_) | End::Myself | End::Wire(_) | End::Bitfield(_) => true,
             End::Extension(_) | End::NoSuchPiece(_) | End::NoSuchBlock(_) => true,
-            End::PieceNotHere(_) | End::Unasked(_) | End::Overflow(_) => true,
+            End::PieceNotHere(_) | End::Unasked(_) | End::Chatter | End::Overflow(_) => true,
         }
     }
 }
@@ -78,6 +80,7 @@ impl fmt::Display for End {
             End::NoSuchBlock(block) => write!(f, "it asked for {block}, which the torrent has not"),
             End::PieceNotHere(index) => write!(f, "it asked for piece {index}, which is not here"),
             End::Unasked(block) => write!(f, "it sends what it was not asked for, {block} for one"),
+            End::Chatter => f.write_str("it floods us with messages that move nothing"),
             End::Overflow(Overflow::Requests) => write!(f, "it has more than {MAX_OPEN_REQUESTS} requests open"),
             End::Overflow(Overflow::Control) => f.write_str("it does not read what it is sent"),
             End::Storage(error) => fmt::Display::fmt(error, f),

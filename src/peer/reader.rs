@@ -11,16 +11,17 @@ use std::{
 };
 
 use super::{
-    End, Event, Handle, Host, Order, Payload,
+    End, Event, Handle, Host, MAX_OPEN_REQUESTS, Order, Payload,
     desk::Expected,
     inlet::Inlet,
     limiter::{Limits as RateLimits, MAX_NAP},
+    patience::Patience,
     piece::Home,
     share::Traffic,
 };
 use crate::{
     bitfield::Bitfield,
-    metainfo::Block,
+    metainfo::{BLOCK_LENGTH, Block},
     wire::{self, EXTENDED_HANDSHAKE, ExtendedHandshake, Limits, Message, RawBlock, Step},
 };
 
@@ -34,7 +35,8 @@ pub fn run(host: &Host, handle: &Handle) -> End {
         Err(error) => return error.into(),
     };
     let count = handle.share.geometry().piece_count();
-    let judge = Judge { host, handle, theirs: Bitfield::empty(count), spoke: false, unasked: 0 };
+    let patience = Patience::new(Instant::now());
+    let judge = Judge { host, handle, theirs: Bitfield::empty(count), spoke: false, unasked: 0, asked: 0, patience };
     let Err(end) = read(inlet, judge, Limits::for_pieces(count));
     end
 }
@@ -53,6 +55,7 @@ fn read(mut inlet: Inlet, mut judge: Judge<'_>, limits: Limits) -> Result<std::c
                 judge.block(block, &mut inlet)?;
             }
             Step::Skip { used, length } => {
+                judge.idle_word(length)?;
                 inlet.consume(used);
                 inlet.skip(length)?;
             }
@@ -68,23 +71,30 @@ struct Judge<'a> {
     /// Whether it has said anything about what it has.
     spoke: bool,
     unasked: u32,
+    /// Bytes it has asked us for, those left out that it must know to be forgotten.
+    asked: u64,
+    patience: Patience,
 }
 
 impl Judge<'_> {
     fn message(&mut self, message: Message<'_>) -> Result<(), End> {
         let id = self.handle.id();
         match message {
-            Message::KeepAlive => Ok(()),
+            Message::KeepAlive => self.idle_word(0),
             Message::Choke => {
+                self.idle_word(0)?;
                 let pieces = self.handle.desk().choke();
                 self.tell(Event::Choked(id, pieces))
             }
             Message::Unchoke => {
+                self.idle_word(0)?;
                 let appetite = self.handle.desk().unchoke();
                 self.tell(Event::Unchoked(id, appetite))
             }
-            Message::Interested => self.tell(Event::Interested(id, true)),
-            Message::NotInterested => self.tell(Event::Interested(id, false)),
+            Message::Interested | Message::NotInterested => {
+                self.idle_word(0)?;
+                self.tell(Event::Interested(id, message == Message::Interested))
+            }
             Message::Have(index) => self.have(index),
             Message::Bitfield(bytes) => self.bitfield(bytes),
             Message::Request(raw) => {
@@ -92,22 +102,44 @@ impl Judge<'_> {
                 if !self.handle.share.have.has(block.piece) {
                     return Err(End::PieceNotHere(raw.index));
                 }
+                self.weigh(block)?;
                 Ok(self.handle.mailbox.post(Order::Give(block))?)
             }
             Message::Cancel(raw) => {
+                self.idle_word(0)?;
                 let block = self.checked(raw)?;
                 Ok(self.handle.mailbox.post(Order::Forget(block))?)
             }
             Message::Extended(EXTENDED_HANDSHAKE, payload) => self.introduction(payload),
             // We have named no extension, so nothing else has a meaning here.
-            Message::Extended(..) => Ok(()),
+            Message::Extended(_, payload) => self.idle_word(payload.len()),
         }
+    }
+
+    /// A message that moves nothing.
+    fn idle_word(&mut self, bytes: usize) -> Result<(), End> {
+        let traffic = &self.handle.traffic;
+        let moved = traffic.uploaded.load(Ordering::Relaxed) + traffic.downloaded.load(Ordering::Relaxed);
+        self.patience.spend(bytes, moved, Instant::now())
+    }
+
+    /// A request is free if it is for a whole block and may still be answered: one beyond those that can be open was forgotten
+    /// when we choked the peer, or withdrawn by itself.
+    fn weigh(&mut self, block: Block) -> Result<(), End> {
+        let ends_piece = block.begin + block.length == self.handle.share.geometry().length_of(block.piece);
+        let open = MAX_OPEN_REQUESTS as u64 * u64::from(BLOCK_LENGTH);
+        let given = self.handle.traffic.uploaded.load(Ordering::Relaxed);
+        let forgotten = self.asked + u64::from(block.length) > given + open;
+        if !forgotten {
+            self.asked += u64::from(block.length);
+        }
+        if forgotten || (block.length < BLOCK_LENGTH && !ends_piece) { self.idle_word(0) } else { Ok(()) }
     }
 
     fn have(&mut self, index: u32) -> Result<(), End> {
         let piece = self.handle.share.geometry().piece(index).ok_or(End::NoSuchPiece(index))?;
         self.spoke = true;
-        if self.theirs.set(index) { self.tell(Event::Gained(self.handle.id(), piece)) } else { Ok(()) }
+        if self.theirs.set(index) { self.tell(Event::Gained(self.handle.id(), piece)) } else { self.idle_word(0) }
     }
 
     /// The first is what the peer begins with. A later one, which BEP 3 does not foresee, counts for what it adds:
@@ -115,6 +147,7 @@ impl Judge<'_> {
     fn bitfield(&mut self, bytes: &[u8]) -> Result<(), End> {
         let said = Bitfield::from_bytes(bytes, self.theirs.len()).map_err(End::Bitfield)?;
         if self.spoke {
+            self.idle_word(bytes.len())?;
             let known = self.theirs.clone();
             return said.iter().filter(|index| !known.get(*index)).try_for_each(|index| self.have(index));
         }
@@ -124,6 +157,7 @@ impl Judge<'_> {
     }
 
     fn introduction(&mut self, payload: &[u8]) -> Result<(), End> {
+        self.idle_word(payload.len())?;
         let said = ExtendedHandshake::from_bytes(payload).map_err(End::Extension)?;
         if let Some(open) = said.request_queue {
             self.handle.desk().limit_window(open);

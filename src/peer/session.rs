@@ -12,7 +12,7 @@ use std::{
 use socket2::{SockRef, TcpKeepalive};
 
 use super::{
-    Direction, End, Event, HaveSet, Host, Order, Remote, SessionId, Share, Traffic, backlog, desk::Desk,
+    Direction, End, Event, Guest, HaveSet, Host, Order, Remote, SessionId, Share, Traffic, backlog, desk::Desk,
     mailbox::Mailbox, outbox::MAX_OPEN_REQUESTS, piece::PieceInFlight, reader, writer,
 };
 use crate::{
@@ -29,6 +29,11 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long one write may make no progress before the peer counts as gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long the other machine may leave unconfirmed what we sent it. TCP alone tries for a quarter of an hour, ever more seldom;
+/// a new connection goes on sooner when the link is back.
+#[cfg(target_os = "linux")]
+const UNHEARD: Duration = Duration::from_secs(30);
 
 /// A session's stack, in bytes. Nothing in it recurses but bencode, which has a limit of its own.
 const STACK: usize = 256 * 1024;
@@ -58,40 +63,40 @@ pub fn dial(host: &Arc<Host>, share: &Arc<Share>, address: SocketAddr) -> Result
     prepare(&stream)?;
     let info_hash = share.metainfo.info_hash();
     stream.write_all(&Handshake::ours(info_hash, host.peer_id()).to_bytes())?;
-    let theirs = read_handshake(&mut stream)?;
+    let theirs = read_handshake(&stream)?;
     if theirs.info_hash != info_hash {
         return Err(End::OtherTorrent(theirs.info_hash));
     }
-    run(host, share.clone(), stream, theirs, Direction::Dialled)
+    run(host, share.clone(), Guest::new(stream), theirs, Direction::Dialled)
 }
 
 /// Answers a peer that has connected and runs the session until it ends; `route` finds the torrent it asks about.
 /// An error says why it never began.
-pub fn accept(
-    host: &Arc<Host>,
-    mut stream: TcpStream,
-    route: impl FnOnce(InfoHash) -> Option<Arc<Share>>,
-) -> Result<(), End> {
-    prepare(&stream)?;
-    let theirs = read_handshake(&mut stream)?;
+pub fn accept(host: &Arc<Host>, guest: Guest, route: impl FnOnce(InfoHash) -> Option<Arc<Share>>) -> Result<(), End> {
+    let mut stream = &*guest.socket;
+    prepare(stream)?;
+    let theirs = read_handshake(stream)?;
     let share = route(theirs.info_hash).ok_or(End::UnknownTorrent(theirs.info_hash))?;
     stream.write_all(&Handshake::ours(theirs.info_hash, host.peer_id()).to_bytes())?;
-    run(host, share, stream, theirs, Direction::Accepted)
+    run(host, share, guest, theirs, Direction::Accepted)
 }
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
     let socket = SockRef::from(stream);
-    // A machine that was switched off is noticed within a minute, even when we have nothing to send it.
+    // A machine that was switched off or has another address now is noticed within a minute, even when we have nothing
+    // to send it.
     socket.set_tcp_keepalive(
         &TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10)),
     )?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNHEARD))?;
     backlog::limit(stream, backlog::LEAST)
 }
 
 /// Reads a handshake by its deadline; a first byte of another protocol ends it there.
-fn read_handshake(stream: &mut TcpStream) -> Result<Handshake, End> {
+fn read_handshake(mut stream: &TcpStream) -> Result<Handshake, End> {
     let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
     let mut bytes = [0; HANDSHAKE_LENGTH];
     let mut have = 0;
@@ -120,14 +125,14 @@ fn read_handshake(stream: &mut TcpStream) -> Result<Handshake, End> {
 fn run(
     host: &Arc<Host>,
     share: Arc<Share>,
-    stream: TcpStream,
+    connection: Guest,
     theirs: Handshake,
     direction: Direction,
 ) -> Result<(), End> {
     if theirs.peer_id == host.peer_id() {
         return Err(End::Myself);
     }
-    let handle = Handle::new(host, share, stream, theirs, direction)?;
+    let handle = Handle::new(host, share, connection, theirs, direction)?;
     if theirs.reserved.extension_protocol() {
         let ours = ExtendedHandshake {
             port: host.port(),
@@ -183,12 +188,12 @@ impl Handle {
     fn new(
         host: &Host,
         share: Arc<Share>,
-        stream: TcpStream,
+        connection: Guest,
         theirs: Handshake,
         direction: Direction,
     ) -> io::Result<Handle> {
         let session = host.next_session();
-        let address = stream.peer_addr()?;
+        let address = connection.socket.peer_addr()?;
         // A listener for both families shows IPv4 peers as IPv6 addresses that stand for them.
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let remote = Arc::new(Remote { session, address, peer_id: theirs.peer_id, direction });
@@ -197,10 +202,10 @@ impl Handle {
             desk: Arc::new(Mutex::new(Desk::new(share.geometry(), remote.clone(), Instant::now()))),
             remote,
             share,
-            traffic: Arc::default(),
+            traffic: connection.traffic,
             given: Arc::new(HaveSet::new(&none)),
             mailbox: Arc::default(),
-            socket: Arc::new(stream),
+            socket: connection.socket,
         })
     }
 

@@ -14,7 +14,7 @@ use super::{Buffers, Event, Limiter, PieceInFlight, SessionId, turns::Turns};
 use crate::{
     bitfield::Bitfield,
     metainfo::{Geometry, Metainfo, PeerId, PieceIndex},
-    storage::Store,
+    storage::{Stamps, Store},
 };
 
 /// Who we are on the wire: one a process.
@@ -40,6 +40,8 @@ pub struct Share {
     pub metainfo: Arc<Metainfo>,
     /// Where its bytes are.
     pub store: Arc<Store>,
+    /// Its files as they were when all of it was known to be right; `None` where it is still written to.
+    pub stamps: Option<Stamps>,
     /// Which pieces are verified and may be given.
     pub have: Arc<HaveSet>,
     /// Where sessions tell what happens.

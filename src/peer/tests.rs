@@ -61,6 +61,7 @@ impl Torrent {
         let (tell, events) = bounded(64);
         let (finish, finished) = bounded(4);
         let share = Share {
+            stamps: None,
             have: Arc::new(HaveSet::new(&Bitfield::empty(metainfo.geometry().piece_count()))),
             metainfo,
             store: Arc::new(store),
@@ -172,7 +173,7 @@ fn accepted(torrent: &Torrent) -> (JoinHandle<Result<(), End>>, Other) {
     let share = torrent.share.clone();
     let host = torrent.host.clone();
     let find = move |hash| (share.metainfo.info_hash() == hash).then_some(share);
-    (thread::spawn(move || accept(&host, ours, find)), other)
+    (thread::spawn(move || accept(&host, Guest::new(ours), find)), other)
 }
 
 /// A session that we have begun, after our handshake.

@@ -5,7 +5,8 @@
 //! does not get its turn in time goes ahead without, so that a slow peer with a turn holds up nobody for long.
 
 use std::{
-    sync::{Condvar, Mutex, PoisonError},
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -15,46 +16,72 @@ const AT_ONCE: usize = 8;
 /// How long a session waits for its turn at most.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// How long a turn lasts at most: eight of them at 20 Mbit/s. Whoever takes longer is stuck with a peer that does not read,
+/// and goes on without.
+const LONGEST: Duration = Duration::from_secs(1);
+
 /// Bytes of blocks sent in one turn: a usual piece.
 pub const TURN: u64 = 256 * 1024;
 
 /// The turns of one process.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Turns {
-    free: Mutex<usize>,
+    state: Mutex<State>,
     bell: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The turns that are taken, by name, and since when; the oldest first. At most [`AT_ONCE`].
+    taken: VecDeque<(u64, Instant)>,
+    next: u64,
 }
 
 /// A turn, given back when it is dropped.
 #[derive(Debug)]
-pub struct Turn<'a>(&'a Turns);
-
-impl Default for Turns {
-    fn default() -> Turns {
-        Turns { free: Mutex::new(AT_ONCE), bell: Condvar::new() }
-    }
-}
+pub struct Turn<'a>(&'a Turns, u64);
 
 impl Turns {
     /// Waits for a turn; `None` when that takes too long.
     pub fn take(&self) -> Option<Turn<'_>> {
         let deadline = Instant::now() + PATIENCE;
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        while *free == 0 {
-            let left = deadline.saturating_duration_since(Instant::now());
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            if let Some(name) = state.take(now) {
+                return Some(Turn(self, name));
+            }
+            let left = deadline.saturating_duration_since(now);
             if left.is_zero() {
                 return None;
             }
-            free = self.bell.wait_timeout(free, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.bell.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        *free -= 1;
-        Some(Turn(self))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn take(&mut self, now: Instant) -> Option<u64> {
+        let stuck = self.taken.front().is_some_and(|(_, since)| now.saturating_duration_since(*since) > LONGEST);
+        if self.taken.len() >= AT_ONCE && stuck {
+            self.taken.pop_front();
+        }
+        (self.taken.len() < AT_ONCE).then(|| {
+            self.next += 1;
+            self.taken.push_back((self.next, now));
+            self.next
+        })
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        // One that lasted too long is not among them any more.
+        self.0.lock().taken.retain(|(name, _)| *name != self.1);
         self.0.bell.notify_one();
     }
 }
@@ -71,5 +98,14 @@ mod tests {
         assert!(turns.take().is_none() && begun.elapsed() >= PATIENCE);
         taken.pop();
         assert!(turns.take().is_some());
+    }
+
+    #[test]
+    fn a_turn_that_lasts_too_long_is_over() {
+        let (mut state, start) = (State::default(), Instant::now());
+        let names: Vec<_> = (0..AT_ONCE).map(|_| state.take(start).unwrap()).collect();
+        assert_eq!(state.take(start + LONGEST), None);
+        assert!(state.take(start + LONGEST + Duration::from_millis(1)).is_some());
+        assert!(state.taken.len() == AT_ONCE && state.taken.iter().all(|(name, _)| *name != names[0]));
     }
 }

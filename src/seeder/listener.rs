@@ -1,21 +1,24 @@
-//! The listener: a thread that accepts, a thread for each connection, and a count of both that has a limit.
+//! The listener: a thread that accepts, and a thread for each connection that there is a place for.
 
 use std::{
     collections::HashMap,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use super::Registry;
+use super::{
+    Registry,
+    places::{Entry, PlaceId, Places},
+};
 use crate::{
     net::{self, PortChoice},
-    peer::{self, Host},
+    peer::{self, Guest, Host},
 };
 
 /// How long to wait after accepting failed, which it does when descriptors have run out.
@@ -32,13 +35,19 @@ pub struct Listener {
     accepting: Option<JoinHandle<()>>,
 }
 
-/// Lets connections in, from all listeners of the process, as long as there are not too many.
+/// Lets connections in, from all listeners of the process, as long as there are places.
 #[derive(Debug)]
 pub struct Gate {
     host: Arc<Host>,
     registry: Arc<Registry>,
-    max_peers: usize,
-    connected: Mutex<HashMap<IpAddr, usize>>,
+    hall: Mutex<Hall>,
+}
+
+/// Who holds which place.
+#[derive(Debug)]
+struct Hall {
+    places: Places,
+    guests: HashMap<PlaceId, Guest>,
 }
 
 impl Listener {
@@ -88,18 +97,26 @@ fn accept(socket: &TcpListener, gate: &Arc<Gate>, ending: &AtomicBool) {
 impl Gate {
     /// Lets in `max_peers` connections at a time, to the torrents of the registry.
     pub fn new(host: Arc<Host>, registry: Arc<Registry>, max_peers: usize) -> Gate {
-        Gate { host, registry, max_peers, connected: Mutex::default() }
+        let hall = Hall { places: Places::new(max_peers), guests: HashMap::new() };
+        Gate { host, registry, hall: Mutex::new(hall) }
     }
 
-    /// Starts a session, unless there are too many; the connection is closed then.
+    /// Starts a session, unless there is no place for it; the connection is closed then.
     fn admit(self: &Arc<Self>, stream: TcpStream, ip: IpAddr) {
-        let Some(place) = self.take_place(ip) else {
-            log::debug!("{ip}: too many connections");
-            return;
+        let guest = Guest::new(stream);
+        let entry = self.hall().enter(&guest, ip);
+        let (id, leaves) = match entry {
+            Ok(entry) => entry,
+            Err(reason) => return log::debug!("{ip} is not let in: {reason}"),
         };
+        if let Some(leaves) = leaves {
+            log::debug!("a connection of no use makes room for {ip}");
+            leaves.hang_up();
+        }
+        let place = Place { gate: self.clone(), id, ip, guest };
         let spawned = thread::Builder::new().name("session reader".into()).stack_size(STACK).spawn(move || {
             let gate = &place.gate;
-            if let Err(end) = peer::accept(&gate.host, stream, |hash| gate.registry.find(hash)) {
+            if let Err(end) = peer::accept(&gate.host, place.guest.clone(), |hash| gate.registry.find(hash)) {
                 log::debug!("no session with {}: {end}", place.ip);
             }
         });
@@ -108,35 +125,37 @@ impl Gate {
         }
     }
 
-    fn take_place(self: &Arc<Self>, ip: IpAddr) -> Option<Place> {
-        let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
-        let total: usize = connected.values().sum();
-        let from_there = connected.entry(ip).or_default();
-        // A room behind one router shares an address, but no single address may take all the places.
-        let free = total < self.max_peers && *from_there < self.max_peers.div_ceil(2);
-        if free {
-            *from_there += 1;
-        } else if *from_there == 0 {
-            connected.remove(&ip);
-        }
-        free.then(|| Place { gate: self.clone(), ip })
+    fn hall(&self) -> MutexGuard<'_, Hall> {
+        self.hall.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One connection's place in the count; given back when its thread is done, however it ends.
+impl Hall {
+    /// A place for this guest, and the guest that has to leave for it; or why there is none.
+    fn enter(&mut self, guest: &Guest, ip: IpAddr) -> Result<(PlaceId, Option<Guest>), &'static str> {
+        let moved = |place| self.guests.get(&place).map_or(0, Guest::moved);
+        let (place, leaves) = match self.places.enter(ip, Instant::now(), moved) {
+            Entry::Free(place) => (place, None),
+            Entry::InsteadOf(place, old) => (place, self.guests.remove(&old)),
+            Entry::Refused(reason) => return Err(reason),
+        };
+        self.guests.insert(place, guest.clone());
+        Ok((place, leaves))
+    }
+}
+
+/// One connection's place; given back when its thread is done, however it ends.
 struct Place {
     gate: Arc<Gate>,
+    id: PlaceId,
     ip: IpAddr,
+    guest: Guest,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut connected = self.gate.connected.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = connected.get_mut(&self.ip) {
-            *count -= 1;
-            if *count == 0 {
-                connected.remove(&self.ip);
-            }
-        }
+        let mut hall = self.gate.hall();
+        hall.guests.remove(&self.id);
+        hall.places.leave(self.id, self.ip, self.guest.moved(), Instant::now());
     }
 }

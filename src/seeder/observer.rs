@@ -16,11 +16,14 @@ use super::{
 use crate::{
     bitfield::Bitfield,
     metainfo::{InfoHash, PieceIndex},
-    peer::{Event, Handle, SessionId, Share},
+    peer::{Event, Handle, Remote, SessionId, Share},
 };
 
 /// Transfers noted between two looks at most; more could not be told apart by any eye.
 const MAX_NOTED: usize = 2048;
+
+/// Sessions that are over and remembered at most, for what was under way when they ended.
+const MAX_GONE: usize = 64;
 
 /// What a coordinator knows of a session besides.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +39,8 @@ pub struct Stance<'a> {
 pub struct Observer {
     board: Arc<Board>,
     visitors: BTreeMap<SessionId, Visitor>,
+    /// Those who left last, and whom they came for.
+    gone: BTreeMap<SessionId, (Arc<Remote>, InfoHash)>,
     /// The torrents that somebody is connected for, or was a moment ago.
     swarms: HashMap<InfoHash, Swarm>,
     /// Pieces that have passed since the last look.
@@ -51,11 +56,13 @@ struct Visitor {
     client: Option<String>,
     they_choke: bool,
     they_want: bool,
+    /// Whether it ever did, so that it is known to be fetching: a source may tell bit by bit what it has had all along.
+    is_fetcher: bool,
     down: Speed,
     up: Speed,
     since: SystemTime,
-    /// The pieces that are known to be given.
-    given: Bitfield,
+    /// The pieces that were given at the last look; nothing when nobody watched then.
+    given: Option<Bitfield>,
 }
 
 #[derive(Debug)]
@@ -68,8 +75,8 @@ struct Swarm {
 impl Observer {
     /// Nothing has happened yet.
     pub fn new(board: Arc<Board>, now: Instant) -> Observer {
-        let (visitors, swarms, passed) = (BTreeMap::new(), HashMap::new(), Vec::new());
-        Observer { board, visitors, swarms, passed, was_watched: false, looked: now }
+        let (visitors, gone, swarms, passed) = (BTreeMap::new(), BTreeMap::new(), HashMap::new(), Vec::new());
+        Observer { board, visitors, gone, swarms, passed, was_watched: false, looked: now }
     }
 
     /// When it is time to publish.
@@ -92,19 +99,23 @@ impl Observer {
         match event {
             Event::Opened(handle) => {
                 let share = &handle.share;
-                self.visitors.insert(handle.id(), Visitor::new(handle.clone(), now));
+                let visitor = Visitor::new(handle.clone(), self.board.is_watched(), now);
+                self.visitors.insert(handle.id(), visitor);
                 self.swarms.entry(share.metainfo.info_hash()).or_insert_with(|| Swarm::new(share.clone(), now));
             }
-            Event::Closed { session, .. } => _ = self.visitors.remove(session),
+            Event::Closed { session, .. } => self.goes(*session),
             Event::Introduced { session, client, .. } => {
                 self.with(*session, |visitor| visitor.client.clone_from(client));
             }
             Event::Unchoked(session, _) => self.with(*session, |visitor| visitor.they_choke = false),
             Event::Choked(session, _) => self.with(*session, |visitor| visitor.they_choke = true),
-            Event::Interested(session, want) => self.with(*session, |visitor| visitor.they_want = *want),
+            Event::Interested(session, want) => self.with(*session, |visitor| {
+                visitor.they_want = *want;
+                visitor.is_fetcher |= *want;
+            }),
             Event::Gained(session, piece) => {
-                let given = |visitor: &Visitor| visitor.handle.given.has(*piece);
-                if self.visitors.get(session).is_some_and(|visitor| !given(visitor)) {
+                let is_news = |visitor: &Visitor| visitor.is_fetcher && !visitor.handle.given.has(*piece);
+                if self.visitors.get(session).is_some_and(is_news) {
                     self.passes(*session, *piece, Way::Elsewhere);
                 }
             }
@@ -114,12 +125,12 @@ impl Observer {
 
     /// A piece has passed between a session's peer and somebody.
     pub fn passes(&mut self, session: SessionId, piece: PieceIndex, way: Way) {
-        if self.board.is_watched()
-            && self.passed.len() < MAX_NOTED
-            && let Some(visitor) = self.visitors.get(&session)
-        {
-            self.passed.push(visitor.transfer(piece.get(), way));
+        if !self.board.is_watched() || self.passed.len() >= MAX_NOTED {
+            return;
         }
+        let here = self.visitors.get(&session).map(|visitor| visitor.transfer(piece.get(), way));
+        let gone = || self.gone.get(&session).map(|(remote, hash)| transfer(remote, *hash, piece.get(), way));
+        self.passed.extend(here.or_else(gone));
     }
 
     /// Puts on the board how things are now; `stance` tells what the coordinator knows of a session.
@@ -140,19 +151,21 @@ impl Observer {
         });
     }
 
-    /// What was given since the last look; nothing of what was given before somebody watched.
+    /// A session is over. Nobody who watches misses what it was given last, or what it gave and is hashed yet.
+    fn goes(&mut self, session: SessionId) {
+        let Some(mut visitor) = self.visitors.remove(&session) else { return };
+        visitor.note_given(self.board.is_watched(), &mut self.passed);
+        let share = &visitor.handle.share;
+        self.gone.insert(session, (visitor.handle.remote.clone(), share.metainfo.info_hash()));
+        if self.gone.len() > MAX_GONE {
+            self.gone.pop_first();
+        }
+    }
+
     fn note_given(&mut self) {
         let watched = self.board.is_watched();
-        if watched {
-            for visitor in self.visitors.values_mut() {
-                let given = visitor.handle.given.snapshot();
-                if self.was_watched && given.count() > visitor.given.count() {
-                    let new = given.iter().filter(|piece| !visitor.given.get(*piece));
-                    let room = MAX_NOTED.saturating_sub(self.passed.len());
-                    self.passed.extend(new.take(room).map(|piece| visitor.transfer(piece, Way::Given)));
-                }
-                visitor.given = given;
-            }
+        for visitor in self.visitors.values_mut() {
+            visitor.note_given(watched, &mut self.passed);
         }
         if watched || self.was_watched {
             self.board.record(self.passed.drain(..));
@@ -168,15 +181,16 @@ impl Observer {
 }
 
 impl Visitor {
-    fn new(handle: Handle, now: Instant) -> Visitor {
+    fn new(handle: Handle, watched: bool, now: Instant) -> Visitor {
         Visitor {
             client: None,
             they_choke: true,
             they_want: false,
+            is_fetcher: false,
             down: Speed::new(0, now),
             up: Speed::new(0, now),
             since: SystemTime::now(),
-            given: Bitfield::empty(handle.share.geometry().piece_count()),
+            given: watched.then(|| Bitfield::empty(handle.share.geometry().piece_count())),
             handle,
         }
     }
@@ -184,6 +198,19 @@ impl Visitor {
     fn note(&mut self, now: Instant) {
         self.down.note(self.handle.traffic.downloaded.load(Ordering::Relaxed), now);
         self.up.note(self.handle.traffic.uploaded.load(Ordering::Relaxed), now);
+    }
+
+    /// Notes what was given since the last look; nothing of what was given before somebody watched.
+    fn note_given(&mut self, watched: bool, passed: &mut Vec<Transfer>) {
+        let given = watched.then(|| self.handle.given.snapshot());
+        let before = std::mem::replace(&mut self.given, given);
+        if let (Some(given), Some(before)) = (&self.given, before)
+            && given.count() > before.count()
+        {
+            let new = given.iter().filter(|piece| !before.get(*piece));
+            let room = MAX_NOTED.saturating_sub(passed.len());
+            passed.extend(new.take(room).map(|piece| self.transfer(piece, Way::Given)));
+        }
     }
 
     fn report(&self, stance: Stance<'_>) -> PeerReport {
@@ -206,10 +233,12 @@ impl Visitor {
     }
 
     fn transfer(&self, piece: u32, way: Way) -> Transfer {
-        let remote = &self.handle.remote;
-        let info_hash = self.handle.share.metainfo.info_hash();
-        Transfer { info_hash, piece, peer: remote.peer_id, address: remote.address, way }
+        transfer(&self.handle.remote, self.handle.share.metainfo.info_hash(), piece, way)
     }
+}
+
+fn transfer(remote: &Remote, info_hash: InfoHash, piece: u32, way: Way) -> Transfer {
+    Transfer { info_hash, piece, peer: remote.peer_id, address: remote.address, way }
 }
 
 impl Swarm {

@@ -18,13 +18,14 @@ use super::{
     Announcer, Change, Observer, Registry, Slots, Stance,
     offer::{Offer, Showing},
     report::{Activity, Board},
+    watchman::Watchman,
 };
 use crate::{
     bitfield::Bitfield,
     chance::Chance,
     metainfo::{InfoHash, Metainfo},
     peer::{End, Event, Handle, HaveSet, Limiter, Order, SessionId, Share, Traffic},
-    storage::{self, Store},
+    storage::{self, Stamps, Store},
 };
 
 /// How often the clock is looked at.
@@ -57,6 +58,7 @@ impl Service {
         let (expel, expelled) = bounded(MAX_EXPELLED);
         let mut shell = Shell {
             observer: Observer::new(board, Instant::now()),
+            watchman: Watchman::start()?,
             sessions: HashMap::new(),
             given: HashMap::new(),
             registry,
@@ -70,12 +72,14 @@ impl Service {
         Ok(Service { events, expel: Some(expel), thread: Some(thread) })
     }
 
-    /// A torrent to be given by this service, once it is in the registry: every piece is in the store, verified.
-    pub fn share(&self, metainfo: Arc<Metainfo>, store: Arc<Store>) -> Arc<Share> {
+    /// A torrent to be given by this service, once it is in the registry: every piece is in the store, and was right when
+    /// the files had these stamps.
+    pub fn share(&self, metainfo: Arc<Metainfo>, store: Arc<Store>, stamps: Stamps) -> Arc<Share> {
         let have = Bitfield::full(metainfo.geometry().piece_count());
         Arc::new(Share {
             metainfo,
             store,
+            stamps: Some(stamps),
             have: Arc::new(HaveSet::new(&have)),
             events: self.events.clone(),
             finished: None,
@@ -112,11 +116,13 @@ struct Shell {
     announcer: Announcer,
     chance: Chance,
     observer: Observer,
+    watchman: Watchman,
 }
 
 impl Shell {
     fn run(&mut self, events: &Receiver<Event>, expelled: &Receiver<InfoHash>) {
         let ticks = tick(TICK);
+        let changed = self.watchman.changed().clone();
         loop {
             // Between ticks there is something to publish only while somebody watches somebody.
             let watched = self.observer.board().is_watched() && !self.observer.is_idle();
@@ -128,6 +134,9 @@ impl Shell {
                 },
                 recv(ticks) -> _ => self.tick(Instant::now()),
                 recv(looks) -> _ => self.publish(Instant::now()),
+                recv(changed) -> found => if let Ok((share, error)) = found {
+                    self.withdraw(&share, &error);
+                },
                 recv(expelled) -> hash => match hash {
                     Ok(hash) => self.end_all_of(hash),
                     Err(_) => break,
@@ -183,6 +192,7 @@ impl Shell {
     fn opened(&mut self, handle: Handle, now: Instant) {
         let id = handle.id();
         let hash = handle.share.metainfo.info_hash();
+        self.watchman.look_at(&handle.share);
         // A peer that comes again from the same address has lost its first connection, whether we have noticed or not.
         let before = self
             .sessions
@@ -239,9 +249,13 @@ impl Shell {
                 offer.moves(*id, now);
             }
         }
+        let served: HashMap<_, _> =
+            self.sessions.values().map(|handle| (handle.share.metainfo.info_hash(), &handle.share)).collect();
+        served.values().for_each(|share| self.watchman.look_at(share));
         let shown: Vec<_> = self.offers.values_mut().flat_map(|offer| offer.tick(now)).collect();
         self.show(shown);
-        let changes = self.slots.rotate(now, |_| 0);
+        let mut changes = self.slots.rotate(now, |_| 0);
+        changes.extend(self.slots.take_unused(now, |id| self.given.get(&id).copied().unwrap_or(0)));
         self.tell(changes);
         self.publish(now);
     }

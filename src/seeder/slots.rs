@@ -2,7 +2,8 @@
 //!
 //! Invariant: at most `limit` peers are unchoked, and while one waits that wants to be, exactly `limit` are. In a room
 //! that means everybody: a slot is only withheld where there are more peers than slots. Then, every
-//! [`ROTATION`], those that gave us most keep theirs and the rest of the slots go round, so that each is served.
+//! [`ROTATION`], those that gave us most keep theirs and the rest of the slots go round, so that each is served. Whoever does
+//! not use a slot loses it at once to one that waits, and waits the longer the more often that has happened.
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +17,13 @@ pub const DEFAULT_SLOTS: usize = 64;
 
 /// How long a slot is kept at the least while others wait (BEP 3 suggests ten seconds).
 const ROTATION: Duration = Duration::from_secs(10);
+
+/// How long a slot may lie idle while others wait: longer than a choked peer takes to ask again.
+const UNUSED: Duration = Duration::from_secs(3);
+
+/// How far back in the line a peer goes for each time that it left a slot unused, and how far at most.
+const SET_BACK: Duration = Duration::from_secs(10);
+const MAX_SET_BACKS: u32 = 6;
 
 /// Of the slots, the part that those who give to us keep: three of four; the rest go round.
 const KEPT: (usize, usize) = (3, 4);
@@ -32,10 +40,15 @@ pub struct Slots {
 struct Peer {
     interested: bool,
     unchoked: bool,
-    /// When its slot was given or taken last.
+    /// When its slot was given or taken last; while it waits, its place in the line, which may lie ahead.
     since: Instant,
     /// Bytes it had given us at the last rotation.
     given: u64,
+    /// Bytes it had taken from us when that was looked at last, and when they last were more than before.
+    taken: u64,
+    used: Instant,
+    /// How often in a row it left a slot unused.
+    wasted: u32,
 }
 
 /// A peer whose slot is given, or taken.
@@ -65,7 +78,8 @@ impl Slots {
 
     /// A session begins, choked and not interested (BEP 3).
     pub fn opened(&mut self, session: SessionId, now: Instant) {
-        self.peers.insert(session, Peer { interested: false, unchoked: false, since: now, given: 0 });
+        let new = Peer { interested: false, unchoked: false, since: now, given: 0, taken: 0, used: now, wasted: 0 };
+        self.peers.insert(session, new);
     }
 
     /// A session is over; its slot goes to the next.
@@ -115,8 +129,34 @@ impl Slots {
         turn.sort_by_key(|(_, gave, since)| (*gave, *since));
         let keep = self.limit * KEPT.0 / KEPT.1;
         let useless = turn.iter().filter(|(_, gave, _)| *gave == 0).count();
-        let free = turn.len().saturating_sub(keep).max(useless).min(self.waiting());
+        let in_line = self.peers.values().filter(|peer| peer.interested && !peer.unchoked && peer.since <= now).count();
+        let free = turn.len().saturating_sub(keep).max(useless).min(in_line);
         let mut changes: Vec<_> = turn[..free].iter().map(|(id, ..)| self.choke(*id, now)).collect();
+        changes.extend(self.fill(now));
+        changes
+    }
+
+    /// Takes slots that lie idle from those that hold them, while others wait. `taken` tells how many bytes a peer has taken
+    /// from us in all.
+    pub fn take_unused(&mut self, now: Instant, taken: impl Fn(SessionId) -> u64) -> Vec<Change> {
+        let mut idle = Vec::new();
+        for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.unchoked) {
+            let total = taken(*id);
+            if total > peer.taken {
+                (peer.taken, peer.used, peer.wasted) = (total, now, 0);
+            } else if now.saturating_duration_since(peer.used.max(peer.since)) >= UNUSED {
+                idle.push(*id);
+            }
+        }
+        idle.truncate(self.waiting());
+        let mut changes = Vec::new();
+        for id in idle {
+            changes.push(self.choke(id, now));
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.wasted = (peer.wasted + 1).min(MAX_SET_BACKS);
+                peer.since = now + SET_BACK * peer.wasted;
+            }
+        }
         changes.extend(self.fill(now));
         changes
     }
@@ -212,5 +252,28 @@ mod tests {
         let mut slots = room(4, 8, start);
         let changes = slots.rotate(start + ROTATION, |session| if session.0 < 3 { 1000 + session.0 } else { 0 });
         assert_eq!(changes, [Change::Choke(id(3)), Change::Unchoke(id(4))]);
+    }
+
+    #[test]
+    fn who_leaves_its_slot_unused_loses_it_and_does_not_come_before_those_that_use_theirs() {
+        let start = Instant::now();
+        // Twenty that never take anything, and one that comes last and does.
+        let mut slots = room(4, 20, start);
+        slots.opened(id(99), start);
+        slots.interested(id(99), true, start);
+        let (mut served, mut first) = (0, None);
+        for second in 1..=120 {
+            let now = start + Duration::from_secs(second);
+            let taken = |session| if session == id(99) { second } else { 0 };
+            slots.rotate(now, |_| 0);
+            slots.take_unused(now, taken);
+            assert_eq!(slots.in_use(), 4);
+            if slots.peers[&id(99)].unchoked {
+                served += 1;
+                first.get_or_insert(second);
+            }
+        }
+        assert!(first.unwrap() <= 15, "it waited for {first:?} s");
+        assert!(served >= 90, "it was served for {served} of 120 s");
     }
 }

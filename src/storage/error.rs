@@ -41,6 +41,11 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A file that is given is not as it was when its pieces were checked.
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another process is fetching the same torrent into the same folder.
     InUse {
         /// The resume log that it holds.
@@ -92,6 +97,9 @@ impl fmt::Display for Error {
             }
             Error::Disturbed { path } => {
                 write!(f, "{} was removed or cut by another program while it was fetched", path.display())
+            }
+            Error::Changed { path } => {
+                write!(f, "{} was changed by another program since its pieces were checked", path.display())
             }
             Error::InUse { path } => {
                 write!(f, "this torrent is being fetched into this folder already ({} is locked)", path.display())

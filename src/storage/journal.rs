@@ -57,7 +57,8 @@ struct Pending {
 }
 
 enum Order {
-    Sync(Arc<Ledger>),
+    /// Pieces wait since then.
+    Sync(Arc<Ledger>, Instant),
     Close(Arc<Ledger>, Sender<Result<(), Error>>),
     End,
 }
@@ -151,7 +152,7 @@ impl Ledger {
         pending.pieces.push(piece.get());
         if !pending.told {
             // If the queue is full the next piece tries again. If the journal has ended its pieces stay hints.
-            pending.told = self.orders.try_send(Order::Sync(self.clone())).is_ok();
+            pending.told = self.orders.try_send(Order::Sync(self.clone(), Instant::now())).is_ok();
         }
         pending.failure.take().map_or(Ok(()), Err)
     }
@@ -186,8 +187,9 @@ fn run(orders: &Receiver<Order>) {
             None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match order {
-            Ok(Order::Sync(ledger)) => {
-                due.get_or_insert_with(|| Instant::now() + SYNC_INTERVAL);
+            Ok(Order::Sync(ledger, since)) => {
+                // What came while another sync was under way has waited for a part of its time already.
+                due.get_or_insert(since + SYNC_INTERVAL);
                 waiting.push(ledger);
             }
             Ok(Order::Close(ledger, answer)) => {

@@ -36,6 +36,15 @@ impl Stamps {
         store.metainfo().files().iter().enumerate().map(stamp).collect::<Result<_, _>>().map(Stamps)
     }
 
+    /// Whether the store's files are still as they were; what is not there any more has changed too.
+    pub fn check(&self, store: &Store) -> Result<(), Error> {
+        let now = Stamps::of(store)?;
+        match (0..self.0.len()).find(|index| self.0[*index] != now.0[*index]) {
+            Some(index) => Err(Error::Changed { path: store.path_of(index) }),
+            None => Ok(()),
+        }
+    }
+
     /// The stamp of file `index`, if it has one.
     pub fn get(&self, index: usize) -> Option<Stamp> {
         self.0.get(index).copied().flatten()
@@ -101,12 +110,14 @@ mod tests {
         let before = stamps();
         assert!(before.fit(&torrent.metainfo));
         assert_eq!(stamps(), before);
+        assert!(before.check(&store).is_ok());
         assert_eq!(serde_json::from_slice::<Stamps>(&serde_json::to_vec(&before).unwrap()).unwrap(), before);
 
         let file = fs::File::options().write(true).open(store.path_of(2)).unwrap();
         let modified = file.metadata().unwrap().modified().unwrap();
         file.set_modified(modified - std::time::Duration::from_nanos(1000)).unwrap();
         assert!(stamps() != before && stamps().digest() != before.digest() && stamps().fit(&torrent.metainfo));
+        assert!(before.check(&store).unwrap_err().to_string().contains("was changed by another program"));
         file.set_modified(modified).unwrap();
         assert_eq!((stamps().digest(), stamps().latest()), (before.digest(), before.latest()));
 

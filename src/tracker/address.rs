@@ -5,20 +5,33 @@
 //!
 //! A peer on the tracker's own machine is the awkward one: it announces from 127.0.0.1, where no other machine can
 //! dial it. All of them are kept under one address, [`THIS_MACHINE`], and each asker gets them under the address at
-//! which it reached the tracker: that one is known to lead here.
+//! which it reached the tracker: that one is known to lead here. The tracker's own process is kept apart from them, under
+//! [`THIS_PROCESS`]: nothing that comes over a socket can speak for it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What every peer on the tracker's own machine is kept under. Nothing else is ever kept under a loopback address.
+/// What every peer on the tracker's own machine is kept under. No other machine's is ever kept under a loopback address.
 pub const THIS_MACHINE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// What the tracker's own process is kept under.
+pub const THIS_PROCESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
 /// Who sent an announce, as the tracker sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asker {
     source: IpAddr,
     reached: IpAddr,
-    is_local: bool,
-    is_own: bool,
+    place: Place,
+}
+
+/// Where an asker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Elsewhere,
+    ThisMachine,
+    ThisProcess,
+    /// Behind a proxy: what is seen is the proxy's address, and what the proxy says of others could be said by anyone.
+    Unknown,
 }
 
 impl Asker {
@@ -27,27 +40,42 @@ impl Asker {
     pub fn new(source: IpAddr, reached: IpAddr, own: &[IpAddr]) -> Asker {
         let (source, reached) = (source.to_canonical(), reached.to_canonical());
         let is_local = source.is_loopback() || source == reached || own.iter().any(|ip| ip.to_canonical() == source);
-        Asker { source, reached, is_local, is_own: false }
+        Asker { source, reached, place: if is_local { Place::ThisMachine } else { Place::Elsewhere } }
     }
 
     /// A seeder or fetcher in the tracker's own process.
-    pub fn this_machine() -> Asker {
-        Asker { source: THIS_MACHINE, reached: THIS_MACHINE, is_local: true, is_own: true }
+    pub fn this_process() -> Asker {
+        Asker { source: THIS_PROCESS, reached: THIS_MACHINE, place: Place::ThisProcess }
+    }
+
+    /// The same, but somebody handed the announce on: `source` is theirs.
+    pub fn handed_on(self) -> Asker {
+        Asker { place: Place::Unknown, ..self }
     }
 
     /// Whether the asker runs on the tracker's machine.
     pub fn is_local(&self) -> bool {
-        self.is_local
+        matches!(self.place, Place::ThisMachine | Place::ThisProcess)
     }
 
     /// Whether the asker is the tracker's own process.
-    pub fn is_own(&self) -> bool {
-        self.is_own
+    pub fn is_this_process(&self) -> bool {
+        self.place == Place::ThisProcess
+    }
+
+    /// Whether nobody knows where the asker is, so that it cannot be listed.
+    pub fn is_handed_on(&self) -> bool {
+        self.place == Place::Unknown
     }
 
     /// The address that the asker is kept under.
     pub fn kept_as(&self) -> IpAddr {
-        if self.is_local { THIS_MACHINE } else { self.source }
+        if self.place == Place::ThisMachine { THIS_MACHINE } else { self.source }
+    }
+
+    /// The address that people are shown for it: this machine's for all that run on it.
+    pub fn shown_as(&self) -> IpAddr {
+        if self.is_local() { THIS_MACHINE } else { self.source }
     }
 
     /// Whether the asker came over IPv6.
@@ -57,11 +85,11 @@ impl Asker {
 
     /// The address under which this asker can dial a peer that is kept under `kept`, if it can at all.
     pub fn dials(&self, kept: IpAddr) -> Option<IpAddr> {
-        let ip = if kept == THIS_MACHINE { self.reached } else { kept };
+        let ip = if kept.is_loopback() { self.reached } else { kept };
         let within_reach = match scope(ip) {
             Scope::Nowhere => false,
-            Scope::Machine => self.is_local,
-            Scope::Site => self.is_local || scope(self.source) != Scope::Public,
+            Scope::Machine => self.is_local(),
+            Scope::Site => self.is_local() || scope(self.source) != Scope::Public,
             Scope::Public => true,
         };
         within_reach.then_some(ip)
@@ -130,7 +158,25 @@ mod tests {
         assert_eq!(asker("2001:db8::6", "2001:db8::5").dials(THIS_MACHINE), Some(ip("2001:db8::5")));
         assert_eq!(asker("127.0.0.1", "127.0.0.1").dials(THIS_MACHINE), Some(ip("127.0.0.1")));
         assert_eq!(asker("192.168.1.5", "192.168.1.5").dials(THIS_MACHINE), Some(ip("192.168.1.5")));
-        assert_eq!(Asker::this_machine().dials(THIS_MACHINE), Some(ip("127.0.0.1")));
+        assert_eq!(Asker::this_process().dials(THIS_MACHINE), Some(ip("127.0.0.1")));
+    }
+
+    #[test]
+    fn the_trackers_own_process_is_kept_apart_and_handed_out_as_its_machine() {
+        assert_eq!(Asker::this_process().kept_as(), THIS_PROCESS);
+        assert_eq!(asker("127.0.0.2", "127.0.0.1").kept_as(), THIS_MACHINE, "nobody else can be kept as it");
+        assert_eq!(asker("192.168.1.6", "192.168.1.5").dials(THIS_PROCESS), Some(ip("192.168.1.5")));
+        assert_eq!(asker("127.0.0.1", "127.0.0.1").dials(THIS_PROCESS), Some(ip("127.0.0.1")));
+    }
+
+    #[test]
+    fn behind_a_proxy_nobody_is_taken_for_the_trackers_machine() {
+        for source in ["127.0.0.1", "192.168.1.5"] {
+            let asker = asker(source, "127.0.0.1").handed_on();
+            assert!(asker.is_handed_on() && !asker.is_local());
+            assert_eq!(asker.dials(THIS_MACHINE), None, "its loopback is not ours");
+            assert_eq!(asker.dials(ip("192.168.9.9")), Some(ip("192.168.9.9")));
+        }
     }
 
     #[test]

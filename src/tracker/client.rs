@@ -6,6 +6,7 @@
 use std::{
     fmt,
     io::{self, Read},
+    net::IpAddr,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -127,7 +128,8 @@ impl Client {
             return Err(Error::Cancelled);
         }
         let (scheme, rest) = url.split_once("://").ok_or_else(|| Error::Url(format!("{url:?} has no scheme")))?;
-        match scheme.to_ascii_lowercase().as_str() {
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let mut answer = match scheme.to_ascii_lowercase().as_str() {
             "https" if !cfg!(feature = "tls") => Err(Error::NoTls),
             "http" | "https" => {
                 let body = self.get(&announce.url(url, self.key, tracker_id), limit, MAX_BODY)?;
@@ -138,12 +140,14 @@ impl Client {
                     outcome => outcome.map_err(Error::Answer),
                 }
             }
-            "udp" => {
-                let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-                udp::announce(authority, announce, self.key, limit, &is_cancelled)
-            }
+            "udp" => udp::announce(authority, announce, self.key, limit, &is_cancelled),
             _ => Err(Error::Scheme(scheme.to_owned())),
+        }?;
+        if !is_loopback(authority) {
+            // A tracker elsewhere knows nothing of this machine's own services, and must not have us knock at them.
+            answer.peers.retain(|peer| !peer.ip().is_loopback());
         }
+        Ok(answer)
     }
 
     /// From now on only goodbyes are sent; who waits for a UDP tracker stops waiting.
@@ -169,6 +173,17 @@ impl Body {
     fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
+}
+
+/// Whether `user@host:port` names this machine by its loopback.
+fn is_loopback(authority: &str) -> bool {
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => name,
+        _ => host,
+    };
+    let name = name.trim_matches(['[', ']']);
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 /// A URL that is asked over HTTP; no other scheme leads anywhere, whatever a redirect or a metainfo says.
@@ -328,6 +343,35 @@ mod tests {
         let url = format!("http://{}/", silent.local_addr().unwrap());
         assert!(matches!(Client::new(1).announce(&url, &sample(Event::Stopped), None), Err(Error::Timeout)));
         assert!(start.elapsed() < Duration::from_secs(5), "a goodbye is short");
+    }
+
+    #[test]
+    fn only_a_tracker_on_this_machine_may_name_peers_on_it() {
+        let here = ["localhost:80", "LOCALHOST", "127.0.0.1:1", "127.9.9.9", "[::1]:80", "[::1]", "a:b@127.0.0.1:1"];
+        let elsewhere =
+            ["tracker:80", "10.0.0.1:80", "[fd00::1]:80", "127.0.0.1@evil.example", "localhost.evil:80", ""];
+        assert!(here.into_iter().all(is_loopback) && !elsewhere.into_iter().any(is_loopback));
+    }
+
+    #[test]
+    fn an_answer_that_drips_is_given_up_in_time() {
+        for begin in ["HTTP/1.1 200 ", "HTTP/1.1 200 OK\r\nX: ", "HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\nd"] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = format!("http://{}/announce", listener.local_addr().unwrap());
+            let dripping = thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut sent = stream.write_all(begin.as_bytes());
+                while sent.is_ok() {
+                    thread::sleep(Duration::from_millis(50));
+                    sent = stream.write_all(b"x");
+                }
+            });
+            let start = Instant::now();
+            let error = Client::new(1).announce(&url, &sample(Event::Stopped), None).unwrap_err();
+            assert!(matches!(error, Error::Timeout), "{begin:?}: {error}");
+            assert!(start.elapsed() < GOODBYE_TIMEOUT * 3, "{begin:?}: {:?}", start.elapsed());
+            dripping.join().unwrap();
+        }
     }
 
     #[test]

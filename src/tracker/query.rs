@@ -30,6 +30,8 @@ pub enum Refusal {
     },
     /// `port` is no port that could be dialled.
     Port(String),
+    /// `port` is that at which the tracker itself is asked.
+    TrackersPort(u16),
     /// A scrape of more than [`MAX_SCRAPE`](super::scrape::MAX_SCRAPE) swarms.
     TooManyHashes(usize),
 }
@@ -41,6 +43,7 @@ impl fmt::Display for Refusal {
             Refusal::Length { field, got } => write!(f, "{field} has {got} bytes; it must have exactly 20"),
             Refusal::Number { field, got } => write!(f, "{field}={got} is not a number that fits"),
             Refusal::Port(got) => write!(f, "port={got} cannot be dialled; it must be from 1 to 65535"),
+            Refusal::TrackersPort(port) => write!(f, "port={port} is the tracker's own; name that of your client"),
             Refusal::TooManyHashes(most) => write!(f, "a scrape may name {most} info hashes at most"),
         }
     }

@@ -10,8 +10,9 @@ use std::{
 };
 
 use super::{
-    address::Asker,
+    address::{Asker, THIS_MACHINE, THIS_PROCESS},
     announce::Announce,
+    census::Tally,
     peers::{Peers, Record},
     table::{Counts, PeerAddress, PeerView},
 };
@@ -31,13 +32,14 @@ pub struct Swarm {
     pub info_hash: InfoHash,
     v4: Peers<Ipv4Addr>,
     v6: Peers<Ipv6Addr>,
+    tally: Tally,
     completed: u32,
 }
 
 impl Swarm {
     /// A swarm of nobody.
     pub fn new(info_hash: InfoHash) -> Swarm {
-        Swarm { info_hash, v4: Peers::default(), v6: Peers::default(), completed: 0 }
+        Swarm { info_hash, v4: Peers::default(), v6: Peers::default(), tally: Tally::default(), completed: 0 }
     }
 
     /// How many there are.
@@ -67,8 +69,21 @@ impl Swarm {
         }
     }
 
+    /// How many peers of this address are in it.
+    pub fn of_address(&self, ip: IpAddr) -> usize {
+        self.tally.of(ip)
+    }
+
+    /// The address of every peer.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.v4.iter().map(|peer| peer.ip.into()).chain(self.v6.iter().map(|peer| peer.ip.into()))
+    }
+
     /// Takes in an announce from `ip`.
     pub fn hear(&mut self, ip: IpAddr, announce: &Announce, now: u32, interval: u32) {
+        if !self.contains(ip, announce.port) {
+            self.tally.add(ip);
+        }
         let completed = match ip {
             IpAddr::V4(ip) => self.v4.hear(ip, announce, now, interval),
             IpAddr::V6(ip) => self.v6.hear(ip, announce, now, interval),
@@ -78,14 +93,23 @@ impl Swarm {
 
     /// Removes a peer that says goodbye; false when there is none of that name at its endpoint.
     pub fn leave(&mut self, ip: IpAddr, port: u16, peer_id: PeerId) -> bool {
-        match ip {
+        let has_left = match ip {
             IpAddr::V4(ip) => self.v4.leave(ip, port, peer_id),
             IpAddr::V6(ip) => self.v6.leave(ip, port, peer_id),
+        };
+        if has_left {
+            self.tally.remove(ip);
         }
+        has_left
     }
 
     /// Looks at up to `looks` peers and removes those that are gone; true once it has come round.
     pub fn sweep(&mut self, now: u32, looks: &mut usize, mut gone: impl FnMut(IpAddr)) -> bool {
+        let tally = &mut self.tally;
+        let mut gone = |ip| {
+            tally.remove(ip);
+            gone(ip);
+        };
         self.v4.sweep(now, looks, |ip| gone(ip.into())) && self.v6.sweep(now, looks, |ip| gone(ip.into()))
     }
 
@@ -144,8 +168,10 @@ impl Pick<'_> {
 }
 
 fn view<A: Copy + Into<IpAddr>>(peer: &Record<A>) -> PeerView {
+    let kept = peer.ip.into();
+    let ip = if kept == THIS_PROCESS { THIS_MACHINE } else { kept };
     PeerView {
-        address: SocketAddr::new(peer.ip.into(), peer.port),
+        address: SocketAddr::new(ip, peer.port),
         peer_id: peer.peer_id,
         left: peer.left,
         uploaded: peer.uploaded,

@@ -5,14 +5,16 @@
 //! for swarms that nobody announces to.
 //!
 //! Memory is bounded by [`Limits`]. Where one is reached nobody is pushed out: the newcomer is answered like
-//! everyone, so it can dial the others, but is not listed, and the reply says so. Only a swarm without peers makes room.
+//! everyone, so it can dial the others, but is not listed, and the reply says so. There are two that make room for a swarm:
+//! one without peers, and a small one whose peers all are of addresses that have far more than their share. So whoever
+//! fills the table with swarms that do not exist only pushes out himself.
 
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use super::{
     address::Asker,
     announce::{Announce, Event},
-    census::{Census, Full, Limits, room},
+    census::{Census, Full, Limits, SHARE_OF_ADDRESS, room},
     swarm::Swarm,
 };
 use crate::metainfo::{InfoHash, PeerId};
@@ -31,8 +33,11 @@ pub const TARGET_ANNOUNCES: u32 = 100;
 /// looking is faster than joining.
 const SWEEP_LOOKS: usize = 16;
 
-/// How many swarms are looked at for an empty one when there are too many.
+/// How many swarms are looked at for one that makes room when there are too many.
 const SPARE_LOOKS: usize = 64;
+
+/// A swarm of more peers than this never makes room.
+const SMALL_SWARM: usize = 8;
 
 /// What an announce is answered with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,10 +113,11 @@ impl SwarmTable {
         self.sweep(now, SWEEP_LOOKS);
         let interval = self.interval();
         let counts = Counts::default();
-        let mut reply = Reply { interval, min_interval: interval / 2, counts, peers: Vec::new(), unlisted: None };
+        let unlisted = asker.is_handed_on().then_some(Full::Proxy);
+        let mut reply = Reply { interval, min_interval: interval / 2, counts, peers: Vec::new(), unlisted };
         let at = match self.find(&announce.info_hash) {
             Some(at) => at,
-            None if announce.event == Event::Stopped => return reply,
+            None if announce.event == Event::Stopped || asker.is_handed_on() => return reply,
             None => match self.add_swarm(announce.info_hash, asker) {
                 Ok(at) => at,
                 Err(full) => return Reply { unlisted: Some(full), ..reply },
@@ -122,12 +128,16 @@ impl SwarmTable {
         let mut looks = SWEEP_LOOKS;
         swarm.sweep(now, &mut looks, |ip| census.leave(ip));
         if announce.event == Event::Stopped {
-            if swarm.leave(ip, announce.port, announce.peer_id) {
+            // Behind a proxy that name could be anybody's.
+            if !asker.is_handed_on() && swarm.leave(ip, announce.port, announce.peer_id) {
                 census.leave(ip);
             }
         } else {
-            let is_known = swarm.contains(ip, announce.port);
-            let admitted = if is_known { Ok(()) } else { census.join(ip, asker, swarm.len(), &self.limits) };
+            let admitted = match () {
+                () if asker.is_handed_on() => Err(Full::Proxy),
+                () if swarm.contains(ip, announce.port) => Ok(()),
+                () => census.join(asker, swarm.len(), swarm.of_address(ip), &self.limits),
+            };
             match admitted {
                 Ok(()) => swarm.hear(ip, announce, now, interval),
                 Err(full) => reply.unlisted = Some(full),
@@ -176,9 +186,9 @@ impl SwarmTable {
     }
 
     /// Seconds between two announces of one peer: short while few are here, then so long that all of them together
-    /// make [`TARGET_ANNOUNCES`].
+    /// make [`TARGET_ANNOUNCES`]. What one address makes up slows nobody down.
     fn interval(&self) -> u32 {
-        (self.census.peers() as u32 / TARGET_ANNOUNCES).clamp(MIN_INTERVAL, MAX_INTERVAL)
+        (self.census.within_share() as u32 / TARGET_ANNOUNCES).clamp(MIN_INTERVAL, MAX_INTERVAL)
     }
 
     fn find(&self, info_hash: &InfoHash) -> Option<usize> {
@@ -187,14 +197,28 @@ impl SwarmTable {
 
     fn add_swarm(&mut self, info_hash: InfoHash, asker: &Asker) -> Result<usize, Full> {
         if self.swarms.len() >= room(self.limits.swarms, asker) {
-            let mut looks = (0..SPARE_LOOKS.min(self.swarms.len())).map(|step| (self.hand + step) % self.swarms.len());
-            let empty = looks.find(|at| self.swarms[*at].len() == 0);
-            self.remove_swarm(empty.ok_or(Full::Swarms(self.limits.swarms))?);
+            let spare = self.spare_swarm(asker).ok_or(Full::Swarms(self.limits.swarms))?;
+            self.swarms[spare].addresses().for_each(|ip| self.census.leave(ip));
+            self.remove_swarm(spare);
         }
         let at = self.swarms.len();
         self.swarms.push(Swarm::new(info_hash));
         self.index.insert(info_hash, at as u32);
         Ok(at)
+    }
+
+    /// A swarm that makes room for one of the asker's: an empty one, or one of those who have more than their share.
+    fn spare_swarm(&mut self, asker: &Asker) -> Option<usize> {
+        let count = self.swarms.len();
+        let most = SHARE_OF_ADDRESS.max(2 * self.census.of(asker.kept_as()));
+        let has_too_much = |ip| self.census.of(ip) > most;
+        let is_greedy = |swarm: &Swarm| swarm.len() <= SMALL_SWARM && swarm.addresses().all(has_too_much);
+        let looks = || (0..SPARE_LOOKS.min(count)).map(|step| (self.hand + step) % count);
+        let empty = looks().find(|at| self.swarms[*at].len() == 0);
+        let spare = empty.or_else(|| looks().find(|at| is_greedy(&self.swarms[*at])));
+        // The next one looks at others.
+        self.hand += SPARE_LOOKS;
+        spare
     }
 
     fn remove_swarm(&mut self, at: usize) {
@@ -237,6 +261,11 @@ mod tests {
 
     fn host(last: u8) -> Asker {
         Asker::new(IpAddr::from([192, 168, 1, last]), IpAddr::from([192, 168, 1, 200]), &[])
+    }
+
+    /// Another program on the tracker's machine.
+    fn local() -> Asker {
+        Asker::new(IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 1]), &[])
     }
 
     fn ports(reply: &Reply) -> Vec<u16> {
@@ -323,7 +352,7 @@ mod tests {
     #[test]
     fn a_peer_on_this_machine_is_handed_out_under_the_address_that_was_asked() {
         let mut table = SwarmTable::default();
-        table.announce(&announce(6881, 0, Event::Started), &Asker::this_machine(), NOW, 0);
+        table.announce(&announce(6881, 0, Event::Started), &Asker::this_process(), NOW, 0);
         let reply = table.announce(&announce(5, 5, Event::Started), &host(5), NOW, 0);
         assert_eq!(reply.peers[0].address, "192.168.1.200:6881".parse().unwrap());
     }
@@ -387,34 +416,41 @@ mod tests {
 
     #[test]
     fn every_limit_holds_at_n_and_refuses_the_next_but_none_who_is_there() {
-        let limits = Limits { swarms: 3, peers: 3, peers_of_swarm: 3, peers_of_address: 3 };
-        let many = Limits { swarms: 9, peers: 9, peers_of_swarm: 9, peers_of_address: 9 };
+        let many = Limits {
+            swarms: 9,
+            peers: 9,
+            peers_of_swarm: 9,
+            peers_of_address: 9,
+            peers_of_address_in_swarm: 9,
+            peers_of_machine: 9,
+        };
         let spread = [(1, 1, 1), (2, 2, 2), (3, 3, 3), (4, 4, 4), (1, 1, 1)];
         let one_swarm = spread.map(|(_, port, from)| (1, port, from));
         let one_host = spread.map(|(hash, port, _)| (hash, port, 1));
+        let one_host_in_one_swarm = spread.map(|(_, port, _)| (1, port, 1));
         for (limits, announces, full) in [
             (Limits { swarms: 3, ..many }, spread, Full::Swarms(3)),
             (Limits { peers: 3, ..many }, spread, Full::Peers(3)),
             (Limits { peers_of_swarm: 3, ..many }, one_swarm, Full::Swarm(3)),
             (Limits { peers_of_address: 3, ..many }, one_host, Full::Address(3)),
+            (Limits { peers_of_address_in_swarm: 3, ..many }, one_host_in_one_swarm, Full::AddressInSwarm(3)),
         ] {
             assert_eq!(unlisted(limits, &announces, host), [None, None, None, Some(full), None]);
         }
         let in_a_64 =
             |last| Asker::new(format!("2001:db8::{last}").parse().unwrap(), "2001:db8:1::".parse().unwrap(), &[]);
         assert_eq!(unlisted(Limits { peers_of_address: 3, ..many }, &spread, in_a_64)[3], Some(Full::Address(3)));
-        let local = |_| Asker::new([127, 0, 0, 1].into(), [127, 0, 0, 1].into(), &[]);
-        let one_address = Limits { peers_of_address: 3, ..many };
-        assert_eq!(unlisted(one_address, &spread, local)[3], Some(Full::Address(3)), "other programs of this machine");
-        let local = |_| Asker::this_machine();
-        assert_eq!(unlisted(Limits { peers_of_address: 0, ..limits }, &spread[..3], local), [None; 3]);
+        let none = Limits { swarms: 0, peers: 0, peers_of_swarm: 0, peers_of_address: 0, peers_of_machine: 0, ..many };
+        assert_eq!(unlisted(none, &spread, |_| Asker::this_process()), [None; 5]);
+        let local = unlisted(Limits { peers_of_machine: 3, peers_of_address: 0, ..many }, &spread, |_| local());
+        assert_eq!(local, [None, None, None, Some(Full::Address(3)), None]);
     }
 
     #[test]
     fn strangers_leave_room_for_the_trackers_own_machine() {
         let limits = Limits { swarms: 10, peers: 10, ..Limits::default() };
         let announces: Vec<_> = (1..=10).map(|number| (number, number.into(), number)).collect();
-        let last_is_local = |number| if number == 10 { Asker::this_machine() } else { host(number) };
+        let last_is_local = |number| if number == 10 { local() } else { host(number) };
         assert_eq!(unlisted(limits, &announces, host)[9], Some(Full::Swarms(10)));
         assert_eq!(unlisted(limits, &announces, last_is_local)[9], None);
     }
@@ -432,7 +468,7 @@ mod tests {
     #[test]
     fn a_swarm_without_peers_makes_room_for_another() {
         let mut table = SwarmTable::new(Limits { swarms: 1, ..Limits::default() });
-        let local = Asker::this_machine();
+        let local = local();
         table.announce(&announce(1, 0, Event::Completed), &local, NOW, 0);
         let other = Announce { info_hash: InfoHash([2; 20]), ..announce(2, 5, Event::Started) };
         assert_eq!(table.announce(&other, &local, NOW, 0).unlisted, Some(Full::Swarms(1)));
@@ -441,18 +477,123 @@ mod tests {
         assert_eq!(table.swarm_count(), 1);
     }
 
+    fn hash_of(number: u32) -> InfoHash {
+        let mut hash = [0; 20];
+        hash[..4].copy_from_slice(&number.to_be_bytes());
+        InfoHash(hash)
+    }
+
+    /// Announces that many swarms of one peer each, none of which exists; how many were listed.
+    fn flood(table: &mut SwarmTable, asker: &Asker, from: u32, count: u32) -> usize {
+        let one = |number| {
+            let announce = Announce { info_hash: hash_of(number), ..announce(6881, 0, Event::Started) };
+            table.announce(&announce, asker, NOW, 0).unlisted.is_none()
+        };
+        (from..from + count).map(one).filter(|listed| *listed).count()
+    }
+
+    #[test]
+    fn whoever_fills_the_table_with_swarms_pushes_out_only_himself() {
+        let mut table = SwarmTable::default();
+        // What honest ones have: a swarm each, one a hundred files.
+        for last in 1..=50 {
+            assert_eq!(flood(&mut table, &host(last), last.into(), 1), 1);
+        }
+        assert_eq!(flood(&mut table, &host(51), 1000, SHARE_OF_ADDRESS as u32), SHARE_OF_ADDRESS);
+        for attacker in 100..=120 {
+            flood(&mut table, &host(attacker), u32::from(attacker) * 10_000, 20_000);
+        }
+        assert!(table.swarm_count() <= Limits::default().swarms);
+        assert_eq!(flood(&mut table, &host(52), 2000, 100), 100, "a newcomer is not listed");
+        for last in 1..=50 {
+            assert_eq!(table.counts(&hash_of(last)).complete, 1, "the swarm of host {last} is gone");
+        }
+        assert!((1000..1100).chain(2000..2100).all(|number| table.counts(&hash_of(number)).complete == 1));
+    }
+
+    #[test]
+    fn no_program_on_the_trackers_machine_keeps_an_upload_from_being_announced() {
+        let mut table = SwarmTable::default();
+        flood(&mut table, &local(), 10_000, 30_000);
+        flood(&mut table, &host(9), 100_000, 5_000);
+        assert_eq!(flood(&mut table, &Asker::this_process(), 0, 2000), 2000);
+        // Nor does it speak for the process, by whatever name.
+        for event in [Event::Stopped, Event::Started, Event::Stopped] {
+            let told = Announce { info_hash: hash_of(7), ..announce(6881, 9, event) };
+            for peer_id in [told.peer_id, PeerId([b'x'; 20])] {
+                table.announce(&Announce { peer_id, ..told }, &local(), NOW, 0);
+            }
+        }
+        assert_eq!(table.counts(&hash_of(7)), Counts { complete: 1, incomplete: 0, downloaded: 0 });
+    }
+
+    #[test]
+    fn nobody_waits_longer_because_one_address_has_thousands_of_peers() {
+        let mut table = SwarmTable::default();
+        flood(&mut table, &host(9), 0, 2000);
+        flood(&mut table, &local(), 100_000, 10_000);
+        assert_eq!((table.peer_count(), table.interval()), (12_000, MIN_INTERVAL));
+    }
+
+    #[test]
+    fn one_address_cannot_drown_the_others_of_a_swarm() {
+        let mut table = room_of_four();
+        for port in 1000..6000 {
+            table.announce(&announce(port, u64::from(port % 2), Event::Started), &host(66), NOW, 0);
+        }
+        assert_eq!(table.peer_count(), 4 + Limits::default().peers_of_address_in_swarm);
+        let mut met = HashSet::new();
+        for chance in 0..20_u64 {
+            let chance = chance.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            met.extend(ports(&table.announce(&announce(3, 5, Event::Regular), &host(3), NOW, chance)));
+        }
+        assert!([1, 2, 4].iter().all(|port| met.contains(port)), "in 20 announces it met only {met:?}");
+    }
+
+    #[test]
+    fn who_comes_by_way_of_a_proxy_gets_the_others_and_is_neither_listed_nor_believed() {
+        let mut table = room_of_four();
+        let before = table.counts(&InfoHash([1; 20]));
+        let proxied = host(3).handed_on();
+        let reply = table.announce(&announce(9, 5, Event::Started), &proxied, NOW, 0);
+        assert_eq!((ports(&reply), reply.unlisted), (vec![1, 2, 3, 4], Some(Full::Proxy)));
+        table.announce(&announce(3, 5, Event::Stopped), &proxied, NOW, 0);
+        assert_eq!(table.counts(&InfoHash([1; 20])), before);
+        let unheard_of = Announce { info_hash: InfoHash([9; 20]), ..announce(9, 5, Event::Started) };
+        assert_eq!(table.announce(&unheard_of, &proxied, NOW, 0).unlisted, Some(Full::Proxy));
+        assert_eq!(table.swarm_count(), 1);
+    }
+
+    #[test]
+    fn a_goodbye_of_anothers_peer_or_from_elsewhere_moves_nobody() {
+        let mut table = room_of_four();
+        let before = table.counts(&InfoHash([1; 20]));
+        let victim = announce(3, 5, Event::Stopped);
+        table.announce(&victim, &host(4), NOW, 0);
+        table.announce(&Announce { peer_id: PeerId([b'x'; 20]), ..victim }, &host(3), NOW, 0);
+        table.announce(&Announce { port: 0, ..victim }, &host(3), NOW, 0);
+        assert_eq!(table.counts(&InfoHash([1; 20])), before);
+    }
+
     proptest! {
         #[test]
         fn counts_equal_the_lists_and_nobody_gets_itself_a_gone_peer_or_a_peer_twice(
             steps in prop::collection::vec((0u8..3, 1u16..9, 1u8..6, 0u64..3, 0usize..5, 0u64..200, any::<u64>()), 1..100),
         ) {
-            let limits = Limits { swarms: 3, peers: 20, peers_of_swarm: 12, peers_of_address: 8 };
+            let limits = Limits {
+                swarms: 3,
+                peers: 20,
+                peers_of_swarm: 12,
+                peers_of_address: 8,
+                peers_of_address_in_swarm: 5,
+                peers_of_machine: 8,
+            };
             let mut table = SwarmTable::new(limits);
             let mut now = NOW;
             for (hash, port, from, left, event, wait, chance) in steps {
                 now += Duration::from_secs(wait);
                 let event = [Event::Regular, Event::Regular, Event::Started, Event::Completed, Event::Stopped][event];
-                let asker = if from == 5 { Asker::this_machine() } else { host(from) };
+                let asker = if from == 5 { local() } else { host(from) };
                 let told = announce(port, left, event);
                 let told = Announce { info_hash: InfoHash([hash; 20]), wanted: from.into(), ..told };
                 let reply = table.announce(&told, &asker, now, chance);

@@ -242,10 +242,8 @@ impl fmt::Debug for Access {
 
 /// Whether a request comes from this machine, and not by way of somebody.
 fn is_at_this_machine(request: &Request<'_>, own: &[IpAddr]) -> bool {
-    let is_handed_on =
-        ["forwarded", "x-forwarded-for", "x-real-ip", "via"].iter().any(|name| request.field(name).is_some());
     let ip = request.peer().ip().to_canonical();
-    !is_handed_on && (ip.is_loopback() || own.iter().any(|own| own.to_canonical() == ip))
+    !address::is_handed_on(request) && (ip.is_loopback() || own.iter().any(|own| own.to_canonical() == ip))
 }
 
 /// The name of the cookie: browsers share cookies among the ports of a host, and each may have a page of its own.

@@ -57,14 +57,22 @@ pub fn base_url(request: &Request<'_>, public_url: Option<&str>, own: &[IpAddr])
     }
 }
 
-/// Whether a browser says that another site's page made it send this.
+/// Whether a browser says that another site's page made it send this: by `Sec-Fetch-Site`, which it sends to secure
+/// addresses only, by `Origin`, or by `Referer` where that is all there is. Whoever says nothing is no browser.
 pub fn is_cross_site(request: &Request<'_>) -> bool {
     if request.field("sec-fetch-site") == Some("cross-site") {
         return true;
     }
-    let Some(origin) = request.field("origin") else { return false };
-    let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    let Some(page) = request.field("origin").or_else(|| request.field("referer")) else { return false };
+    let rest = page.strip_prefix("http://").or_else(|| page.strip_prefix("https://"));
+    let host = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
     host.is_none_or(|host| request.field("host").is_none_or(|own| !own.eq_ignore_ascii_case(host)))
+}
+
+/// Whether a proxy says that it hands this on for somebody. Then the address it comes from tells nothing of who that is; what
+/// the proxy says of him could be said by anyone.
+pub fn is_handed_on(request: &Request<'_>) -> bool {
+    ["forwarded", "x-forwarded-for", "x-real-ip", "via"].iter().any(|name| request.field(name).is_some())
 }
 
 /// What this machine calls itself.

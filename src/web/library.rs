@@ -20,6 +20,9 @@ use crate::metainfo::{InfoHash, Metainfo};
 /// How many further ports uploads may ask for: each is a listener of the process.
 pub const MAX_PORTS: usize = 16;
 
+/// How many uploads there may be: each is a line of the page, a torrent that is announced, and three files, however small.
+pub const MAX_UPLOADS: usize = 2000;
+
 /// How many metainfos others may register. Each has up to 16 MiB on disk, and 200 bytes in memory. When there is one more, it
 /// takes the place of the one in whose swarm nobody was seen for longest.
 pub const MAX_REGISTERED: usize = 1000;
@@ -262,6 +265,14 @@ impl Library {
             ));
         }
         Ok(())
+    }
+
+    /// Whether there may be one more upload.
+    pub fn check_room_for_upload(&self) -> Result<(), Failure> {
+        if self.state().entries.values().filter(|entry| entry.is_upload()).count() < MAX_UPLOADS {
+            return Ok(());
+        }
+        Err(Failure::new(507, format!("{MAX_UPLOADS} files are shared here already; there is no room for more")))
     }
 
     /// Makes room for one more metainfo that `by` registers, by taking off those that nobody was seen with for longest.
@@ -533,6 +544,19 @@ mod tests {
         }
         assert!(library.check_port(MIN_PORT).is_ok());
         assert_eq!(library.check_port(u16::MAX).unwrap_err().status, 409);
+    }
+
+    #[test]
+    fn uploads_are_bounded_at_the_limit_and_not_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = Library::open(folder.path()).unwrap();
+        upload(&library, "a", b"a", None);
+        let entry = library.get("a").unwrap();
+        for number in 1..MAX_UPLOADS {
+            assert!(library.check_room_for_upload().is_ok());
+            library.state().entries.insert(number.to_string(), entry.clone());
+        }
+        assert_eq!(library.check_room_for_upload().unwrap_err().status, 507);
     }
 
     #[test]

@@ -2,11 +2,14 @@
 
 use std::{
     cmp::Reverse,
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -22,6 +25,15 @@ pub const KEPT_BYTES: u64 = 16 * 1024 * 1024 * 1024;
 /// How many parts keep their hashes in memory while nobody adds to them; the others are read again. 8 KiB a 100 MiB each.
 const KEPT_HASHERS: usize = 64;
 
+/// How many parts are kept; above it the smallest go, of which least would have to be sent again.
+pub const KEPT_PARTS: usize = 256;
+
+/// What parts leave free on a disk, in bytes, for whatever else this machine writes there; on small disks a twentieth of it.
+pub const LEFT_FREE: u64 = 256 * 1024 * 1024;
+
+/// How many bytes a part may take before the disk is asked again.
+const CLAIM: u64 = 1024 * 1024;
+
 /// Bytes read at once when a part is hashed again.
 const READ_LENGTH: usize = 128 * 1024;
 
@@ -30,6 +42,8 @@ const READ_LENGTH: usize = 128 * 1024;
 pub struct Parts {
     folder: PathBuf,
     known: Mutex<HashMap<String, Known>>,
+    /// Bytes that growing parts may still write without asking.
+    promised: AtomicU64,
 }
 
 /// What memory has of a part, by its key.
@@ -52,14 +66,23 @@ pub struct Part<'a> {
     length: u64,
     /// Their hashes; always there between two calls.
     hashing: Option<Hashing>,
+    /// Bytes that it may write before it asks for more.
+    promised: u64,
     is_discarded: bool,
+}
+
+/// A part that nobody adds to.
+struct Resting {
+    key: String,
+    modified: SystemTime,
+    length: u64,
 }
 
 impl Parts {
     /// Opens, and if need be makes, the folder.
     pub fn open(folder: PathBuf) -> io::Result<Parts> {
         fs::create_dir_all(&folder)?;
-        let parts = Parts { folder, known: Mutex::default() };
+        let parts = Parts { folder, known: Mutex::default(), promised: AtomicU64::new(0) };
         parts.sweep(SystemTime::now())?;
         Ok(parts)
     }
@@ -83,7 +106,9 @@ impl Parts {
             Some(Known::Resting(hasher)) => Some(hasher),
             None => None,
         };
-        self.reopen(key, offset, hasher).inspect_err(|_| {
+        let has_room = if self.path(key).exists() { Ok(()) } else { self.make_room() };
+        let begun = has_room.map_err(|error| Failure::of_disk(&error)).and_then(|()| self.reopen(key, offset, hasher));
+        begun.inspect_err(|_| {
             self.known().remove(key);
         })
     }
@@ -106,30 +131,101 @@ impl Parts {
         };
         file.seek(SeekFrom::End(0)).map_err(of_disk)?;
         let (file, hashing) = (Some(file), Some(Hashing::Here(hasher)));
-        Ok(Part { parts: self, key: key.to_owned(), file, length, hashing, is_discarded: false })
+        Ok(Part { parts: self, key: key.to_owned(), file, length, hashing, promised: 0, is_discarded: false })
     }
 
-    /// Removes parts that are too old, and the oldest of too many.
+    /// Removes parts that are too old, and the oldest of too many bytes.
     pub fn sweep(&self, now: SystemTime) -> io::Result<()> {
-        let mut resting = Vec::new();
-        for file in fs::read_dir(&self.folder)? {
-            let file = file?;
-            let metadata = file.metadata()?;
-            let key = file.file_name().to_string_lossy().into_owned();
-            if !matches!(self.known().get(&key), Some(Known::Growing)) {
-                resting.push((metadata.modified()?, metadata.len(), key));
-            }
-        }
-        resting.sort_by_key(|(modified, ..)| Reverse(*modified));
+        let mut resting = self.resting()?;
+        resting.sort_by_key(|rest| Reverse(rest.modified));
         let mut bytes = 0_u64;
-        for (modified, length, key) in resting {
-            bytes += length;
-            if bytes > KEPT_BYTES || now.duration_since(modified).is_ok_and(|age| age > KEPT_TIME) {
-                fs::remove_file(self.path(&key))?;
-                self.known().remove(&key);
+        for rest in resting {
+            bytes += rest.length;
+            if bytes > KEPT_BYTES || now.duration_since(rest.modified).is_ok_and(|age| age > KEPT_TIME) {
+                self.remove(&rest.key)?;
             }
         }
         Ok(())
+    }
+
+    /// Room for one more part.
+    fn make_room(&self) -> io::Result<()> {
+        if fs::read_dir(&self.folder)?.count() < KEPT_PARTS {
+            return Ok(());
+        }
+        match self.resting()?.iter().min_by_key(|rest| rest.length) {
+            Some(smallest) => self.remove(&smallest.key),
+            None => Ok(()),
+        }
+    }
+
+    /// The parts that nobody adds to.
+    fn resting(&self) -> io::Result<Vec<Resting>> {
+        let mut resting = Vec::new();
+        for file in fs::read_dir(&self.folder)? {
+            let file = file?;
+            let metadata = match file.metadata() {
+                // It has just become whole.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                metadata => metadata?,
+            };
+            let key = file.file_name().to_string_lossy().into_owned();
+            if !matches!(self.known().get(&key), Some(Known::Growing)) {
+                resting.push(Resting { key, modified: metadata.modified()?, length: metadata.len() });
+            }
+        }
+        Ok(resting)
+    }
+
+    /// Removes a part, unless somebody adds to it by now.
+    fn remove(&self, key: &str) -> io::Result<()> {
+        match self.known().entry(key.to_owned()) {
+            Entry::Occupied(known) if matches!(known.get(), Known::Growing) => return Ok(()),
+            // Nobody begins with it before it is gone.
+            entry => entry.insert_entry(Known::Growing),
+        };
+        let removed = fs::remove_file(self.path(key));
+        self.known().remove(key);
+        // Another may have been faster.
+        removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+    }
+
+    /// How many bytes one more part could have, if those that rest gave way.
+    pub fn room(&self) -> io::Result<u64> {
+        let resting: u64 = self.resting()?.iter().map(|rest| rest.length).sum();
+        Ok(self.free()?.saturating_sub(self.promised.load(Ordering::Acquire)).saturating_add(resting))
+    }
+
+    /// Promises so many bytes of the disk to a part that grows. Parts that nobody adds to give way, the oldest first.
+    fn promise(&self, bytes: u64) -> io::Result<()> {
+        while !self.try_promise(bytes)? {
+            match self.resting()?.iter().min_by_key(|rest| rest.modified) {
+                Some(oldest) => self.remove(&oldest.key)?,
+                None => return Err(io::ErrorKind::StorageFull.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn try_promise(&self, bytes: u64) -> io::Result<bool> {
+        loop {
+            // In this order: what is written meanwhile counts twice, and never not at all.
+            let promised = self.promised.load(Ordering::Acquire);
+            let next = promised + bytes;
+            if next > self.free()? {
+                return Ok(false);
+            }
+            if self.promised.compare_exchange(promised, next, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Bytes of the disk that are free, but for those that are to be left so.
+    fn free(&self) -> io::Result<u64> {
+        let space = rustix::fs::statvfs(&self.folder)?;
+        let [free, all] = [space.f_bavail, space.f_blocks].map(|blocks| blocks.saturating_mul(space.f_frsize));
+        Ok(free.saturating_sub(LEFT_FREE.min(all / 20)))
     }
 
     fn path(&self, key: &str) -> PathBuf {
@@ -152,12 +248,25 @@ impl Part<'_> {
         self.parts.path(&self.key)
     }
 
-    /// Adds bytes.
+    /// Adds bytes, unless the disk would be too full then.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let count = bytes.len() as u64;
+        if self.promised < count {
+            let claim = CLAIM.max(count);
+            self.parts.promise(claim)?;
+            self.promised += claim;
+        }
         self.file.as_mut().expect("nothing is added to a part that was closed").write_all(bytes)?;
-        self.length += bytes.len() as u64;
+        self.take_back(count);
+        self.length += count;
         self.hashing = self.hashing.take().map(|hashing| hashing.update(bytes));
         Ok(())
+    }
+
+    /// What was written, or will not be, is promised no longer.
+    fn take_back(&mut self, bytes: u64) {
+        self.promised -= bytes;
+        self.parts.promised.fetch_sub(bytes, Ordering::AcqRel);
     }
 
     /// Lets go of the file and the hash thread, because all its bytes are there: a form of many files must not hold them
@@ -165,6 +274,7 @@ impl Part<'_> {
     pub fn close(&mut self) {
         self.file = None;
         self.hashing = Some(Hashing::Here(self.settle()));
+        self.take_back(self.promised);
     }
 
     /// The hashes of all that is there.
@@ -187,6 +297,7 @@ impl Part<'_> {
 
 impl Drop for Part<'_> {
     fn drop(&mut self) {
+        self.take_back(self.promised);
         // Before the lock: a hash thread may have some to do.
         let hasher = self.settle();
         let mut known = self.parts.known();
@@ -254,6 +365,22 @@ mod tests {
         assert_eq!(parts.begin("key", 2).unwrap_err().status, 409);
         assert_eq!(parts.begin("key", 3).unwrap().length(), 3);
         assert_eq!(parts.begin("key", 0).unwrap().length(), 0);
+    }
+
+    #[test]
+    fn of_too_many_parts_the_smallest_go_and_growing_ones_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let parts = Parts::open(folder.path().to_owned()).unwrap();
+        parts.begin("large", 0).unwrap().write(&[1; 100]).unwrap();
+        let mut growing = parts.begin("growing", 0).unwrap();
+        growing.write(b"a").unwrap();
+        for number in 0..2 * KEPT_PARTS {
+            parts.begin(&format!("small {number}"), 0).unwrap().write(b"ab").unwrap();
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), KEPT_PARTS);
+        assert_eq!((parts.length("large"), parts.length("growing")), (Some(100), Some(1)));
+        drop(growing);
+        assert_eq!(parts.promised.load(Ordering::Relaxed), 0, "what rests has nothing promised");
     }
 
     #[test]

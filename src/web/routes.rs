@@ -83,14 +83,6 @@ enum Page {
     Qr,
 }
 
-impl Page {
-    /// Whether it tells what a stranger's page must not read.
-    fn shows_state(self) -> bool {
-        use Page::{ApiFile, ApiFiles, ApiState, Events, File, Home, Transfers};
-        matches!(self, Home | File | ApiState | ApiFiles | ApiFile | Events | Transfers)
-    }
-}
-
 /// A path that leads somewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Route<'a> {
@@ -130,6 +122,8 @@ impl Service for Web {
     fn intake(&self, head: &Head) -> Intake {
         match Route::of(head.path()) {
             Some(route) if route.is_stream(head.method()) => Intake::Stream,
+            // A list of many files takes milliseconds to print, and whoever asks for it without end must not hold up these.
+            Some(Route { target: Target::Announce(_) | Target::Scrape | Target::Health, .. }) => Intake::Quick,
             _ => Intake::Whole,
         }
     }
@@ -142,6 +136,8 @@ impl Service for Web {
             return secured(Reply::text(405, sentence).with("Allow", route.allowed));
         }
         let answered = match (route.target, &self.site) {
+            // An image on a page that somebody has open must not list his machine.
+            (Target::Announce(_), _) if self.announces && address::is_cross_site(request) => Err(cross_site()),
             (Target::Announce(form), _) if self.announces => Ok(self.swarms.answer_announce(request, form)),
             (Target::Scrape, _) if self.announces => Ok(self.swarms.answer_scrape(request)),
             (Target::Health, _) => Ok(Reply::text(200, "ok")),
@@ -168,7 +164,8 @@ impl Site {
             check_sender(request, route)?;
         }
         let part = route.part;
-        if page.shows_state() {
+        // A metainfo is for clients, which go by whatever name it was given to them under.
+        if !matches!(page, Page::Static | Page::Metainfo) {
             self.access.check_reader(request, &self.own_addresses())?;
         }
         match page {
@@ -251,13 +248,17 @@ fn asset(name: &str) -> Result<Reply, Failure> {
 /// Whether whoever sends a change may, and says how long its body is where that matters.
 fn check_sender(request: &Request<'_>, route: &Route<'_>) -> Result<(), Failure> {
     if address::is_cross_site(request) {
-        return Err(Failure::new(403, "a page of another site sent this; only this machine's own page may do that"));
+        return Err(cross_site());
     }
     let is_told = ["content-length", "transfer-encoding"].iter().any(|name| request.field(name).is_some());
     if route.is_stream(request.method()) && !is_told {
         return Err(Failure::new(411, "this needs a body, with its Content-Length or in chunks"));
     }
     Ok(())
+}
+
+fn cross_site() -> Failure {
+    Failure::new(403, "a page of another site sent this; only this machine's own page may do that")
 }
 
 fn decode(name: &str) -> Result<String, Failure> {

@@ -185,12 +185,12 @@ impl Site {
 }
 
 impl Shelf {
-    /// Whether the body that a request announces fits the disk, as far as that can be told.
+    /// Whether there may be one more upload, and the body that a request announces fits the disk, as far as that can be told.
     pub(super) fn check_space(&self, request: &Request<'_>) -> Result<(), Failure> {
+        self.library.check_room_for_upload()?;
         let announced = request.field("content-length").and_then(|length| length.parse::<u64>().ok());
-        let space = rustix::fs::statvfs(self.library.parts_path());
-        match (announced, space.map(|space| space.f_bavail.saturating_mul(space.f_frsize))) {
-            (Some(length), Ok(free)) if length > free => Err(Failure::of_disk(&io::ErrorKind::StorageFull.into())),
+        match (announced, self.parts.room()) {
+            (Some(length), Ok(room)) if length > room => Err(Failure::of_disk(&io::ErrorKind::StorageFull.into())),
             _ => Ok(()),
         }
     }

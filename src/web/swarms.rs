@@ -14,13 +14,14 @@ use std::{
 use data_encoding::HEXLOWER;
 
 use super::{
-    address::own_addresses,
+    address::{self, own_addresses},
     door::{Reply, Request},
     history::{History, MAX_MACHINES, Machine, Sight, Told},
 };
 use crate::{
     metainfo::{InfoHash, PeerId},
     tracker::{
+        Refusal,
         address::Asker,
         announce::{Announce, Event, LEFT_UNKNOWN},
         reply, scrape,
@@ -163,9 +164,15 @@ impl Swarms {
 
     /// Answers `/announce` and `/tracker`.
     pub(super) fn answer_announce(&self, request: &Request<'_>, form: Form) -> Reply {
-        match (Announce::parse(request.query().as_bytes()), form) {
-            (Ok((announce, peers_form)), _) => {
-                let asker = Asker::new(request.peer().ip(), request.local().ip(), &self.own_addresses());
+        let parsed = Announce::parse(request.query().as_bytes());
+        let parsed = parsed.and_then(|(announce, peers_form)| {
+            let asker = self.asker(request);
+            // Peers would dial the tracker itself.
+            let is_ours = asker.is_local() && announce.port == request.local().port();
+            if is_ours { Err(Refusal::TrackersPort(announce.port)) } else { Ok((announce, peers_form, asker)) }
+        });
+        match (parsed, form) {
+            (Ok((announce, peers_form, asker)), _) => {
                 let answer = self.announce(&announce, &asker);
                 match form {
                     Form::Bencode => bencoded(reply::bencode(&answer, peers_form, &self.tracker_id)),
@@ -178,6 +185,11 @@ impl Swarms {
                 Reply::new(400, "application/json", reply::json_failure(&refusal.to_string()))
             }
         }
+    }
+
+    fn asker(&self, request: &Request<'_>) -> Asker {
+        let asker = Asker::new(request.peer().ip(), request.local().ip(), &self.own_addresses());
+        if address::is_handed_on(request) { asker.handed_on() } else { asker }
     }
 
     /// Answers `/scrape` (BEP 48).
@@ -197,7 +209,7 @@ fn sight(announce: &Announce, asker: &Asker) -> Sight {
     let Announce { uploaded, downloaded, .. } = *announce;
     Sight {
         peer_id: announce.peer_id,
-        address: SocketAddr::new(asker.kept_as(), announce.port),
+        address: SocketAddr::new(asker.shown_as(), announce.port),
         left: (announce.left != LEFT_UNKNOWN).then_some(announce.left),
         told: match announce.event {
             Event::Stopped => Told::Goodbye,

@@ -18,7 +18,7 @@ use crate::{
     downloader::Outcome,
     metainfo::{InfoHash, Metainfo},
     seeder::report::Activity,
-    storage::{self, Access, Store},
+    storage::{self, Access, Stamps, Store},
 };
 
 /// Torrents that are fetched at once at most: each takes a few threads, and memory for its pieces in flight.
@@ -62,8 +62,9 @@ impl Node {
         }
         let mut trackers = metainfo.trackers().to_vec();
         trackers.extend(self.tracker.iter().map(|url| vec![url.clone()]));
-        let work = Work::Preparing(ticket.clone());
-        torrents.insert(metainfo.info_hash(), Torrent { work, trackers, port: self.port() });
+        let (work, dir) = (Work::Preparing(ticket.clone()), self.folder.clone());
+        let torrent = Torrent { metainfo: metainfo.clone(), dir, is_fetched: true, work, trackers, port: self.port() };
+        torrents.insert(metainfo.info_hash(), torrent);
         self.board.add(metainfo.clone(), Activity::Verifying);
         Ok(())
     }
@@ -115,7 +116,8 @@ impl Node {
         }
         self.close(ledger, Instant::now() + ENDING);
         let store = Store::open(metainfo.clone(), dir, Access::Read)?;
-        Ok(Work::Giving(self.service.share(metainfo.clone(), Arc::new(store))))
+        let stamps = Stamps::of(&store)?;
+        Ok(Work::Giving(self.service.share(metainfo.clone(), Arc::new(store), stamps)))
     }
 
     /// Somebody else's file is in nobody's way: only what this torrent began with may be written to.

@@ -8,9 +8,11 @@ mod fetching;
 mod memory;
 mod orders;
 mod ports;
+#[cfg(test)]
+mod tests;
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::HashMap,
     fs,
     mem::{self, ManuallyDrop},
     path::{Path, PathBuf},
@@ -33,7 +35,7 @@ use crate::{
         Announcer, DEFAULT_SLOTS, Gate, OwnTracker, Registry, Service,
         report::{Activity, Board},
     },
-    storage::{self, Access, Journal, Ledger, Store, journal::Ending},
+    storage::{self, Access, Journal, Ledger, Stamps, Store, journal::Ending},
     tracker::client::Client,
 };
 use memory::Memory;
@@ -86,6 +88,11 @@ pub struct Node {
 
 /// One torrent of the node.
 struct Torrent {
+    metainfo: Arc<Metainfo>,
+    /// The folder that it lies in.
+    dir: PathBuf,
+    /// Whether it was to be fetched, so that what is missing is; otherwise all of it was here.
+    is_fetched: bool,
     work: Work,
     trackers: Vec<Vec<String>>,
     /// The port that it is announced at.
@@ -158,7 +165,7 @@ impl Node {
     }
 
     /// Gives what lies whole in a folder from now on; at a port of its own, where that is asked for and can be had. Nothing
-    /// changes where it is shared already.
+    /// changes where it is shared already and has not failed.
     pub fn give(
         &self,
         metainfo: Arc<Metainfo>,
@@ -171,9 +178,11 @@ impl Node {
             Some(Ok(port)) => (port, None),
             Some(Err(failure)) => (self.port(), Some(failure)),
         };
-        let store = Arc::new(Store::open(metainfo.clone(), dir, Access::Read)?);
-        let share = self.service.share(metainfo, store);
-        self.put(Torrent { work: Work::Giving(share.clone()), trackers: trackers.to_vec(), port });
+        let store = Store::open(metainfo.clone(), dir, Access::Read)?;
+        let stamps = Stamps::of(&store)?;
+        let share = self.service.share(metainfo.clone(), Arc::new(store), stamps);
+        let (work, trackers) = (Work::Giving(share.clone()), trackers.to_vec());
+        self.put(Torrent { metainfo, dir: dir.to_owned(), is_fetched: false, work, trackers, port });
         refused.map_or(Ok(share), Err)
     }
 
@@ -186,11 +195,12 @@ impl Node {
 
     /// Fetches the torrent of a ledger from now on, and gives it.
     pub fn take(&self, ledger: Arc<Ledger>, have: Bitfield, trackers: Vec<Vec<String>>) -> Result<View, Failure> {
-        let metainfo = ledger.store().metainfo().clone();
-        self.board.add(metainfo, Activity::Fetching);
+        let (metainfo, dir) = (ledger.store().metainfo().clone(), ledger.store().dir().to_owned());
+        self.board.add(metainfo.clone(), Activity::Fetching);
         let taking = self.start_taking(ledger, have)?;
         let view = taking.fetch.view();
-        self.put(Torrent { work: Work::Taking(taking), trackers, port: self.port() });
+        let work = Work::Taking(taking);
+        self.put(Torrent { metainfo, dir, is_fetched: true, work, trackers, port: self.port() });
         Ok(view)
     }
 
@@ -208,14 +218,15 @@ impl Node {
         Ok(Taking { fetch, ledger })
     }
 
-    /// Puts a torrent on the list, unless it is there, and begins with it unless it is to rest.
+    /// Puts a torrent on the list, unless it is there and well, and begins with it unless it is to rest.
     fn put(&self, torrent: Torrent) {
-        let Some(share) = torrent.work.share().cloned() else { return };
-        let hash = share.metainfo.info_hash();
+        let hash = torrent.metainfo.info_hash();
+        let failed = self.board.torrent(&hash).is_some_and(|report| matches!(report.activity, Activity::Failed(_)));
         let mut torrents = self.torrents();
-        if let Entry::Vacant(place) = torrents.entry(hash) {
-            self.board.add(share.metainfo.clone(), Activity::Verifying);
-            self.begin(hash, place.insert(torrent));
+        if torrents.get(&hash).is_none_or(|there| failed && matches!(there.work, Work::Giving(_))) {
+            self.board.add(torrent.metainfo.clone(), Activity::Verifying);
+            self.begin(hash, &torrent);
+            torrents.insert(hash, torrent);
         }
     }
 

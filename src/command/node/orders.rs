@@ -1,7 +1,7 @@
 //! What is changed while it runs: pause, resume, remove, limits. Each takes effect at once, and none waits for a disk while the
 //! list is locked.
 
-use std::{sync::Arc, thread, time::Instant};
+use std::{path::Path, sync::Arc, thread, time::Instant};
 
 use super::{
     super::{ENDING, Failure, verify},
@@ -9,10 +9,9 @@ use super::{
     memory::Settings,
 };
 use crate::{
-    metainfo::InfoHash,
-    peer::Share,
+    metainfo::{InfoHash, Metainfo},
     seeder::report::Activity,
-    storage::{Access, Store},
+    storage::{Access, Stamps, Store},
     web::{CarryOut, Order},
 };
 
@@ -66,37 +65,33 @@ impl Node {
         self.cease(hash, torrent);
         let ticket = Arc::new(());
         let former = std::mem::replace(&mut torrent.work, Work::Preparing(ticket.clone()));
+        let (metainfo, dir, is_fetched) = (torrent.metainfo.clone(), torrent.dir.clone(), torrent.is_fetched);
         drop(torrents);
         self.memory.save();
         self.board.update(hash, |report| report.activity = Activity::Verifying);
         let node = self.clone();
-        let trying = move || node.try_again(hash, former, &ticket);
+        let trying = move || {
+            node.finish(former, Instant::now() + ENDING);
+            let work = match is_fetched {
+                true => node.prepare(&metainfo, &dir),
+                false => node.verified(&metainfo, &dir),
+            };
+            node.prepared(hash, &ticket, work);
+        };
         let started = thread::Builder::new().name("try again".into()).spawn(trying);
         started.map(|_| ()).map_err(|error| Failure::about("threads", error))
     }
 
-    /// Starts anew with a torrent whose files failed: whatever is right of them is good again.
-    fn try_again(self: &Arc<Node>, hash: InfoHash, former: Work, ticket: &Arc<()>) {
-        let Some(share) = former.share().cloned() else { return };
-        let (metainfo, dir) = (share.metainfo.clone(), share.store.dir().to_owned());
-        let result = match former {
-            Work::Giving(_) => self.verified_again(&share).map(Work::Giving),
-            Work::Preparing(_) | Work::Taking(_) => {
-                self.finish(former, Instant::now() + ENDING);
-                self.prepare(&metainfo, &dir)
-            }
-        };
-        self.prepared(hash, ticket, result);
-    }
-
-    fn verified_again(&self, share: &Share) -> Result<Arc<Share>, Failure> {
-        let store = Store::open(share.metainfo.clone(), share.store.dir(), Access::Read)?;
+    /// What is given again if all of it is right, though it was not at some time.
+    fn verified(&self, metainfo: &Arc<Metainfo>, dir: &Path) -> Result<Work, Failure> {
+        let store = Store::open(metainfo.clone(), dir, Access::Read)?;
+        let stamps = Stamps::of(&store)?;
         let have = verify::check(&store, true)?;
         if !have.is_full() {
             let (right, all) = (have.count(), have.len());
-            return Err(Failure::new(format!("only {right} of {all} pieces are right in {}", store.dir().display())));
+            return Err(Failure::new(format!("only {right} of {all} pieces are right in {}", dir.display())));
         }
-        Ok(self.service.share(share.metainfo.clone(), Arc::new(store)))
+        Ok(Work::Giving(self.service.share(metainfo.clone(), Arc::new(store), stamps)))
     }
 
     /// Stops with a torrent for good. Files stay where they are.

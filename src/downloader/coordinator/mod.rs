@@ -128,6 +128,7 @@ struct Peer {
     spare: Option<PieceIndex>,
     snubbed_until: Option<Instant>,
     given: u64,
+    taken: u64,
     /// Whether blocks have passed, in either direction.
     was_of_use: bool,
 }
@@ -365,7 +366,7 @@ impl Coordinator {
             }
             (peer.time_left, peer.rate) = (pulse.time_left, pulse.rate);
             (peer.waited, peer.spare) = (pulse.waited, pulse.spare);
-            (peer.appetite, peer.given) = (pulse.appetite, pulse.given);
+            (peer.appetite, peer.given, peer.taken) = (pulse.appetite, pulse.given, pulse.taken);
             peer.was_of_use |= pulse.given > 0 || pulse.taken > 0;
             if pulse.idle {
                 // Its errands are done; it may be sent on others for the same piece.
@@ -378,7 +379,8 @@ impl Coordinator {
                 out.extend(stuck.map(|(piece, _)| Action::Recall(*id, *piece)));
             }
         }
-        let changes = self.slots.rotate(now, |id| self.peers.get(&id).map_or(0, |peer| peer.given));
+        let mut changes = self.slots.rotate(now, |id| self.peers.get(&id).map_or(0, |peer| peer.given));
+        changes.extend(self.slots.take_unused(now, |id| self.peers.get(&id).map_or(0, |peer| peer.taken)));
         self.tell_slots(changes, out);
         self.review_interest(out);
         self.feed_all(now, out);
@@ -490,7 +492,7 @@ impl Coordinator {
 
     /// Gives a hungry peer pieces, or, when every piece is in flight, somebody else's last blocks.
     fn feed(&mut self, id: SessionId, now: Instant, out: &mut Vec<Action>) {
-        if self.is_complete() {
+        if self.is_complete() || self.paused {
             return;
         }
         while let Some(peer) = self.peers.get(&id).filter(|peer| !peer.choked && peer.appetite > 0) {
@@ -615,6 +617,7 @@ impl Peer {
             spare: None,
             snubbed_until: None,
             given: 0,
+            taken: 0,
             was_of_use: false,
         }
     }

@@ -148,6 +148,8 @@ struct World {
     now: Instant,
     start: Instant,
     next_tick: Instant,
+    /// Until when somebody has paused it.
+    paused_until: Option<Instant>,
     peers: Vec<Peer>,
     sessions: BTreeMap<SessionId, Session>,
     next_session: u64,
@@ -189,6 +191,7 @@ impl World {
             now,
             start: now,
             next_tick: now,
+            paused_until: None,
             peers: Vec::new(),
             sessions: BTreeMap::new(),
             next_session: 0,
@@ -358,6 +361,17 @@ impl World {
         self.send_unsent();
         let pulses: Vec<_> = self.sessions.iter().map(|(id, session)| (*id, session.pulse(self.now))).collect();
         let mut actions = Vec::new();
+        match self.paused_until {
+            Some(until) if until <= self.now => {
+                self.paused_until = None;
+                self.coordinator.resume(self.now, &mut actions);
+            }
+            None if self.chance.one_in(200) => {
+                self.paused_until = Some(self.now + self.chance.millis(8000));
+                self.coordinator.pause(&mut actions);
+            }
+            _ => {}
+        }
         self.coordinator.tick(&pulses, self.now, &mut actions);
         self.perform(actions);
         (0..self.peers.len()).for_each(|peer| self.misbehave(peer));
@@ -390,6 +404,7 @@ impl World {
             Action::Order(id, order) => self.order(id, &order),
             Action::Assign(id, piece) => {
                 let index = piece.piece();
+                assert!(self.paused_until.is_none(), "{index} is fetched during a pause");
                 assert!(!self.verified.contains(&index), "{index} is fetched again");
                 assert!(self.out.insert(index), "{index} has two owners");
                 let refused = match self.sessions.get_mut(&id) {

@@ -338,3 +338,28 @@ fn a_desk_and_the_coordinator_agree_on_how_much_is_wanted() {
     assigned.into_iter().for_each(|(_, piece)| assert!(desk.assign(piece, stage.now).is_ok()));
     assert_eq!(desk.appetite().saturating_sub(stage.coordinator.peers[&id].appetite), 0);
 }
+
+#[test]
+fn during_a_pause_everybody_is_sent_away_and_after_it_what_came_before_counts() {
+    let mut stage = Stage::new();
+    let one = stage.gives(1, 0..4, 4);
+    let (_, mut piece) = stage.assigned().pop().unwrap();
+    let first = piece.missing_blocks().next().unwrap();
+    let buffer = Arc::new(Buffers::default()).take(first.length);
+    piece.place(first, Payload::Held(buffer), &Remote::for_tests(1));
+    let index = piece.piece().get();
+
+    stage.coordinator.pause(&mut stage.out);
+    assert_eq!(stage.done(), [format!("End({one:?})")]);
+    stage.tell(Event::Closed { session: one, end: End::ClosedByUs, pieces: vec![piece] });
+    let two = stage.gives(2, 0..4, 4);
+    stage.coordinator.found([SocketAddr::from(([10, 0, 0, 9], 6881))], stage.now, &mut stage.out);
+    stage.tick(&[]);
+    assert_eq!(stage.done(), [format!("End({two:?})")], "nobody is dialled, fed or kept");
+
+    stage.coordinator.resume(stage.now, &mut stage.out);
+    assert!(stage.done().iter().any(|action| action == "Dial(10.0.0.9:6881)"));
+    stage.gives(3, [index], 4);
+    let (_, again) = stage.assigned().pop().unwrap();
+    assert_eq!((again.piece().get(), again.missing_blocks().count()), (index, 3));
+}

@@ -27,6 +27,13 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 /// How much it may send in that time, in bytes.
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
+/// How often one connection is read from before the others have their turn: who sends without end must not be all that
+/// the watcher ever reads. Once is enough for a request, and the shortest turn there is.
+const READS_A_TURN: usize = 1;
+
+/// Empty lines before a request that are passed over, in bytes (RFC 9112, section 2.2, asks for one line).
+const MAX_EMPTY_LINES: usize = 8;
+
 /// What is sent to a client that waits for a yes before it sends its body.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -70,6 +77,8 @@ pub enum Then {
 pub enum Step {
     /// It waits until its socket is ready.
     Wait,
+    /// There may be more to read; others come first.
+    Yield,
     /// A request and its whole body are there.
     Answer(Head, Vec<u8>),
     /// A request is there, whose body is read as it comes.
@@ -85,6 +94,24 @@ pub enum Wants {
     Read,
     /// Room to write.
     Write,
+}
+
+/// How much a connection may still read before others have their turn, and what it reads into.
+struct Turn<'a> {
+    scratch: &'a mut [u8],
+    reads: usize,
+}
+
+impl Turn<'_> {
+    /// Some bytes, none at the end of the stream; `None` when the turn is over.
+    fn read(&mut self, stream: &mut TcpStream) -> io::Result<Option<&[u8]>> {
+        if self.reads == 0 {
+            return Ok(None);
+        }
+        self.reads -= 1;
+        let count = stream.read(self.scratch)?;
+        Ok(Some(&self.scratch[..count]))
+    }
 }
 
 impl Connection {
@@ -124,12 +151,13 @@ impl Connection {
 
     /// Goes on as far as that is possible without waiting. `scratch` is what is read into.
     pub fn step(&mut self, service: &dyn Service, limits: &Limits, scratch: &mut [u8]) -> Step {
+        let mut turn = Turn { scratch, reads: READS_A_TURN };
         loop {
             let went = match &mut self.phase {
-                Phase::Head { .. } => self.step_head(service, limits, scratch),
-                Phase::Body { .. } => self.step_body(limits, scratch),
+                Phase::Head { .. } => self.step_head(service, limits, &mut turn),
+                Phase::Body { .. } => self.step_body(limits, &mut turn),
                 Phase::Answer { .. } => self.step_answer(limits),
-                Phase::Linger { .. } => self.step_linger(scratch),
+                Phase::Linger { .. } => self.step_linger(&mut turn),
             };
             match went {
                 Ok(Some(step)) => return step,
@@ -151,15 +179,15 @@ impl Connection {
         }
     }
 
-    fn step_head(&mut self, service: &dyn Service, limits: &Limits, scratch: &mut [u8]) -> io::Result<Option<Step>> {
+    fn step_head(&mut self, service: &dyn Service, limits: &Limits, turn: &mut Turn<'_>) -> io::Result<Option<Step>> {
         let Phase::Head { searched, begun, deadline } = &mut self.phase else { return Ok(None) };
-        // Empty lines before a request are skipped (RFC 9112, section 2.2); they do not push the deadline.
-        while *searched == 0 && self.unread.starts_with(b"\r\n") {
-            self.unread.drain(..2);
+        let empty_lines = head::empty_lines(&self.unread);
+        if empty_lines > MAX_EMPTY_LINES || head::is_no_method(&self.unread[empty_lines..]) {
+            return Ok(self.refuse(Fault::Malformed.status().0, &Fault::Malformed, limits));
         }
-        if let Some(length) = head::end(&self.unread, *searched) {
-            let head = Head::parse(&self.unread[..length]);
-            self.unread.drain(..length);
+        if let Some(length) = head::end(&self.unread[empty_lines..], searched.saturating_sub(empty_lines)) {
+            let head = Head::parse(&self.unread[empty_lines..][..length]);
+            self.unread.drain(..empty_lines + length);
             return match head {
                 Ok(head) => Ok(self.begin_body(head, service, limits)),
                 Err(fault) => Ok(self.refuse(fault.status().0, &fault, limits)),
@@ -169,14 +197,14 @@ impl Connection {
             return Ok(self.refuse(Fault::TooLarge.status().0, &Fault::TooLarge, limits));
         }
         *searched = self.unread.len();
-        let count = self.stream.read(scratch)?;
-        if count == 0 {
+        let Some(bytes) = turn.read(&mut self.stream)? else { return Ok(Some(Step::Yield)) };
+        if bytes.is_empty() {
             return Ok(Some(Step::Close));
         }
         if !std::mem::replace(begun, true) {
             *deadline = Instant::now() + limits.head_time;
         }
-        self.unread.extend_from_slice(&scratch[..count]);
+        self.unread.extend_from_slice(bytes);
         Ok(None)
     }
 
@@ -200,15 +228,15 @@ impl Connection {
         None
     }
 
-    fn step_body(&mut self, limits: &Limits, scratch: &mut [u8]) -> io::Result<Option<Step>> {
+    fn step_body(&mut self, limits: &Limits, turn: &mut Turn<'_>) -> io::Result<Option<Step>> {
         let Phase::Body { decoder, body, pace, .. } = &mut self.phase else { return Ok(None) };
         if self.unread.is_empty() {
-            let count = self.stream.read(scratch)?;
-            if count == 0 {
+            let Some(bytes) = turn.read(&mut self.stream)? else { return Ok(Some(Step::Yield)) };
+            if bytes.is_empty() {
                 return Ok(Some(Step::Close));
             }
-            pace.moved(count, Instant::now());
-            self.unread.extend_from_slice(&scratch[..count]);
+            pace.moved(bytes.len(), Instant::now());
+            self.unread.extend_from_slice(bytes);
         }
         let decoded = match decoder.decode(&mut self.unread) {
             Ok(decoded) => decoded,
@@ -252,11 +280,11 @@ impl Connection {
         Ok(None)
     }
 
-    fn step_linger(&mut self, scratch: &mut [u8]) -> io::Result<Option<Step>> {
+    fn step_linger(&mut self, turn: &mut Turn<'_>) -> io::Result<Option<Step>> {
         let Phase::Linger { taken, .. } = &mut self.phase else { return Ok(None) };
-        let count = self.stream.read(scratch)?;
-        *taken += count;
-        Ok((count == 0 || *taken > LINGER_BYTES).then_some(Step::Close))
+        let Some(bytes) = turn.read(&mut self.stream)? else { return Ok(Some(Step::Yield)) };
+        *taken += bytes.len();
+        Ok((bytes.is_empty() || *taken > LINGER_BYTES).then_some(Step::Close))
     }
 
     /// Answers with a sentence in the place of whoever would have, and lets go of the connection.

@@ -23,6 +23,9 @@ use super::{
 /// How often every stream is looked at: as smooth as an eye wants it.
 pub const TICK: Duration = Duration::from_millis(250);
 
+/// Messages that one stream gets at one look, so that none with much to say keeps the others waiting.
+const MAX_MESSAGES: usize = 4;
+
 /// Bytes that a client may send while it listens, read at once and thrown away.
 const SCRATCH_LENGTH: usize = 4096;
 
@@ -129,7 +132,7 @@ impl Stream {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(_) => return false,
         }
-        loop {
+        for _ in 0..MAX_MESSAGES {
             while self.sent < self.sending.len() {
                 match self.connection.stream.write(&self.sending[self.sent..]) {
                     Ok(count) => (self.sent, self.moved) = (self.sent + count, now),
@@ -146,5 +149,6 @@ impl Stream {
                 None => return true,
             }
         }
+        true
     }
 }

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, select_biased};
 use mio::Waker;
 use tiny_http::Method;
 
@@ -44,9 +44,14 @@ pub struct Answering {
 }
 
 impl Answering {
-    /// Answers jobs until the watcher, who sends them, is gone.
-    pub fn run(self: &Arc<Answering>, jobs: &Receiver<Box<Job>>) {
-        for job in jobs {
+    /// Answers jobs of two queues, the first before the second, until the watcher, who sends them, is gone.
+    pub fn run(self: &Arc<Answering>, first: &Receiver<Box<Job>>, second: &Receiver<Box<Job>>) {
+        loop {
+            let job = select_biased! {
+                recv(first) -> job => job,
+                recv(second) -> job => job,
+            };
+            let Ok(job) = job else { return };
             let Job { connection, head, body } = *job;
             let (peer, local) = (connection.peer, connection.local());
             let mut request = Request { head: &head, peer, local, body: Body::whole(body) };

@@ -105,6 +105,16 @@ pub fn end(buffer: &[u8], searched: usize) -> Option<usize> {
     None
 }
 
+/// How many bytes of empty lines come before a request.
+pub fn empty_lines(buffer: &[u8]) -> usize {
+    2 * buffer.chunks_exact(2).take_while(|line| line == b"\r\n").count()
+}
+
+/// Whether this cannot begin a request, whatever follows: another protocol speaks here, such as TLS.
+pub fn is_no_method(buffer: &[u8]) -> bool {
+    buffer.first().is_some_and(|byte| *byte != b'\r' && !byte.is_ascii_alphabetic())
+}
+
 impl Head {
     /// Reads what [`end`] found to be a whole head.
     pub fn parse(raw: &[u8]) -> Result<Head, Fault> {

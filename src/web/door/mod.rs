@@ -85,6 +85,8 @@ pub trait Service: Send + Sync {
 pub enum Intake {
     /// Whole, before the service is asked for an answer; at most 64 KiB, or the door answers 413.
     Whole,
+    /// The same, and the answer takes microseconds: it never waits for a crowd of those that take longer.
+    Quick,
     /// By the service, as it comes, on a transfer thread.
     Stream,
 }
@@ -178,7 +180,8 @@ impl Door {
         let poll = Poll::new()?;
         poll.registry().register(&mut listener, watch::LISTENER, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), watch::WAKER)?;
-        // Room for every connection: one has one request, so neither channel is ever full.
+        // Room for every connection: one has one request, so no channel is ever full.
+        let (quick_jobs, quick_jobs_to_do) = bounded(limits.connections);
         let (jobs, jobs_to_do) = bounded(limits.connections);
         let (returns, returned) = bounded(limits.connections);
         let census = Census::new(limits.connections, limits.connections_per_address);
@@ -195,16 +198,20 @@ impl Door {
             listener,
             answering: Arc::clone(&answering),
             census,
+            quick_jobs,
             jobs,
             returns: returned,
             stopping: Arc::clone(&stopping),
         };
         let mut door = Door { answering, gauge, stopping, threads: vec![feeder] };
         door.threads.push(thread::Builder::new().name("web-watch".into()).spawn(move || watch.run())?);
-        for _ in 0..handlers {
-            let (answering, jobs) = (Arc::clone(&door.answering), jobs_to_do.clone());
+        for number in 0..handlers {
+            let answering = Arc::clone(&door.answering);
+            // Neither kind of request waits for a crowd of the other: every second handler takes quick ones last.
+            let queues = (quick_jobs_to_do.clone(), jobs_to_do.clone());
+            let (first, second) = if number % 2 == 0 { queues } else { (queues.1, queues.0) };
             let handler = thread::Builder::new().name("web-handler".into());
-            door.threads.push(handler.spawn(move || answering.run(&jobs))?);
+            door.threads.push(handler.spawn(move || answering.run(&first, &second))?);
         }
         Ok(door)
     }

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{Read, Write},
     net::{Ipv4Addr, TcpStream},
+    panic::{AssertUnwindSafe, catch_unwind},
     process::Command,
     time::Instant,
 };
@@ -22,7 +23,11 @@ const LONG: usize = 12 * 1024 * 1024;
 
 impl Service for Bench {
     fn intake(&self, head: &Head) -> Intake {
-        if head.path() == "/upload" { Intake::Stream } else { Intake::Whole }
+        match head.path() {
+            "/upload" => Intake::Stream,
+            "/healthz" | "/slow-quick" => Intake::Quick,
+            _ => Intake::Whole,
+        }
     }
 
     fn answer(&self, request: &mut Request<'_>) -> Reply {
@@ -40,10 +45,34 @@ impl Service for Bench {
                     Err(error) => Reply::text(400, error),
                 }
             }
+            "/slow" | "/slow-quick" => {
+                std::thread::sleep(Duration::from_millis(50));
+                Reply::text(200, "at last")
+            }
+            "/stream" => {
+                let feed = Talk { message: vec![b'x'; 16].into() };
+                Reply::with_content(200, "text/plain", Content::Stream(Box::new(feed)))
+            }
+            "/flood" => {
+                let feed = Talk { message: vec![b'x'; LONG].into() };
+                Reply::with_content(200, "text/plain", Content::Stream(Box::new(feed)))
+            }
             "/refuse" => Reply::text(507, "no room"),
             "/panic" => panic!("on purpose"),
             _ => Reply::text(404, "nothing here"),
         }
+    }
+}
+
+/// Says the same again and again.
+#[derive(Debug)]
+struct Talk {
+    message: Arc<[u8]>,
+}
+
+impl Feed for Talk {
+    fn news(&mut self, _: Instant) -> Option<Arc<[u8]>> {
+        Some(Arc::clone(&self.message))
     }
 }
 
@@ -270,6 +299,59 @@ fn heads_and_lines_without_an_end_are_cut_off() {
 }
 
 #[test]
+fn who_sends_without_end_has_no_more_than_its_turn() {
+    let street = Street::new(|_| ());
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for text in ["\r\n".repeat(8000), "A: b\r\n".repeat(3000), "\u{ff}".repeat(8000)] {
+            let (street, stop) = (&street, &stop);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let mut stream = street.say("GET / HTTP/1.1\r\nA: b\r\n");
+                    while !stop.load(Ordering::Relaxed) && stream.write_all(text.as_bytes()).is_ok() {}
+                }
+            });
+        }
+        let alive = catch_unwind(AssertUnwindSafe(|| (0..100).for_each(|_| street.is_alive())));
+        stop.store(true, Ordering::Relaxed);
+        alive.unwrap();
+    });
+    street.comes_to_rest();
+}
+
+#[test]
+fn a_few_empty_lines_before_a_request_are_passed_over_and_many_are_not() {
+    let street = Street::new(|_| ());
+    for (lines, status) in [(0, "200"), (1, "200"), (4, "200"), (5, "400"), (8000, "400")] {
+        let answer = street.ask(&("\r\n".repeat(lines) + &get("/healthz")));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{lines} lines: {answer}");
+    }
+}
+
+#[test]
+fn what_begins_like_no_request_is_refused_at_once() {
+    let street = Street::new(|limits| limits.head_time = Duration::from_secs(60));
+    for text in ["\u{16}\u{3}\u{1}\u{2}", " GET / HTTP/1.1\r\n", "\n\n", "\0", "{\"a\":1}"] {
+        assert!(street.ask(text).starts_with("HTTP/1.1 400 "), "{text:?}");
+    }
+    street.comes_to_rest();
+}
+
+#[test]
+fn neither_kind_of_request_waits_for_a_crowd_of_the_other() {
+    for (crowded, other) in [("/slow", "/healthz"), ("/slow-quick", "/echo")] {
+        let street = Street::new(|limits| limits.handlers = 2);
+        // 40 answers of 50 ms each, by two handlers, of which one looks after the others first.
+        let waiting: Vec<_> = (0..40).map(|_| street.say(&get(crowded))).collect();
+        let start = Instant::now();
+        assert!(street.ask(&get(other)).starts_with("HTTP/1.1 200 "));
+        assert!(start.elapsed() < Duration::from_millis(500), "{other} waited {:?} for {crowded}", start.elapsed());
+        drop(waiting);
+        street.comes_to_rest();
+    }
+}
+
+#[test]
 fn a_thousand_idle_connections_cost_no_thread_and_make_room_for_new_ones() {
     let street = Street::new(|limits| {
         limits.connections = 600;
@@ -410,4 +492,39 @@ fn descriptors_run_out_and_come_back() {
     drop(busy);
     street.comes_to_rest();
     wait_until(|| open() == at_first, "descriptors or threads are left");
+}
+
+#[test]
+fn streams_go_on_without_a_thread_each_and_are_capped() {
+    let street = Street::new(|limits| (limits.streams, limits.streams_per_address) = (9, 3));
+    let mut streams = [(); 3].map(|()| street.say(&get("/stream")));
+    for stream in &mut streams {
+        let mut bytes = [0; 1024];
+        stream.read_exact(&mut bytes).unwrap();
+        assert!(bytes.starts_with(b"HTTP/1.1 200 ") && bytes.ends_with(b"xxxx"));
+    }
+    assert_eq!(street.door.stats(), Stats { connections: 3, transfers: 0, streams: 3 });
+    let refused = street.ask(&get("/stream"));
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("Retry-After: "), "{refused}");
+    let [first, ..] = streams;
+    drop(first);
+    wait_until(|| street.door.stats().streams == 2, "a stream outlives its client");
+    let mut again = street.say(&get("/stream"));
+    again.read_exact(&mut [0; 1024]).unwrap();
+    street.is_alive();
+}
+
+#[test]
+fn a_stream_that_nobody_reads_is_closed_and_holds_up_no_other() {
+    let street = Street::new(|_| ());
+    let unread = street.say(&get("/flood"));
+    wait_until(|| street.door.stats().streams == 1, "the stream has not begun");
+    let mut read = street.say(&get("/stream"));
+    let start = Instant::now();
+    read.read_exact(&mut [0; 1024]).unwrap();
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    wait_until(|| street.door.stats().streams == 1, "what nobody reads is still open");
+    read.read_exact(&mut [0; 64]).unwrap();
+    drop((read, unread));
+    street.comes_to_rest();
 }

@@ -16,6 +16,7 @@ use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Interest, Poll, Token, net::TcpListener, unix::SourceFd};
 
 use super::{
+    Intake,
     census::{Census, Full, Seat},
     connection::{Connection, Step, Wants},
     handler::{Answering, Job},
@@ -36,6 +37,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections that are accepted before the others get a turn.
 const ACCEPT_BATCH: usize = 64;
 
+/// Connections that have a turn before new ones are accepted again.
+const TURNS_A_ROUND: usize = 64;
+
 /// Bytes of answers that may lie in memory because clients do not take them; above it the oldest is dropped.
 const MAX_UNSENT: usize = 16 * 1024 * 1024;
 
@@ -48,6 +52,7 @@ pub struct Watch {
     pub(super) listener: TcpListener,
     pub(super) answering: Arc<Answering>,
     pub(super) census: Arc<Census>,
+    pub(super) quick_jobs: Sender<Box<Job>>,
     pub(super) jobs: Sender<Box<Job>>,
     pub(super) returns: Receiver<Connection>,
     pub(super) stopping: Arc<AtomicBool>,
@@ -71,7 +76,7 @@ struct Parked {
 impl Watch {
     /// Runs until the door stops.
     pub fn run(mut self) {
-        let mut events = Events::with_capacity(1024);
+        let mut events = Events::with_capacity(TURNS_A_ROUND);
         let mut waiting = Waiting { connections: BTreeMap::new(), next: FIRST_CONNECTION, unsent: 0 };
         let mut scratch = vec![0; SCRATCH_LENGTH];
         let mut next_sweep = Instant::now() + SWEEP_EVERY;
@@ -90,18 +95,21 @@ impl Watch {
             if self.stopping.load(Ordering::Acquire) {
                 return;
             }
-            for event in &events {
-                match event.token() {
-                    LISTENER => accept_at = accept_at.or(Some(Instant::now())),
-                    WAKER => {}
-                    Token(token) => self.go_on(token, &mut waiting, &mut scratch),
-                }
-            }
-            while let Ok(connection) = self.returns.try_recv() {
-                self.advance(connection, &mut waiting, &mut scratch);
+            if events.iter().any(|event| event.token() == LISTENER) {
+                accept_at = accept_at.or(Some(Instant::now()));
             }
             if accept_at.is_some_and(|at| at <= Instant::now()) {
                 accept_at = self.accept(&mut waiting, &mut scratch);
+            }
+            for event in &events {
+                match event.token() {
+                    LISTENER | WAKER => {}
+                    Token(token) => self.go_on(token, &mut waiting, &mut scratch),
+                }
+            }
+            // Those that come back meanwhile have their turn in the next round: the waker tells of them again.
+            for connection in self.returns.try_iter().take(self.returns.len()) {
+                self.advance(connection, &mut waiting, &mut scratch);
             }
             if Instant::now() >= next_sweep {
                 next_sweep = Instant::now() + SWEEP_EVERY;
@@ -165,8 +173,11 @@ impl Watch {
         let Some(Parked { connection, .. }) = waiting.connections.get_mut(&token) else { return };
         let wanted = connection.wants();
         let step = connection.step(&*self.answering.service, &self.answering.limits, scratch);
-        if matches!(step, Step::Wait) && connection.wants() == wanted {
-            return;
+        match step {
+            Step::Wait if connection.wants() == wanted => return,
+            // What is left to read is told again, behind what others have sent meanwhile.
+            Step::Yield if connection.wants() == wanted && self.tell_again(token, connection) => return,
+            _ => {}
         }
         if let Some(connection) = self.unpark(token, waiting) {
             self.follow(step, connection, waiting);
@@ -181,10 +192,14 @@ impl Watch {
 
     fn follow(&self, step: Step, connection: Connection, waiting: &mut Waiting) {
         match step {
-            Step::Wait => self.park(connection, waiting),
+            Step::Wait | Step::Yield => self.park(connection, waiting),
             Step::Answer(head, body) => {
-                // The queue has room for every connection, and one connection has one request at a time.
-                let sent = self.jobs.try_send(Box::new(Job { connection, head, body }));
+                let queue = match self.answering.service.intake(&head) {
+                    Intake::Quick => &self.quick_jobs,
+                    _ => &self.jobs,
+                };
+                // Each queue has room for every connection, and one connection has one request at a time.
+                let sent = queue.try_send(Box::new(Job { connection, head, body }));
                 debug_assert!(sent.is_ok());
             }
             Step::Stream(head) => self.answering.stream(connection, head),
@@ -192,14 +207,16 @@ impl Watch {
         }
     }
 
+    /// Has the poller tell of this connection again although it was told of already.
+    fn tell_again(&self, token: usize, connection: &Connection) -> bool {
+        let socket = connection.stream.as_raw_fd();
+        self.poll.registry().reregister(&mut SourceFd(&socket), Token(token), interest(connection)).is_ok()
+    }
+
     fn park(&self, connection: Connection, waiting: &mut Waiting) {
         let token = waiting.next;
-        let interest = match connection.wants() {
-            Wants::Read => Interest::READABLE,
-            Wants::Write => Interest::WRITABLE,
-        };
         let socket = connection.stream.as_raw_fd();
-        if let Err(error) = self.poll.registry().register(&mut SourceFd(&socket), Token(token), interest) {
+        if let Err(error) = self.poll.registry().register(&mut SourceFd(&socket), Token(token), interest(&connection)) {
             return log::warn!("a connection cannot be watched: {error}");
         }
         waiting.next += 1;
@@ -230,5 +247,12 @@ impl Watch {
         for token in late.map(|(token, _)| *token).collect::<Vec<_>>() {
             self.unpark(token, waiting);
         }
+    }
+}
+
+fn interest(connection: &Connection) -> Interest {
+    match connection.wants() {
+        Wants::Read => Interest::READABLE,
+        Wants::Write => Interest::WRITABLE,
     }
 }

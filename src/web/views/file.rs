@@ -86,7 +86,7 @@ fn get(view: &FileView) -> Markup {
             }
             noscript { p { a.button href=(download) { "Direct download" } } }
         } @else {
-            p { "The content lies with others: take the " (word("torrent", ".torrent")) " or the line for a terminal." }
+            p { "This page does not hand out the content: take the " (word("torrent", ".torrent")) " or the line for a terminal." }
         }
     }
 }

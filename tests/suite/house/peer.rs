@@ -13,10 +13,13 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub const CHOKE: u8 = 0;
 pub const UNCHOKE: u8 = 1;
 pub const INTERESTED: u8 = 2;
+pub const NOT_INTERESTED: u8 = 3;
 pub const HAVE: u8 = 4;
 pub const BITFIELD: u8 = 5;
 pub const REQUEST: u8 = 6;
 pub const PIECE: u8 = 7;
+pub const CANCEL: u8 = 8;
+pub const EXTENDED: u8 = 20;
 
 /// One connection to a peer.
 pub struct Wire {
@@ -52,6 +55,17 @@ pub fn listen(address: Ipv4Addr, behave: impl Fn(Wire) -> io::Result<()> + Clone
     SocketAddrV4::new(address, port)
 }
 
+/// A message as it travels.
+pub fn frame(id: u8, payload: &[u8]) -> Vec<u8> {
+    let length = 1 + payload.len() as u32;
+    [&length.to_be_bytes()[..], &[id], payload].concat()
+}
+
+/// A handshake that names no extension.
+pub fn handshake(info_hash: &[u8; 20], peer_id: [u8; 20]) -> Vec<u8> {
+    [b"\x13BitTorrent protocol", &[0; 8][..], info_hash, &peer_id].concat()
+}
+
 impl Wire {
     pub fn dial(address: SocketAddrV4) -> io::Result<Wire> {
         TcpStream::connect(address).map(|stream| Wire { stream })
@@ -69,15 +83,19 @@ impl Wire {
     pub fn greet(&mut self, info_hash: &[u8; 20]) -> io::Result<()> {
         self.stream.set_read_timeout(Some(PATIENCE))?;
         let id = format!("-TS0001-{:012}", self.stream.local_addr()?.port());
-        self.stream.write_all(&[b"\x13BitTorrent protocol", &[0; 8][..], info_hash, id.as_bytes()].concat())?;
+        self.stream.write_all(&handshake(info_hash, *id.as_bytes().first_chunk().unwrap()))?;
+        self.read_greeting().map(drop)
+    }
+
+    /// Reads the other side's handshake, and gives its peer id.
+    pub fn read_greeting(&mut self) -> io::Result<[u8; 20]> {
         let mut theirs = [0; 68];
         self.stream.read_exact(&mut theirs)?;
-        if theirs[0] == 19 { Ok(()) } else { Err(ErrorKind::InvalidData.into()) }
+        if theirs[0] == 19 { Ok(*theirs.last_chunk().unwrap()) } else { Err(ErrorKind::InvalidData.into()) }
     }
 
     pub fn send(&mut self, id: u8, payload: &[u8]) -> io::Result<()> {
-        let length = 1 + payload.len() as u32;
-        self.stream.write_all(&[&length.to_be_bytes()[..], &[id], payload].concat())
+        self.stream.write_all(&frame(id, payload))
     }
 
     pub fn receive(&mut self) -> io::Result<Message> {

@@ -55,6 +55,8 @@ pub struct Usage {
     pub resident_kib: u64,
     /// The most memory it ever held, in KiB.
     pub peak_kib: u64,
+    /// Processor time that it has taken in all.
+    pub cpu: Duration,
     pub threads: usize,
     pub descriptors: usize,
 }
@@ -132,15 +134,30 @@ impl Process {
         Usage {
             resident_kib: field("VmRSS:"),
             peak_kib: field("VmHWM:"),
+            cpu: cpu_time(&fs::read_to_string(proc.join("stat")).unwrap()),
             threads: field("Threads:") as usize,
             descriptors: fs::read_dir(proc.join("fd")).unwrap().count(),
         }
+    }
+
+    /// The most memory it ever held, in KiB; nothing once it has ended.
+    pub fn peak_kib(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.split_whitespace().next()?.parse().ok()
     }
 
     /// Its id, which is its group's as well.
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
+}
+
+/// User and system time from a line of `/proc/PID/stat`: fields 14 and 15, in ticks of 10 ms on every Linux there is.
+fn cpu_time(stat: &str) -> Duration {
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks: u64 = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_millis(10 * ticks)
 }
 
 impl Drop for Process {

@@ -1,0 +1,34 @@
+//! A connection that somebody made to us, before and while it is a session: whoever let it in can see whether it is of use,
+//! and hang up on it.
+
+use std::{
+    net::{Shutdown, TcpStream},
+    sync::{Arc, atomic::Ordering},
+};
+
+use super::share::Traffic;
+
+/// An accepted connection.
+#[derive(Debug, Clone)]
+pub struct Guest {
+    pub(super) socket: Arc<TcpStream>,
+    pub(super) traffic: Arc<Traffic>,
+}
+
+impl Guest {
+    /// A connection on which nothing has passed.
+    pub fn new(socket: TcpStream) -> Guest {
+        Guest { socket: Arc::new(socket), traffic: Arc::default() }
+    }
+
+    /// Bytes of blocks that have passed on it, either way.
+    pub fn moved(&self) -> u64 {
+        self.traffic.uploaded.load(Ordering::Relaxed) + self.traffic.downloaded.load(Ordering::Relaxed)
+    }
+
+    /// Hangs up; whoever reads or writes on it finds it closed.
+    pub fn hang_up(&self) {
+        // Fails where the other side was first; it is closed then as well.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}

@@ -1,0 +1,312 @@
+//! Places for the connections that others make to us: who is let in, and who has to leave for it. Pure.
+//!
+//! Invariant: at most `limit` connections hold a place, and of one origin at most half of that. No flood keeps a newcomer
+//! out: when all places are taken, the newest is not refused, but the one that has been of no use for longest leaves, of
+//! the origin that holds most such; the same rule as at the door of the web. What a connection is worth is told by the blocks that
+//! pass on it. Whoever comes too often is refused for a while, so that coming and going costs us next to nothing.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, Ipv6Addr},
+    time::{Duration, Instant},
+};
+
+/// Connections that one origin may make at once: a room behind one router that is switched on.
+const BURST: f64 = 60.0;
+
+/// Connections a second that one origin may go on making.
+const REFILL: f64 = 2.0;
+
+/// What a connection costs besides when it ends and no block has passed on it, in connections.
+const USELESS: f64 = 4.0;
+
+/// Origins whose coming is remembered at most. Whoever has not come for half a minute needs no remembering.
+const MAX_CALLERS: usize = 4096;
+
+/// How long no block may pass until a connection counts as idle: longer than a peer waits for its turn in a usual room.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Of those that had to leave, the part of all places that may still be leaving: each has a thread until it is gone.
+const LEAVING: usize = 4;
+
+/// Names a place; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PlaceId(u64);
+
+/// Who holds a place, who is leaving, who has come how often.
+#[derive(Debug)]
+pub struct Places {
+    limit: usize,
+    held: BTreeMap<PlaceId, Holder>,
+    leaving: usize,
+    callers: HashMap<Origin, Caller>,
+    next: u64,
+}
+
+/// Where connections come from that are judged together: an IPv4 address; the 64 bits of an IPv6 network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Origin(IpAddr);
+
+#[derive(Debug)]
+struct Holder {
+    origin: Origin,
+    /// When it came, or a block was last seen to have passed.
+    useful: Instant,
+    /// Bytes of blocks that had passed then.
+    moved: u64,
+}
+
+/// How many connections an origin may still make.
+#[derive(Debug, Clone, Copy)]
+struct Caller {
+    allowance: f64,
+    since: Instant,
+}
+
+/// What to do with a new connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// It has this place.
+    Free(PlaceId),
+    /// It has this place, and the holder of the other one has to leave.
+    InsteadOf(PlaceId, PlaceId),
+    /// It is not let in; the reason is for the log.
+    Refused(&'static str),
+}
+
+impl Places {
+    /// So many, all free.
+    pub fn new(limit: usize) -> Places {
+        Places { limit, held: BTreeMap::new(), leaving: 0, callers: HashMap::new(), next: 0 }
+    }
+
+    /// A connection comes. `moved` tells how many bytes of blocks have passed on another.
+    pub fn enter(&mut self, ip: IpAddr, now: Instant, moved: impl Fn(PlaceId) -> u64) -> Entry {
+        let origin = Origin::of(ip);
+        if !self.caller(origin, now).may_come() {
+            return Entry::Refused("it comes too often");
+        }
+        let of_origin = self.held.values().filter(|holder| holder.origin == origin).count();
+        let leaves = if of_origin >= self.limit.div_ceil(2) {
+            self.look(now, moved);
+            self.least_useful(|holder| holder.origin == origin)
+        } else if self.held.len() >= self.limit {
+            self.look(now, moved);
+            self.idlest(now).or_else(|| self.of_the_greedy(of_origin))
+        } else {
+            return Entry::Free(self.take(origin, now));
+        };
+        match leaves {
+            None => Entry::Refused("every place is taken and in use"),
+            Some(_) if self.leaving >= self.limit.div_ceil(LEAVING) => Entry::Refused("too many are leaving"),
+            Some(old) => {
+                self.held.remove(&old);
+                self.leaving += 1;
+                Entry::InsteadOf(self.take(origin, now), old)
+            }
+        }
+    }
+
+    /// A connection is over, on which so many bytes of blocks have passed.
+    pub fn leave(&mut self, place: PlaceId, ip: IpAddr, moved: u64, now: Instant) {
+        if self.held.remove(&place).is_none() {
+            self.leaving -= 1;
+        }
+        if moved == 0 {
+            self.caller(Origin::of(ip), now).allowance -= USELESS;
+        }
+    }
+
+    fn take(&mut self, origin: Origin, now: Instant) -> PlaceId {
+        let place = PlaceId(self.next);
+        self.next += 1;
+        self.held.insert(place, Holder { origin, useful: now, moved: 0 });
+        place
+    }
+
+    fn look(&mut self, now: Instant, moved: impl Fn(PlaceId) -> u64) {
+        for (place, holder) in &mut self.held {
+            let moved = moved(*place);
+            if moved > holder.moved {
+                (holder.moved, holder.useful) = (moved, now);
+            }
+        }
+    }
+
+    fn least_useful(&self, counts: impl Fn(&Holder) -> bool) -> Option<PlaceId> {
+        let those = self.held.iter().filter(|(_, holder)| counts(holder));
+        those.min_by_key(|(_, holder)| holder.useful).map(|(place, _)| *place)
+    }
+
+    /// Of the origin that has most places idle, the one that has been so for longest.
+    fn idlest(&self, now: Instant) -> Option<PlaceId> {
+        let idle = |holder: &Holder| holder.moved == 0 || now.saturating_duration_since(holder.useful) >= IDLE;
+        let most = self.most(idle)?.0;
+        // Where many hold as many, whoever of them has been idle for longest.
+        let counts = self.counts(idle);
+        self.least_useful(|holder| idle(holder) && counts.get(&holder.origin) == Some(&most))
+    }
+
+    /// Nobody is idle: whoever has two places more than the newcomer gives one up.
+    fn of_the_greedy(&self, of_newcomer: usize) -> Option<PlaceId> {
+        let (most, origin) = self.most(|_| true)?;
+        if most < of_newcomer + 2 {
+            return None;
+        }
+        self.least_useful(|holder| holder.origin == origin)
+    }
+
+    fn most(&self, counts: impl Fn(&Holder) -> bool) -> Option<(usize, Origin)> {
+        self.counts(counts).into_iter().map(|(origin, count)| (count, origin)).max()
+    }
+
+    fn counts(&self, counts: impl Fn(&Holder) -> bool) -> HashMap<Origin, usize> {
+        let mut by_origin = HashMap::new();
+        self.held.values().filter(|holder| counts(holder)).for_each(|holder| {
+            *by_origin.entry(holder.origin).or_default() += 1;
+        });
+        by_origin
+    }
+
+    fn caller(&mut self, origin: Origin, now: Instant) -> &mut Caller {
+        if self.callers.len() >= MAX_CALLERS && !self.callers.contains_key(&origin) {
+            self.callers.retain(|_, caller| !caller.is_rested(now));
+            if self.callers.len() >= MAX_CALLERS {
+                // Thousands at once: to forget them costs each of them a burst, and us no memory.
+                self.callers.clear();
+            }
+        }
+        let caller = self.callers.entry(origin).or_insert(Caller { allowance: BURST, since: now });
+        caller.rest(now);
+        caller
+    }
+}
+
+impl Origin {
+    fn of(ip: IpAddr) -> Origin {
+        match ip.to_canonical() {
+            IpAddr::V6(ip) => {
+                let network = u128::from(ip) >> 64 << 64;
+                Origin(Ipv6Addr::from(network).into())
+            }
+            v4 => Origin(v4),
+        }
+    }
+}
+
+impl Caller {
+    fn rest(&mut self, now: Instant) {
+        let rested = now.saturating_duration_since(self.since).as_secs_f64() * REFILL;
+        // What is owed is owed for half a minute at most.
+        (self.allowance, self.since) = ((self.allowance.max(-BURST) + rested).min(BURST), now);
+    }
+
+    fn is_rested(&self, now: Instant) -> bool {
+        let rested = now.saturating_duration_since(self.since).as_secs_f64() * REFILL;
+        self.allowance + rested >= BURST
+    }
+
+    fn may_come(&mut self) -> bool {
+        let may = self.allowance >= 1.0;
+        self.allowance -= if may { 1.0 } else { 0.0 };
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: usize = 8;
+
+    fn ip(last: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, last])
+    }
+
+    fn idle(_: PlaceId) -> u64 {
+        0
+    }
+
+    /// Places that were taken one after the other, a millisecond apart, and the moment after.
+    fn taken(by: &[u8]) -> (Places, Vec<PlaceId>, Instant) {
+        let (mut places, mut now, mut all) = (Places::new(LIMIT), Instant::now(), Vec::new());
+        for last in by {
+            match places.enter(ip(*last), now, idle) {
+                Entry::Free(place) => all.push(place),
+                other => panic!("{other:?}"),
+            }
+            now += Duration::from_millis(1);
+        }
+        (places, all, now)
+    }
+
+    #[test]
+    fn when_all_places_are_taken_the_one_of_no_use_for_longest_leaves() {
+        let (mut places, all, now) = taken(&[1, 2, 3, 4, 5, 6, 7, 8]);
+        // The first two have moved blocks.
+        let moved = |place: PlaceId| if place <= all[1] { 16_384 } else { 0 };
+        assert!(matches!(places.enter(ip(9), now, moved), Entry::InsteadOf(_, old) if old == all[2]));
+        assert!(matches!(places.enter(ip(10), now, moved), Entry::InsteadOf(_, old) if old == all[3]));
+        assert_eq!(places.enter(ip(11), now, moved), Entry::Refused("too many are leaving"));
+        places.leave(all[2], ip(3), 0, now);
+        assert!(matches!(places.enter(ip(11), now, moved), Entry::InsteadOf(_, old) if old == all[4]));
+    }
+
+    #[test]
+    fn one_origin_never_holds_more_than_half_and_replaces_its_own() {
+        let (mut places, all, now) = taken(&[1, 1, 1, 1, 2]);
+        assert!(matches!(places.enter(ip(1), now, idle), Entry::InsteadOf(_, old) if old == all[0]));
+        assert!(matches!(places.enter(ip(2), now, idle), Entry::Free(_)));
+        assert_eq!(places.held.values().filter(|holder| holder.origin == Origin::of(ip(1))).count(), LIMIT / 2);
+    }
+
+    #[test]
+    fn a_crowd_replaces_the_crowd_and_not_a_lone_newcomer() {
+        let (mut places, all, now) = taken(&[9, 1, 1, 2, 2, 3, 3, 4]);
+        for _ in 0..3 {
+            let Entry::InsteadOf(_, old) = places.enter(ip(5), now, idle) else { panic!("refused") };
+            assert!(old != all[0] && old != all[7], "{old:?} was alone");
+            places.leave(old, ip(1), 0, now);
+        }
+    }
+
+    #[test]
+    fn when_every_place_is_in_use_only_who_has_more_gives_one_up() {
+        let (mut places, all, now) = taken(&[1, 1, 1, 2, 3, 4, 5, 6]);
+        let busy = |_| 16_384;
+        assert!(matches!(places.enter(ip(7), now, busy), Entry::InsteadOf(_, old) if all[..3].contains(&old)));
+        let (mut places, _, now) = taken(&[1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(places.enter(ip(9), now, busy), Entry::Refused("every place is taken and in use"));
+        // A moment later nothing has passed any more.
+        assert!(matches!(places.enter(ip(9), now + IDLE, busy), Entry::InsteadOf(..)));
+    }
+
+    #[test]
+    fn who_comes_too_often_is_refused_for_a_while_and_others_are_not() {
+        let (mut places, mut now, mut entered) = (Places::new(LIMIT), Instant::now(), 0);
+        for _ in 0..500 {
+            if let Entry::Free(place) = places.enter(ip(1), now, idle) {
+                places.leave(place, ip(1), 0, now);
+                entered += 1;
+            }
+            now += Duration::from_millis(20);
+        }
+        assert!((12..=17).contains(&entered), "{entered} in ten seconds");
+        assert!(matches!(places.enter(ip(2), now, idle), Entry::Free(_)));
+        assert!(matches!(places.enter(ip(1), now + Duration::from_secs(60), idle), Entry::Free(_)));
+    }
+
+    #[test]
+    fn an_ipv6_network_counts_as_one_origin_and_memory_is_bounded() {
+        let at = |network: u16, host: u16| IpAddr::from([0x2001, 0xdb8, 0, network, 0, 0, 0, host]);
+        assert_eq!(Origin::of(at(1, 1)), Origin::of(at(1, 2)));
+        assert_ne!(Origin::of(at(1, 1)), Origin::of(at(2, 1)));
+        let (mut places, now) = (Places::new(LIMIT), Instant::now());
+        for network in 0..10_000 {
+            if let Entry::Free(place) | Entry::InsteadOf(place, _) = places.enter(at(network, 1), now, idle) {
+                places.leave(place, at(network, 1), 0, now);
+            }
+        }
+        assert!(places.callers.len() <= MAX_CALLERS && places.held.is_empty());
+    }
+}

@@ -1,0 +1,54 @@
+//! Notices that files which are given were changed by somebody else: a thread that looks at their size and time whenever it is
+//! asked to, so that nobody waits for a disk who has other things to do.
+
+use std::{io, sync::Arc, thread};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::{peer::Share, storage};
+
+/// Torrents that may wait to be looked at. One that finds no room is looked at a second later.
+const MAX_WAITING: usize = 64;
+
+/// The thread's stack, in bytes.
+const STACK: usize = 256 * 1024;
+
+/// A torrent whose files are not as they were, and why.
+pub type Changed = (Arc<Share>, storage::Error);
+
+/// How the thread is asked, and how it answers. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Watchman {
+    looks: Sender<Arc<Share>>,
+    changed: Receiver<Changed>,
+}
+
+impl Watchman {
+    /// Starts the thread.
+    pub fn start() -> io::Result<Watchman> {
+        let (looks, to_look) = bounded::<Arc<Share>>(MAX_WAITING);
+        let (tell, changed) = bounded(MAX_WAITING);
+        thread::Builder::new().name("watchman".into()).stack_size(STACK).spawn(move || {
+            for share in to_look {
+                let found = share.stamps.as_ref().map_or(Ok(()), |stamps| stamps.check(&share.store));
+                if let Err(error) = found
+                    && tell.send((share, error)).is_err()
+                {
+                    return;
+                }
+            }
+        })?;
+        Ok(Watchman { looks, changed })
+    }
+
+    /// Has the files of a torrent looked at soon.
+    pub fn look_at(&self, share: &Arc<Share>) {
+        // A queue that is full holds this torrent already, or the disk is too slow to be asked more.
+        let _ = self.looks.try_send(share.clone());
+    }
+
+    /// What was found to have changed.
+    pub fn changed(&self) -> &Receiver<Changed> {
+        &self.changed
+    }
+}

@@ -1,0 +1,135 @@
+//! What a swarm survives: its tracker goes and comes back elsewhere, its last seeder leaves when the others together hold
+//! everything.
+
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::{CALM, START, start_fetch, start_seed};
+use crate::house::content::Content;
+use crate::house::lab::Host;
+use crate::house::peer::{BITFIELD, HAVE, Wire};
+use crate::house::process::{MINITORRENT, Process, free_port};
+use crate::house::torrent::{PIECE_LENGTH, Torrent};
+use crate::house::tracker_stub::{Answer, TrackerStub};
+use crate::house::{folder, say, wait_until};
+
+const LENGTH: u64 = 16 * 1024 * 1024 + 7;
+
+#[test]
+fn when_the_last_seeder_leaves_the_others_finish_from_what_they_hold_together() {
+    let work = folder();
+    let content = Content::file(&work.path().join("source"), "a file.bin", LENGTH);
+    let ports = [free_port(), free_port(), free_port(), free_port()];
+    let addresses = ports.map(|port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
+    let tracker = TrackerStub::start(Answer::Peers(addresses.to_vec()));
+    let torrent = Torrent::write(&work.path().join("it.torrent"), &content, PIECE_LENGTH, &[tracker.announce_url()]);
+    let mut seed = start_seed(&Host::here(), &torrent, ports[0], "4M", work.path());
+    let outs = [1, 2, 3].map(|number| work.path().join(format!("out{number}")));
+    let fetches = [1, 2, 3].map(|number| {
+        let mut command = Command::new(MINITORRENT);
+        // They hand on more slowly than the seeder gives, so that it can leave before anybody is done.
+        command.args([
+            "fetch",
+            "--seed-for",
+            "60",
+            "--upload-limit",
+            "700K",
+            "--port",
+            &ports[number].to_string(),
+            "--out",
+        ]);
+        command.arg(&outs[number - 1]).arg(&torrent.path);
+        Process::start(command, work.path(), &format!("fetch{number}"))
+    });
+
+    let mut held = Vec::new();
+    let together = wait_until(CALM, || {
+        held = addresses[1..].iter().map(|address| pieces_of(*address, &torrent)).collect();
+        (0..torrent.pieces()).all(|piece| held.iter().any(|has: &Vec<u32>| has.contains(&piece)))
+    });
+    seed.signal(Signal::KILL);
+    seed.wait(START);
+    assert!(together, "the seeder never gave everything: {held:?}");
+    let most = held.iter().map(Vec::len).max().unwrap();
+    assert!(most < torrent.pieces() as usize, "one had everything before the seeder left, so nothing was shown");
+    let left = Instant::now();
+    let complete = |fetch: &Process| fetch.stdout().contains("is complete");
+    let finished = wait_until(CALM, || fetches.iter().all(complete));
+    assert!(finished, "{:?}", fetches.each_ref().map(Process::stderr));
+    outs.iter().for_each(|out| content.compare(out).unwrap());
+    say(&format!(
+        "faults, the last seeder leaves: three fetchers held {} of {} pieces each at the most, and finished {:.1} s later",
+        most,
+        torrent.pieces(),
+        left.elapsed().as_secs_f64()
+    ));
+}
+
+/// What a peer says that it has; nothing when it cannot be asked.
+fn pieces_of(address: SocketAddrV4, torrent: &Torrent) -> Vec<u32> {
+    let mut pieces = Vec::new();
+    let Ok(mut wire) = Wire::dial(address) else { return pieces };
+    if wire.greet(&torrent.info_hash).is_err() {
+        return pieces;
+    }
+    while let Ok(Some(message)) = wire.receive_within(Duration::from_millis(100)) {
+        match message.id {
+            BITFIELD => pieces.extend(
+                (0..torrent.pieces()).filter(|piece| message.payload[*piece as usize / 8] & (0x80 >> (piece % 8)) != 0),
+            ),
+            HAVE => pieces.push(u32::from_be_bytes(message.payload.try_into().unwrap())),
+            _ => {}
+        }
+    }
+    pieces
+}
+
+#[test]
+fn a_tracker_that_is_gone_and_comes_back_on_another_address_is_found_again() {
+    let work = folder();
+    let content = Content::file(&work.path().join("source"), "a file.bin", LENGTH);
+    let [first, second] = [free_port(), free_port()];
+    let urls = [first, second].map(|port| format!("http://127.0.0.1:{port}/announce"));
+    let torrent = Torrent::write(&work.path().join("it.torrent"), &content, PIECE_LENGTH, &urls);
+    let start_tracker = |port: u16| {
+        let mut command = Command::new(MINITORRENT);
+        command.args(["tracker", "--no-web", "--port", &port.to_string(), "--data"]).arg(work.path());
+        Process::start(command, work.path(), &format!("tracker-{port}"))
+    };
+    let before = start_tracker(first);
+    assert!(wait_until(START, || is_listening(first)), "{}", before.stderr());
+    let seed = start_seed(&Host::here(), &torrent, free_port(), "2M", work.path());
+    assert!(wait_until(START, || seed.stdout().contains("seeding on port")), "{}", seed.stderr());
+    let (out, later) = (work.path().join("out"), work.path().join("later"));
+    let running = start_fetch(&Host::here(), &torrent, free_port(), &out, work.path());
+    assert!(wait_until(START, || out.join(&content.name).exists()), "{}", running.stderr());
+    drop(before);
+
+    // Who has met its peers needs no tracker.
+    let ended = running.ended(CALM);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    content.compare(&out).unwrap();
+    // A newcomer waits, says for what, and goes on when there is one again.
+    let waiting = start_fetch(&Host::here(), &torrent, free_port(), &later, work.path());
+    let says_so = || waiting.stderr().contains("no peers; ");
+    assert!(wait_until(Duration::from_secs(20), says_so), "it said: {}", waiting.stderr());
+    let sentence =
+        waiting.stderr().lines().last().unwrap_or_default().rsplit("; ").next().unwrap_or_default().to_owned();
+    let _after = start_tracker(second);
+    let back = Instant::now();
+    let ended = waiting.ended(CALM);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    content.compare(&later).unwrap();
+    say(&format!(
+        "faults, the tracker goes: a fetch under way ended right without it; a newcomer said \"{sentence}\", and had the file {:.1} s \
+         after the tracker was back on another address",
+        back.elapsed().as_secs_f64()
+    ));
+}
+
+fn is_listening(port: u16) -> bool {
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
