@@ -23,6 +23,7 @@ function update(card, file) {
   common(card, file);
   const [name, open] = [card.querySelector("[data-is=name]"), card.querySelector("[data-is=open]")];
   for (const link of [name, open]) attribute(link, "href", file.links.page);
+  for (const form of ["json", "torrent"]) attribute(card.querySelector(`[data-is=${form}]`), "href", file.links[form]);
   const get = card.querySelector("[data-is=get]");
   get.hidden = file.links.download == null;
   if (file.links.download) attribute(get, "href", file.links.download);

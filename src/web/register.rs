@@ -16,8 +16,8 @@ use crate::metainfo::Metainfo;
 /// The longest metainfo that may be registered, in bytes: 200,000 pieces as JSON.
 pub const MAX_LENGTH: u64 = 16 * 1024 * 1024;
 
-/// How many bytes of metainfos that are still coming in may lie in memory.
-const MAX_COMING_IN: u64 = 4 * MAX_LENGTH;
+/// How many bytes of memory metainfos may take that are still coming in: one of the longest, and many of the usual ones.
+const MAX_COMING_IN: u64 = 2 * MAX_LENGTH;
 
 /// Bytes read at once.
 const READ_LENGTH: usize = 64 * 1024;
@@ -81,8 +81,9 @@ fn receive(request: &mut Request<'_>, counted: &mut Counted<'_>) -> Result<Vec<u
         if request.body.received() > MAX_LENGTH {
             return Err(Failure::new(413, format!("a metainfo that is registered has at most {MAX_LENGTH} bytes")));
         }
-        counted.add(count as u64)?;
+        let had = bytes.capacity();
         bytes.extend_from_slice(&buffer[..count]);
+        counted.add((bytes.capacity() - had) as u64)?;
     }
 }
 

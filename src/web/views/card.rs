@@ -28,6 +28,8 @@ pub fn card(file: &File, may: May) -> Markup {
             div.actions {
                 a.button data-is="open" href=(file.links.page) { "Watch" }
                 a.button data-is="get" href=[&file.links.download] hidden[file.links.download.is_none()] { "Download" }
+                a.button data-is="json" href=(file.links.json) { "JSON" }
+                a.button data-is="torrent" href=(file.links.torrent) { ".torrent" }
                 @if may.control { (control::of_file(file)) }
             }
         }

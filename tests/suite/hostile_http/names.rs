@@ -68,7 +68,8 @@ fn no_spelling_of_a_path_leads_out_of_the_folder() {
             count += 1;
         }
         let put = room.put(&spelling, b"from outside").status;
-        assert!([201, 400].contains(&put), "PUT {spelling}: {put}");
+        // A path of too many parts leads nowhere; any other is a name, good or bad.
+        assert!([201, 400, 404].contains(&put), "PUT {spelling}: {put}");
         count += 1;
     }
     for name in [
