@@ -112,7 +112,6 @@ fn a_read_only_folder_ends_a_fetch_with_a_sentence_and_can_be_seeded_from() {
 }
 
 #[test]
-#[ignore = "a seeder does not watch its files yet"]
 fn a_seeder_whose_file_changes_under_its_feet_stops_giving_wrong_bytes() {
     let work = folder();
     let content = Content::file(&work.path().join("source"), "a file.bin", LENGTH);
