@@ -4,7 +4,7 @@ CARGO ?= cargo
 BINARY := $(or $(CARGO_TARGET_DIR),target)/release/minitorrent
 
 .DEFAULT_GOAL := help
-.PHONY: help build run-tracker needs-file seed needs-meta fetch demo test check bench bench-quick faults soak fuzz install clean
+.PHONY: help build run-tracker needs-file seed needs-meta fetch demo test check bench bench-quick faults soak fuzz tsan install clean
 
 help:
 	@echo "make run-tracker             the tracker and its page, on port 5000   (PORT=, ARGS=)"
@@ -18,6 +18,7 @@ help:
 	@echo "make faults                  kills, power cuts, full disks, bad links: each so often, one after the other  (COUNT=100)"
 	@echo "make soak                    an hour of forty peers that come and go, with faults on  (SECONDS=)"
 	@echo "make fuzz TARGET=http        ten minutes of fuzzing what strangers write   (SECONDS=; the targets: tests/fuzz/corpus)"
+	@echo "make tsan                    the library's tests under the thread sanitizer, on nightly with rust-src"
 	@echo "make install                 put the binary where cargo puts them"
 	@echo "make clean                   remove what was built"
 
@@ -65,6 +66,11 @@ fuzz:
 	@mkdir -p tests/fuzz/target/corpus/$(TARGET)
 	@RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir tests/fuzz $(TARGET) \
 		tests/fuzz/target/corpus/$(TARGET) tests/fuzz/corpus/$(TARGET) -- -max_total_time=$(or $(SECONDS),600) -rss_limit_mb=1024 -timeout=10
+
+# On nightly with rust-src: the standard library must be watched as well. Without TLS, whose C and assembler cannot be.
+tsan:
+	@RUSTFLAGS=-Zsanitizer=thread $(CARGO) +nightly test -Zbuild-std --no-default-features --lib \
+		--target $$(rustc -vV | sed -n 's/^host: //p') --target-dir $(or $(CARGO_TARGET_DIR),target)/tsan
 
 soak:
 	@tests/setup.sh

@@ -6,11 +6,11 @@
 import { dice, planet, promise, stars } from "./planet.js";
 import { share } from "./said.js";
 
-const BUDGET = 0.02; // of one core, for all that motion costs
+const BUDGET = 0.012; // of one core, for all that motion costs
 const OVERHEAD = 3; // what a frame costs in all, as a multiple of what drawing it takes
-const QUICKEST = 1000 / 20; // ms between frames while pieces fly
-const QUIETEST = 1000 / 6; // ms between frames while only orbits turn: they move about a pixel in that time
-const TURN = 200000; // ms for one turn around a planet
+const QUICKEST = 1000 / 16; // ms between frames while pieces fly
+const QUIETEST = 1000 / 4; // ms between frames while only orbits turn: they move about a pixel in that time
+const TURN = 300000; // ms for one turn around a planet
 const FLIGHT = 1400; // ms for a piece to arrive
 const TILT = 0.36; // how flat orbits look
 const MARGINS = [0.5, 0.25, 0.19, 0.16, 0.14]; // beside the first and the last of so many planets, of the width

@@ -183,7 +183,7 @@ fn lock(data: &Path) -> Result<File, Failure> {
 }
 
 /// Seeds what earlier runs left: what is unchanged at once, the rest once it is verified, on a thread of its own.
-fn give_again(library: &Library, node: &Arc<Node>) -> Result<(), Failure> {
+fn give_again(library: &Arc<Library>, node: &Arc<Node>) -> Result<(), Failure> {
     let (unchanged, changed): (Vec<_>, Vec<_>) = library.shared().into_iter().partition(|shared| shared.is_unchanged);
     for Shared { metainfo, file, port, .. } in unchanged {
         if let Err(failure) = node.give_upload(metainfo, &file, port) {
@@ -193,11 +193,16 @@ fn give_again(library: &Library, node: &Arc<Node>) -> Result<(), Failure> {
     if changed.is_empty() {
         return Ok(());
     }
-    let node = node.clone();
+    let (library, node) = (library.clone(), node.clone());
     let verifying = move || {
-        for Shared { metainfo, file, port, .. } in changed {
-            if let Err(failure) = verified(&metainfo, &file).and_then(|()| node.give_upload(metainfo, &file, port)) {
-                log::error!("{}: {failure}", file.display());
+        for shared in changed {
+            let Shared { metainfo, file, port, .. } = &shared;
+            let given = verified(metainfo, file).and_then(|()| node.give_upload(metainfo.clone(), file, *port));
+            match given {
+                Ok(()) => {
+                    library.stamp_verified(&shared).unwrap_or_else(|error| log::warn!("{}: {error}", file.display()))
+                }
+                Err(failure) => log::error!("{}: {failure}", file.display()),
             }
         }
     };

@@ -63,6 +63,9 @@ struct Visitor {
     since: SystemTime,
     /// The pieces that were given at the last look; nothing when nobody watched then.
     given: Option<Bitfield>,
+    /// Pieces that it has said it has since the last look, and before.
+    gained: Vec<u32>,
+    gained_before: Vec<u32>,
 }
 
 #[derive(Debug)]
@@ -114,10 +117,12 @@ impl Observer {
                 visitor.is_fetcher |= *want;
             }),
             Event::Gained(session, piece) => {
-                let is_news = |visitor: &Visitor| visitor.is_fetcher && !visitor.handle.given.has(*piece);
-                if self.visitors.get(session).is_some_and(is_news) {
-                    self.passes(*session, *piece, Way::Elsewhere);
-                }
+                let watched = self.board.is_watched();
+                self.with(*session, |visitor| {
+                    if watched && visitor.is_fetcher && visitor.gained.len() < MAX_NOTED {
+                        visitor.gained.push(piece.get());
+                    }
+                });
             }
             Event::Has(..) | Event::Hungry(..) | Event::Errand(..) | Event::StorageFailed(_) => {}
         }
@@ -155,6 +160,9 @@ impl Observer {
     fn goes(&mut self, session: SessionId) {
         let Some(mut visitor) = self.visitors.remove(&session) else { return };
         visitor.note_given(self.board.is_watched(), &mut self.passed);
+        // Its writer is done, so what is not given by now was not given here.
+        visitor.judge_gained(&mut self.passed);
+        visitor.judge_gained(&mut self.passed);
         let share = &visitor.handle.share;
         self.gone.insert(session, (visitor.handle.remote.clone(), share.metainfo.info_hash()));
         if self.gone.len() > MAX_GONE {
@@ -166,6 +174,7 @@ impl Observer {
         let watched = self.board.is_watched();
         for visitor in self.visitors.values_mut() {
             visitor.note_given(watched, &mut self.passed);
+            visitor.judge_gained(&mut self.passed);
         }
         if watched || self.was_watched {
             self.board.record(self.passed.drain(..));
@@ -190,6 +199,8 @@ impl Visitor {
             down: Speed::new(0, now),
             up: Speed::new(0, now),
             since: SystemTime::now(),
+            gained: Vec::new(),
+            gained_before: Vec::new(),
             given: watched.then(|| Bitfield::empty(handle.share.geometry().piece_count())),
             handle,
         }
@@ -211,6 +222,16 @@ impl Visitor {
             let room = MAX_NOTED.saturating_sub(passed.len());
             passed.extend(new.take(room).map(|piece| self.transfer(piece, Way::Given)));
         }
+    }
+
+    /// Notes which of the pieces that it has were not given here. Each is judged at the second look after its `have`: that
+    /// may be here before our writer has noted that it sent the piece.
+    fn judge_gained(&mut self, passed: &mut Vec<Transfer>) {
+        let due = std::mem::replace(&mut self.gained_before, std::mem::take(&mut self.gained));
+        let Some(given) = &self.given else { return };
+        let elsewhere = due.into_iter().filter(|piece| !given.get(*piece));
+        let room = MAX_NOTED.saturating_sub(passed.len());
+        passed.extend(elsewhere.take(room).map(|piece| self.transfer(piece, Way::Elsewhere)));
     }
 
     fn report(&self, stance: Stance<'_>) -> PeerReport {

@@ -72,6 +72,8 @@ pub struct Shared {
     pub port: Option<u16>,
     /// Whether size and time are those at which it was known to be whole. If not, it must be verified.
     pub is_unchanged: bool,
+    /// Size and time as they were found.
+    pub found: Option<Stamp>,
 }
 
 /// A name that nobody else gets while this lives.
@@ -158,10 +160,10 @@ impl Library {
         uploads
             .filter_map(|(name, port, stamp)| {
                 let file = self.upload_path(&name);
-                let is_unchanged =
-                    stamp.is_some() && fs::metadata(&file).ok().and_then(|file| Stamp::of(&file)) == stamp;
+                let found = fs::metadata(&file).ok().and_then(|file| Stamp::of(&file));
+                let is_unchanged = stamp.is_some() && found == stamp;
                 match self.read_metainfo(&name) {
-                    Ok(metainfo) => Some(Shared { metainfo: Arc::new(metainfo), file, port, is_unchanged }),
+                    Ok(metainfo) => Some(Shared { metainfo: Arc::new(metainfo), file, port, is_unchanged, found }),
                     Err(failure) => {
                         log::warn!("{name:?} cannot be shared again: {failure}");
                         None
@@ -329,6 +331,15 @@ impl Library {
             *stamp = found;
         }
         self.save()
+    }
+
+    /// Notes an upload that was verified as whole, unless it has changed since it was found; then the next start verifies it.
+    pub fn stamp_verified(&self, shared: &Shared) -> io::Result<()> {
+        let now = fs::metadata(&shared.file).map(|file| Stamp::of(&file))?;
+        match shared.file.file_name().and_then(|name| name.to_str()) {
+            Some(name) if now == shared.found => self.stamp(name),
+            _ => Ok(()),
+        }
     }
 
     /// Notes who was seen, and forgets registered metainfos that nobody was seen in for long.

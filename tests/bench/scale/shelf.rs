@@ -35,7 +35,13 @@ pub fn measure(options: &Options, place: &Workplace) -> Result<Vec<Line>, String
         return Err(format!("{:?} of {files} files are seeded; it said: {}", seeding(), first.stderr()));
     }
     // What was verified is noted when it is surely on the disk.
-    thread::sleep(REST);
+    let is_noted = || {
+        let list = fs::read_to_string(data.path().join("metainfos/.library.json")).unwrap_or_default();
+        list.contains("stamp") && !list.replace(' ', "").contains("\"stamp\":null")
+    };
+    if !wait_until(VERIFIED_LIMIT, is_noted) {
+        return Err("what was verified is not noted".into());
+    }
     first.signal(rustix::process::Signal::TERM);
     first.wait(REST);
 
@@ -77,9 +83,9 @@ fn start(data: &Path) -> (Process, u16) {
     (Process::start(command, data, "tracker"), port)
 }
 
-/// How many torrents the tracker has a seeder of.
+/// How many torrents the tracker has a peer of: there are no others than itself.
 fn announced(port: u16) -> Option<u64> {
-    metric(port, "minitorrent_seeders")
+    metric(port, "minitorrent_peers")
 }
 
 fn metric(port: u16, name: &str) -> Option<u64> {

@@ -64,7 +64,7 @@ pub struct Report {
     pub place: String,
     /// Visits that ended with the right file, and the bytes compared, by client.
     pub finished: BTreeMap<&'static str, Finished>,
-    /// Faults that struck while somebody was at work, by kind.
+    /// What struck while somebody was at work, by kind.
     pub struck: BTreeMap<&'static str, u64>,
     pub growth: Vec<Growth>,
     /// The longest that the tracker took to answer /healthz, in milliseconds.
@@ -202,7 +202,7 @@ impl fmt::Display for Report {
             let gib = finished.bytes as f64 / f64::from(1 << 30);
             write!(f, " {client} {} ({gib:.2} GiB, longest {:.0} s),", finished.visits, finished.longest)?;
         }
-        write!(f, " {} findings\nfaults that struck:", self.findings.len())?;
+        write!(f, " {} findings\nwhat befell them:", self.findings.len())?;
         self.struck.iter().try_for_each(|(kind, count)| write!(f, " {kind} {count},"))?;
         writeln!(f, " nothing else\nslowest /healthz: {:.1} ms", self.slowest_answer_ms)?;
         let [departed, returned] = self.departure;
