@@ -224,9 +224,10 @@ impl Roster {
     }
 
     /// A peer has lied. It is not welcome again, from whatever port.
-    pub fn ban(&mut self, remote: &Remote) {
+    /// False when that was known, or no more can be remembered.
+    pub fn ban(&mut self, remote: &Remote) -> bool {
         if self.banned_ids.len() >= MAX_BANNED || !self.banned_ids.insert((remote.ip(), remote.peer_id)) {
-            return;
+            return false;
         }
         *self.bans_by_host.entry(remote.ip()).or_default() += 1;
         let listens = self.sessions.get(&remote.session).and_then(|connected| connected.listens);
@@ -234,6 +235,7 @@ impl Roster {
         if let Some(address) = listens.or(dialled) {
             self.known.insert(address, Known { state: State::Banned, failures: 0, is_seed: false });
         }
+        true
     }
 
     /// How many peers are banned.

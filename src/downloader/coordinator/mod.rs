@@ -452,8 +452,10 @@ impl Coordinator {
     }
 
     fn ban(&mut self, liar: &Remote, why: &str, out: &mut Vec<Action>) {
-        log::warn!("banned {liar}: {why}");
-        self.roster.ban(liar);
+        // A piece that it had spoilt before may prove so only now.
+        if self.roster.ban(liar) {
+            log::warn!("banned {liar}: {why}");
+        }
         let again = self.peers.values().filter(|peer| peer.remote.is_same_peer(liar));
         out.extend(again.map(|peer| Action::End(peer.remote.session)));
     }

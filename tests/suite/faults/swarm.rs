@@ -75,7 +75,11 @@ fn pieces_of(address: SocketAddrV4, torrent: &Torrent) -> Vec<u32> {
     if wire.greet(&torrent.info_hash).is_err() {
         return pieces;
     }
-    while let Ok(Some(message)) = wire.receive_within(Duration::from_millis(100)) {
+    // One that gains pieces all the time never falls silent.
+    let until = Instant::now() + Duration::from_millis(200);
+    while Instant::now() < until
+        && let Ok(Some(message)) = wire.receive_within(Duration::from_millis(50))
+    {
         match message.id {
             BITFIELD => pieces.extend(
                 (0..torrent.pieces()).filter(|piece| message.payload[*piece as usize / 8] & (0x80 >> (piece % 8)) != 0),
