@@ -38,7 +38,7 @@
 //! | thread | owns | talks by |
 //! |---|---|---|
 //! | `door`, and a fixed few web handlers | public HTTP connections | a bounded queue of whole requests |
-//! | `web-feed`; `web-hash`, one a long upload | pages that are told what happens; nothing | bounded queues |
+//! | `web-feed`; `web-hash`, one a long upload; `web-metainfo` | pages that are told what happens; nothing; nothing | bounded queues |
 //! | `accept`, one a port | the count of connections | – |
 //! | `session reader`, `session writer` | the two halves of a socket | events to the coordinator; desk and outbox |
 //! | `coordinator`, one a fetch; `seed coordinator`, one for all that is only seeded | picker, roster, slots, offers | one `select!` |

@@ -3,6 +3,7 @@
 use std::{
     io::Read,
     sync::{Mutex, PoisonError},
+    thread,
 };
 
 use super::{
@@ -40,12 +41,7 @@ struct Counted<'a> {
 pub fn register(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
     let shelf = site.shelf()?;
     let mut counted = Counted { registry: &shelf.registry, bytes: 0 };
-    let bytes = receive(request, &mut counted)?;
-    let metainfo = {
-        let _reading = shelf.registry.reading.lock().unwrap_or_else(PoisonError::into_inner);
-        Metainfo::read(&bytes).map_err(|error| Failure::new(400, error.to_string()))?
-    };
-    drop(bytes);
+    let metainfo = shelf.registry.take_apart(receive(request, &mut counted)?)?;
     let links = |name: &str| {
         let (base, encoded) = (site.base_url(request), names::encode(name));
         format!("{base}/metainfos/{encoded}")
@@ -70,20 +66,39 @@ pub fn register(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure
     Ok(answer(201, &name))
 }
 
-fn receive(request: &mut Request<'_>, counted: &mut Counted<'_>) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
+/// The body in parts of [`READ_LENGTH`] bytes: what is freed in small parts goes back to the system, whichever thread held it.
+fn receive(request: &mut Request<'_>, counted: &mut Counted<'_>) -> Result<Vec<Vec<u8>>, Failure> {
+    let mut parts: Vec<Vec<u8>> = Vec::new();
     let mut buffer = vec![0; READ_LENGTH];
     loop {
-        let count = request.body.read(&mut buffer).map_err(|error| Failure::new(400, error.to_string()))?;
+        if parts.last().is_none_or(|part| part.len() == READ_LENGTH) {
+            counted.add(READ_LENGTH as u64)?;
+            parts.push(Vec::with_capacity(READ_LENGTH));
+        }
+        let part = parts.last_mut().expect("one was added where none had room");
+        let room = READ_LENGTH - part.len();
+        let count = request.body.read(&mut buffer[..room]).map_err(|error| Failure::new(400, error.to_string()))?;
         if count == 0 {
-            return Ok(bytes);
+            return Ok(parts);
         }
         if request.body.received() > MAX_LENGTH {
             return Err(Failure::new(413, format!("a metainfo that is registered has at most {MAX_LENGTH} bytes")));
         }
-        let had = bytes.capacity();
-        bytes.extend_from_slice(&buffer[..count]);
-        counted.add((bytes.capacity() - had) as u64)?;
+        part.extend_from_slice(&buffer[..count]);
+    }
+}
+
+impl Registry {
+    /// Reads a metainfo, one at a time, each on a thread that ends: what it takes in one piece is kept for the next by the
+    /// allocator, and would be by every transfer thread for itself.
+    fn take_apart(&self, parts: Vec<Vec<u8>>) -> Result<Metainfo, Failure> {
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = || Metainfo::read(&parts.concat()).map_err(|error| Failure::new(400, error.to_string()));
+        thread::scope(|scope| {
+            let reader = thread::Builder::new().name("web-metainfo".into()).spawn_scoped(scope, read);
+            let reader = reader.map_err(|error| Failure::new(503, format!("no thread can be had: {error}")))?;
+            reader.join().unwrap_or_else(|_| Err(Failure::new(500, "the metainfo could not be read")))
+        })
     }
 }
 

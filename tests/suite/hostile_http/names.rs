@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -178,7 +179,11 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         let path = entry.path();
         match path.is_dir() {
             true => found.extend(contents(&path)),
-            false => _ = found.insert(path.clone(), fs::read(&path).unwrap()),
+            // A file that is gone by now was the tracker's own, on its way to another name.
+            false => match fs::read(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                read => _ = found.insert(path, read.unwrap()),
+            },
         }
     }
     found
