@@ -18,8 +18,16 @@ use crate::house::{folder, say, wait_until};
 
 const LENGTH: u64 = 16 * 1024 * 1024 + 7;
 
+/// How often it is tried to have the last seeder leave in time: the machine may be busy with other tests.
+const TRIES: usize = 5;
+
 #[test]
 fn when_the_last_seeder_leaves_the_others_finish_from_what_they_hold_together() {
+    assert!((0..TRIES).any(|_| the_last_seeder_leaves()), "one always had everything before the seeder left");
+}
+
+/// False when one had everything before the seeder left, so that nothing was shown.
+fn the_last_seeder_leaves() -> bool {
     let work = folder();
     let content = Content::file(&work.path().join("source"), "a file.bin", LENGTH);
     let ports = [free_port(), free_port(), free_port(), free_port()];
@@ -54,7 +62,9 @@ fn when_the_last_seeder_leaves_the_others_finish_from_what_they_hold_together() 
     seed.wait(START);
     assert!(together, "the seeder never gave everything: {held:?}");
     let most = held.iter().map(Vec::len).max().unwrap();
-    assert!(most < torrent.pieces() as usize, "one had everything before the seeder left, so nothing was shown");
+    if most == torrent.pieces() as usize {
+        return false;
+    }
     let left = Instant::now();
     let complete = |fetch: &Process| fetch.stdout().contains("is complete");
     let finished = wait_until(CALM, || fetches.iter().all(complete));
@@ -66,6 +76,7 @@ fn when_the_last_seeder_leaves_the_others_finish_from_what_they_hold_together() 
         torrent.pieces(),
         left.elapsed().as_secs_f64()
     ));
+    true
 }
 
 /// What a peer says that it has; nothing when it cannot be asked.
