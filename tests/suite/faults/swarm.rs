@@ -99,6 +99,9 @@ fn pieces_of(address: SocketAddrV4, torrent: &Torrent) -> Vec<u32> {
             _ => {}
         }
     }
+    // What came while it greeted is told twice.
+    pieces.sort_unstable();
+    pieces.dedup();
     pieces
 }
 
