@@ -11,8 +11,11 @@ use std::{
 /// the longest that a control message waits.
 const LASTS: Duration = Duration::from_millis(10);
 
-/// Bytes unsent at the least: 10 ms on 100 Mbit/s.
-pub const LEAST: u32 = 128 * 1024;
+/// Bytes unsent before a rate was seen: 10 ms on 100 Mbit/s.
+pub const FIRST: u32 = 128 * 1024;
+
+/// Bytes unsent at the least, a block: with sixteen sessions at one uplink, what each holds unsent adds up.
+const LEAST: u32 = 16 * 1024;
 
 /// Bytes unsent at the most.
 const MOST: u32 = 1024 * 1024;
@@ -29,9 +32,9 @@ pub struct Backlog {
 }
 
 impl Backlog {
-    /// The least one; no rate has been seen.
+    /// No rate has been seen.
     pub fn new(now: Instant) -> Backlog {
-        Backlog { bytes: LEAST, sent: 0, since: now }
+        Backlog { bytes: FIRST, sent: 0, since: now }
     }
 
     /// Counts bytes that were sent; says how many may be unsent from now on, when that changes.
@@ -73,7 +76,7 @@ mod tests {
             now += PERIOD;
             backlog.sent(bytes, now)
         };
-        assert_eq!(after(100_000), None);
+        assert_eq!(after(1_000_000), None);
         assert_eq!(after(100_000_000), Some(MOST));
         assert_eq!(after(90_000_000), None);
         assert_eq!(after(2_000_000), Some(256 * 1024));

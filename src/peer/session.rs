@@ -92,7 +92,7 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     )?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(UNHEARD))?;
-    backlog::limit(stream, backlog::LEAST)
+    backlog::limit(stream, backlog::FIRST)
 }
 
 /// Reads a handshake by its deadline; a first byte of another protocol ends it there.
