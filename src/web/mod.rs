@@ -18,7 +18,6 @@ mod clients;
 mod control;
 pub mod door;
 mod download;
-mod entry;
 mod events;
 mod failure;
 mod form;
