@@ -50,7 +50,7 @@ export function save(page, name) {
       button.disabled = false;
       words.textContent = "This browser cannot check files in the background. Take the direct download.";
     };
-    worker.postMessage({ download: absolute(place.dataset.download), json: absolute(place.dataset.json) });
+    worker.postMessage({ download: absolute(place.querySelector("a").href), json: absolute(place.dataset.json) });
   });
 }
 

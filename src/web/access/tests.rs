@@ -15,7 +15,7 @@ fn giving(adapt: impl FnOnce(&mut crate::web::Setup)) -> (Room, String) {
     let room = Room::set_up(adapt);
     let metainfo = metainfo("given.iso", b"content");
     let hash = metainfo.info_hash();
-    room.board.add(metainfo.into(), Activity::Seeding);
+    room.board.add(metainfo.into(), room.folder.path(), Activity::Seeding);
     (room, hash.to_string())
 }
 

@@ -284,11 +284,15 @@ impl Found {
         let hash = self.info_hash.to_string();
         // A name can be two torrents' on a machine without a library.
         let stem = if self.entry.is_some() { Cow::Owned(names::encode(&self.name)) } else { Cow::Borrowed(&hash[..]) };
-        let is_here = self.entry.as_ref().is_some_and(Entry::is_upload);
+        let is_upload = self.entry.as_ref().is_some_and(Entry::is_upload);
+        let is_whole = || self.report.as_ref().is_some_and(|report| report.whole_file().is_some());
         Links {
             json: format!("/metainfos/{stem}.json"),
             torrent: format!("/metainfos/{stem}.torrent"),
-            download: is_here.then(|| format!("/uploads/{stem}")),
+            download: match is_upload {
+                true => Some(format!("/uploads/{stem}")),
+                false => is_whole().then(|| format!("/content/{hash}")),
+            },
             page: format!("/files/{hash}"),
         }
     }

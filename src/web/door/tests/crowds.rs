@@ -147,7 +147,7 @@ fn a_door_that_stops_ends_everything_within_a_second_and_a_half() {
 /// Runs the test below in a process of its own, because it takes all descriptors away.
 #[test]
 fn running_out_of_descriptors_ends_nothing() {
-    let test = "web::door::tests::descriptors_run_out_and_come_back";
+    let test = "web::door::tests::crowds::descriptors_run_out_and_come_back";
     let mut child = Command::new(std::env::current_exe().unwrap());
     let output = child.args(["--exact", test, "--ignored", "--nocapture"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
