@@ -185,10 +185,10 @@ impl Site {
 }
 
 impl Shelf {
-    /// Whether there may be one more upload, and the body that a request announces fits the disk, as far as that can be told.
-    pub(super) fn check_space(&self, request: &Request<'_>) -> Result<(), Failure> {
+    /// Whether there may be one more upload, and what the field announces fits the disk, as far as that can be told.
+    pub(super) fn check_space(&self, request: &Request<'_>, field: &str) -> Result<(), Failure> {
         self.library.check_room_for_upload()?;
-        let announced = request.field("content-length").and_then(|length| length.parse::<u64>().ok());
+        let announced = request.field(field).and_then(|length| length.parse::<u64>().ok());
         match (announced, self.parts.room()) {
             (Some(length), Ok(room)) if length > room => Err(Failure::of_disk(&io::ErrorKind::StorageFull.into())),
             _ => Ok(()),

@@ -305,6 +305,10 @@ fn what_is_no_upload_is_refused_with_a_sentence() {
     let mut answer = [0; 12];
     (&space).read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"HTTP/1.1 507");
+    for (length, status) in [("9223372036854775807", 507), ("7", 202)] {
+        let told = room.ask("HEAD /uploads/a", &format!("Upload-Tag: x\r\nUpload-Length: {length}\r\n"), b"");
+        assert_eq!(told.status, status, "who asks first is told before the first byte");
+    }
     let foreign = room.ask("PUT /uploads/a", "Origin: http://evil.example\r\n", b"x");
     assert_eq!(foreign.status, 403);
     assert_eq!(room.ask("PUT /uploads/a", "Origin: http://a:5000\r\n", b"x").status, 201);
