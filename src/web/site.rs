@@ -15,7 +15,7 @@ use super::{
     CarryOut, Order,
     access::{Access, Rules},
     address,
-    api::Viewer,
+    api::{self, Viewer},
     door::Request,
     events::Newsroom,
     failure::Failure,
@@ -117,11 +117,12 @@ impl Site {
         })
     }
 
-    /// Forgets what has had its time.
+    /// Forgets what has had its time, and notes who is here: also when nobody has looked at the page meanwhile.
     pub(super) fn sweep(&self) -> io::Result<()> {
         self.newsroom.sweep();
-        let hashes = self.board.torrents().into_iter().map(|torrent| torrent.metainfo.info_hash());
-        let mut kept: HashSet<InfoHash> = hashes.collect();
+        let reports = self.board.torrents();
+        reports.iter().for_each(|report| api::state::remember(self, report));
+        let mut kept: HashSet<InfoHash> = reports.iter().map(|report| report.metainfo.info_hash()).collect();
         let swept = self.shelf.as_ref().map_or(Ok(()), |shelf| {
             shelf.parts.sweep(SystemTime::now())?;
             for hash in shelf.library.forget_removed() {

@@ -51,6 +51,12 @@ fn every_change_becomes_an_order_from_json_and_from_a_form() {
         let back = room.order("/api/limits", form, &format!("upload=512000&back={elsewhere}"));
         assert_eq!(back.field("Location"), Some("/"), "{elsewhere}");
     }
+    for (from, to) in
+        [("http://localhost/files/x", "/files/x"), ("http://localhost//b", "/"), ("http://localhost", "/")]
+    {
+        let back = room.order("/api/limits", &format!("{form}Referer: {from}\r\n"), "upload=512000");
+        assert_eq!(back.field("Location"), Some(to), "a form comes back to the page that it was sent from");
+    }
     let torrent = format!("torrent: Some({hash})");
     let told = heard(&room);
     assert_eq!(told[..3], [format!("Pause({hash})"), format!("Resume({hash})"), format!("Remove({hash})")]);

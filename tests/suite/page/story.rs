@@ -1,29 +1,17 @@
-//! The page in a real browser, opened as another device opens it: by an address of the network, over plain http.
+//! The whole story: a person shares a file over a connection that breaks, watches others fetch it, pauses, fetches it in the
+//! browser, removes it.
 //!
 //! Pictures of it at both widths and in both schemes are left in `target/pictures`, to be looked at.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::house::browser::{Browser, PATIENCE, Scheme};
-use crate::house::content::Content;
-use crate::house::lab::{Host, Lab};
-use crate::house::process::{MINITORRENT, Process};
-use crate::house::{folder, say, wait_until};
+use super::*;
 
-const NAME: &str = "Für alle – 星图.img";
 const LENGTH: u64 = 48 * 1024 * 1024 + 17;
-const PASSWORD: &str = "per aspera";
-
-/// Mbit/s of the links of the machine that serves the page and of the one that looks at it.
-const LINK: u32 = 60;
-
-/// How long a transfer may take.
-const LIMIT: Duration = Duration::from_secs(120);
 
 /// Bytes a second that the serving machine gives while the room is watched, so that there is something to watch.
 const SLOW: u64 = 1024 * 1024;
@@ -87,104 +75,6 @@ fn a_person_shares_a_file_by_the_page_and_watches_the_room_fill() {
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
-#[test]
-fn what_is_added_on_the_page_is_fetched_by_the_machine_that_serves_it() {
-    let Some(lab) = lab("adding on the page") else { return };
-    let work = folder();
-    let content = Content::file(&work.path().join("source"), "moon.bin", 3_000_001);
-    let data = work.path().join("data");
-    let (_tracker, page) = start_tracker(lab.host(0), &data, work.path());
-    let mut command = lab.host(2).command(MINITORRENT);
-    command.args(["seed", "moon.bin", "--tracker", &format!("{page}/announce")]).current_dir(&content.root);
-    let seed = Process::start(command, work.path(), "seed");
-    let is_listed = || data.join("metainfos/moon.bin.json").is_file();
-    assert!(wait_until(PATIENCE, is_listed), "the page never heard of it: {}", seed.stderr());
-
-    let browser = Browser::open(lab.host(1), work.path());
-    browser.go(&page);
-    log_in(&browser);
-    browser.wait_for(
-        "the file of another",
-        PATIENCE,
-        "return document.querySelector('[data-activity=listed]') != null",
-    );
-    browser.click("details.card > summary");
-    browser.type_into("#fetch-url", &format!("{page}/metainfos/moon.bin.json"));
-    browser.click("form[data-verb=fetch] button");
-    assert!(wait_until(LIMIT, || content.compare(&data.join("fetched")).is_ok()), "{}", browser.text("main"));
-    browser.wait_for("its card", PATIENCE, "return document.querySelector('[data-activity=seeding]') != null");
-    browser.type_into("#fetch-url", "http://10.77.0.1:5000/metainfos/nothing.json");
-    browser.click("form[data-verb=fetch] button");
-    browser.wait_for(
-        "the reason why not",
-        PATIENCE,
-        "return document.querySelector('form[data-verb=fetch] .trouble') != null",
-    );
-}
-
-#[test]
-fn the_page_works_without_a_script() {
-    let Some(lab) = lab("the page without a script") else { return };
-    let work = folder();
-    let content = Content::file(&work.path().join("source"), NAME, 1_000_001);
-    let data = work.path().join("data");
-    let (_tracker, page) = start_tracker(lab.host(0), &data, work.path());
-    let browser = Browser::open(lab.host(1), work.path());
-    browser.devtools("Emulation.setScriptExecutionDisabled", json!({ "value": true }));
-    browser.go(&page);
-    browser.click(".login > summary");
-    browser.type_into(".login input", PASSWORD);
-    browser.click(".login button");
-    browser.type_into("#file", content.root.join(NAME).to_str().unwrap());
-    browser.click("#share button[type=submit]");
-    assert_eq!(shown(&browser, "h1"), "It is shared.");
-    content.compare(&data.join("uploads")).unwrap();
-    browser.click("h2 a");
-    assert_eq!(shown(&browser, "h1"), NAME);
-    for (verb, says) in [("pause", "paused here"), ("resume", "shared from here")] {
-        browser.click(&format!("form[data-verb={verb}] button"));
-        assert_eq!(shown(&browser, ".hero [data-is=activity]"), says);
-    }
-    browser.click(".word");
-    assert!(shown(&browser, ".meaning:popover-open").ends_with('.'));
-}
-
-#[test]
-fn the_sky_stands_still_for_who_prefers_that() {
-    let Some(lab) = lab("the sky that stands still") else { return };
-    let work = folder();
-    let content = Content::file(&work.path().join("source"), "moon.bin", 1_000_001);
-    let (_tracker, page) = start_tracker(lab.host(0), &work.path().join("data"), work.path());
-    let file = content.root.join("moon.bin");
-    lab.host(1).run(&format!("curl -sS --fail -T {} {page}/uploads/moon.bin", file.display())).unwrap();
-    let browser = Browser::open(lab.host(1), work.path());
-    browser.prefer(Scheme::Dark, false);
-    browser.go(&page);
-    browser.wait_for(
-        "a machine around the planet",
-        PATIENCE,
-        "return document.querySelector('.room')?.textContent === 'One machine has it'",
-    );
-    let drawn = || browser.run("return [...document.querySelectorAll('.sky')].map(sky => sky.toDataURL()).join()");
-    let before = drawn();
-    assert!(wait_until(PATIENCE, || drawn() != before), "nothing moves");
-    browser.prefer(Scheme::Dark, true);
-    // What was under way ends; from then on every look finds the same.
-    let mut last = drawn();
-    let stands = wait_until(PATIENCE, || {
-        thread::sleep(Duration::from_secs(1));
-        std::mem::replace(&mut last, drawn()) == last
-    });
-    assert!(stands, "it moves on");
-}
-
-/// What a page says that runs no script: read by the DevTools protocol, which needs none.
-fn shown(browser: &Browser, selector: &str) -> String {
-    let script = format!("document.querySelector({})?.textContent", json!(selector));
-    let answer = browser.devtools("Runtime.evaluate", json!({ "expression": script }));
-    answer["result"]["value"].as_str().unwrap_or_else(|| panic!("nothing on the page is {selector}")).to_owned()
-}
-
 fn share_over_a_broken_connection(browser: &Browser, host: &Host, content: &Content) {
     let before = host.sent();
     browser.drop_files(&[content.root.join(NAME)]);
@@ -202,9 +92,7 @@ fn share_over_a_broken_connection(browser: &Browser, host: &Host, content: &Cont
     browser.wait_for("the end of the upload", LIMIT, "return document.querySelector('.upload.done') != null");
     let sent = host.sent() - before;
     assert!(sent < LENGTH + LENGTH / 5, "{sent} bytes were sent for {LENGTH}: it began anew");
-    // The browser says of itself that connections broke, as they did.
-    let others: Vec<_> = browser.complaints().into_iter().filter(|line| !line.contains("net::ERR_")).collect();
-    assert_eq!(others, Vec::<String>::new());
+    assert_eq!(own_complaints(browser), Vec::<String>::new());
 }
 
 fn everything_to_tell_is_there(browser: &Browser, page: &str) {
@@ -228,31 +116,9 @@ fn everything_to_tell_is_there(browser: &Browser, page: &str) {
 }
 
 fn rows_move_and_pieces_are_seen(browser: &Browser, lab: &Lab) {
-    let addresses = [2, 3].map(|device| lab.host(device).address.to_string());
-    let mut seen = [Vec::new(), Vec::new()];
-    let moved = wait_until(LIMIT, || {
-        for (address, seen) in addresses.iter().zip(&mut seen) {
-            let percent = browser.run(&format!(
-                "const row = [...document.querySelectorAll('#rows tr')].find(row => row.textContent.includes('{address}:'));\
-                 return row ? row.querySelector('progress').value : null;"
-            ));
-            seen.extend(percent.as_f64().filter(|percent| (0.1..99.9).contains(percent)));
-            seen.dedup();
-        }
-        seen.iter().all(|seen| seen.len() >= 3)
-    });
-    assert!(moved, "the rows of {addresses:?} showed {seen:?}");
-    assert!(seen.iter().all(|seen| seen.is_sorted()), "the rows of {addresses:?} went back: {seen:?}");
+    the_rows_move(browser, &[2, 3].map(|device| lab.host(device).address.to_string()));
     browser.wait_for("the map", PATIENCE, "return document.getElementById('map').getBoundingClientRect().height > 0");
     assert!(browser.text("#map-words").contains("connected to it"), "{}", browser.text("#map-words"));
-}
-
-/// Sets the limit of the file by the page; 0 is none.
-fn give_at_most(browser: &Browser, bytes: u64) {
-    browser.click(".hero .menu > summary");
-    browser.click(&format!(".hero select[name=upload] option[value=\"{bytes}\"]"));
-    browser.click(".hero .limits button");
-    browser.wait_for("the end of the menu", PATIENCE, "return document.querySelector('.hero .menu').open === false");
 }
 
 /// What motion takes of a slow core: the page with it, less the page without it.
@@ -277,11 +143,7 @@ fn pause_stops_the_bytes_and_resume_lets_them_go_on(browser: &Browser, server: &
         PATIENCE,
         "return document.querySelector('.hero [data-is=activity]').textContent === 'paused here'",
     );
-    let per_second = || {
-        let before = server.sent();
-        thread::sleep(Duration::from_secs(1));
-        server.sent() - before
-    };
+    let per_second = || server.sent_in(Duration::from_secs(1));
     assert!(wait_until(PATIENCE, || per_second() < QUIET), "{} bytes a second still go out", per_second());
     browser.click(".hero form[data-verb=resume] button");
     assert!(wait_until(PATIENCE, || per_second() > 2 * QUIET), "nothing goes out again");
@@ -316,14 +178,6 @@ fn remove_asks_first(browser: &Browser, data: &Path) {
     assert!(!data.join("uploads").join(NAME).exists());
 }
 
-fn log_in(browser: &Browser) {
-    assert_eq!(browser.run("return document.querySelector('.control')"), Value::Null);
-    browser.click(".login > summary");
-    browser.type_into(".login input", PASSWORD);
-    browser.click(".login button");
-    browser.wait_for("the controls", PATIENCE, "return document.querySelector('.control') != null");
-}
-
 /// Leaves pictures of the page in both schemes and widths, and lets axe look for what keeps people out.
 fn look(browser: &Browser, name: &str) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("pictures");
@@ -341,36 +195,4 @@ fn look(browser: &Browser, name: &str) {
         }
     }
     browser.prefer(Scheme::Dark, false);
-}
-
-fn start_tracker(host: &Host, data: &Path, logs: &Path) -> (Process, String) {
-    let password = logs.join("password");
-    fs::write(&password, PASSWORD).unwrap();
-    let mut command = host.command(MINITORRENT);
-    command.args(["tracker", "--data"]).arg(data).arg("--password-file").arg(password);
-    let mut tracker = Process::start(command, logs, "tracker");
-    let url = format!("http://{}:5000", host.address);
-    let answers = || !tracker.is_running() || host.run(&format!("curl -sS --fail {url}/healthz")).is_ok();
-    assert!(wait_until(PATIENCE, answers) && tracker.is_running(), "the tracker does not answer: {}", tracker.stderr());
-    (tracker, url)
-}
-
-/// Does what the page tells to do in a terminal.
-fn fetch(host: &Host, line: &str, out: &Path, logs: &Path) -> Process {
-    let meta = line.strip_prefix("minitorrent fetch ").unwrap_or_else(|| panic!("the page tells to run {line:?}"));
-    let mut command = host.command(MINITORRENT);
-    command.args(["fetch", meta, "--seed-for", "300", "--out"]).arg(out);
-    Process::start(command, logs, &format!("fetch-{}", host.address))
-}
-
-/// Four machines: one serves the page, one looks at it, two fetch. Or a line that says aloud why not.
-fn lab(test: &str) -> Option<Lab> {
-    if let Err(reason) = Browser::available() {
-        say(&format!("skipped: {test}: {reason}"));
-        return None;
-    }
-    let lab = Lab::or_skip(test, 4)?;
-    lab.limit_link(0, LINK);
-    lab.limit_link(1, LINK);
-    Some(lab)
 }
