@@ -5,13 +5,10 @@ const ASK_EVERY = 2000; // ms between questions
 const TRY_AGAIN = 30000; // ms until events are tried again
 const SILENCE = 4000; // ms until the first event: a proxy may keep back what it should pass on
 
-// A figure that changes more often than this cannot be read, and each change costs a frame of the page.
-const SHOW_EVERY = 1000; // ms
-
 // Calls `on.state` or, with a hash, `on.file`, and `on.transfers`, `on.connected(isLive)`.
 export function live(hash, on) {
   const path = hash ? `/api/files/${hash}` : "/api/state";
-  const shown = seldom(hash ? on.file : on.state);
+  const shown = (json) => (hash ? on.file : on.state)(JSON.parse(json));
   let source = null;
   let asking = null;
   let retry = 0;
@@ -70,23 +67,6 @@ export function live(hash, on) {
   window.addEventListener("pagehide", stop);
   window.addEventListener("pageshow", (event) => event.persisted && listen());
   if (!document.hidden) listen();
-}
-
-// Hands on the first of what comes at once, and later the latest, now and then.
-function seldom(show) {
-  let latest = null;
-  let timer = 0;
-  const next = () => {
-    timer = 0;
-    if (latest == null) return;
-    show(JSON.parse(latest));
-    latest = null;
-    timer = setTimeout(next, SHOW_EVERY);
-  };
-  return (json) => {
-    latest = json;
-    if (timer === 0) next();
-  };
 }
 
 async function text(path) {

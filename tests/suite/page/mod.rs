@@ -1,6 +1,7 @@
 //! The page in a real browser, opened as another device opens it: by an address of the network, over plain http.
 //!
 //! `story` is the whole of it from end to end; the others take one thing that a person does, and what may go wrong with it.
+//! Pictures of it at both widths and in both schemes are left in `target/pictures`, to be looked at.
 
 mod adding;
 mod control;
@@ -107,6 +108,25 @@ fn the_rows_move(browser: &Browser, addresses: &[String]) {
     });
     assert!(moved, "the rows of {addresses:?} showed {seen:?}");
     assert!(seen.iter().all(|seen| seen.is_sorted()), "the rows of {addresses:?} went back: {seen:?}");
+}
+
+/// Leaves pictures of the page in both schemes and widths, and lets axe look for what keeps people out.
+fn look(browser: &Browser, name: &str) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("pictures");
+    for scheme in [Scheme::Dark, Scheme::Light] {
+        browser.prefer(scheme, false);
+        for (width, height) in [(360, 740), (1280, 900)] {
+            browser.resize(width, height);
+            let wide = browser.run("return document.documentElement.scrollWidth > innerWidth");
+            assert_eq!(wide, Value::Bool(false), "{name} is wider than {width} pixels");
+            browser.picture(&folder.join(format!("{name}-{width}-{}.png", scheme.name())));
+            match browser.violations() {
+                Some(found) => assert_eq!(found, Vec::<String>::new(), "{name} at {width}, {}", scheme.name()),
+                None => say("skipped: axe-core is missing, which tests/setup.sh installs"),
+            }
+        }
+    }
+    browser.prefer(Scheme::Dark, false);
 }
 
 /// Four machines: one serves the page, one looks at it, two fetch. Or a line that says aloud why not.

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Bytes a second that the seeder gives, so that there is something to watch.
-const RATE: &str = "2M";
+const RATE: &str = "1M";
 
 /// Bytes that it may send in a second while nothing is fetched.
 const QUIET: u64 = 300_000;
@@ -43,6 +43,7 @@ fn the_pages_of_a_seeder_and_a_fetcher_show_what_they_do_and_hand_out_what_is_wh
     assert!(wait_until(PATIENCE, || own().is_some() && row("10.77.0.3:").is_string()), "{}", browser.text("#rows"));
     let own = own().unwrap();
     assert!(own.contains("10.77.0.4") && !own.contains(":0"), "an address that nobody has: {own:?}");
+    look(&browser, "node");
     log_in(&browser);
     browser.click(".hero form[data-verb=pause] button");
     let activity =

@@ -87,6 +87,7 @@ fn folders_and_many_files_at_once_are_shared_each_by_a_name_of_its_own() {
         PATIENCE,
         &format!("return document.querySelectorAll('#files > article').length === {all}"),
     );
+    look(&browser, "many");
     assert_eq!(own_complaints(&browser), Vec::<String>::new());
 }
 

@@ -1,7 +1,5 @@
 //! The whole story: a person shares a file over a connection that breaks, watches others fetch it, pauses, fetches it in the
 //! browser, removes it.
-//!
-//! Pictures of it at both widths and in both schemes are left in `target/pictures`, to be looked at.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -176,23 +174,4 @@ fn remove_asks_first(browser: &Browser, data: &Path) {
         "return document.getElementById('nothing')?.checkVisibility() === true",
     );
     assert!(!data.join("uploads").join(NAME).exists());
-}
-
-/// Leaves pictures of the page in both schemes and widths, and lets axe look for what keeps people out.
-fn look(browser: &Browser, name: &str) {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("pictures");
-    for scheme in [Scheme::Dark, Scheme::Light] {
-        browser.prefer(scheme, false);
-        for (width, height) in [(360, 740), (1280, 900)] {
-            browser.resize(width, height);
-            let wide = browser.run("return document.documentElement.scrollWidth > innerWidth");
-            assert_eq!(wide, Value::Bool(false), "{name} is wider than {width} pixels");
-            browser.picture(&folder.join(format!("{name}-{width}-{}.png", scheme.name())));
-            match browser.violations() {
-                Some(found) => assert_eq!(found, Vec::<String>::new(), "{name} at {width}, {}", scheme.name()),
-                None => say("skipped: axe-core is missing, which tests/setup.sh installs"),
-            }
-        }
-    }
-    browser.prefer(Scheme::Dark, false);
 }
