@@ -16,6 +16,13 @@ export function board(page, file) {
   show(hero, "[data-is=sentence]", file.swarm != null);
   document.getElementById("whole").value = said.share(file);
   fill(page.querySelector(".facts"), { uploaded: said.size(file.uploaded ?? 0), downloaded: said.size(file.downloaded ?? 0) });
+  const save = document.getElementById("save");
+  save.hidden = file.links.download == null;
+  document.getElementById("elsewhere").hidden = !save.hidden;
+  for (const link of page.querySelectorAll("#save a, [data-told=download]")) {
+    link.hidden = save.hidden;
+    if (!save.hidden) attribute(link, "href", file.links.download);
+  }
   const rows = [...file.rows].sort((a, b) => ORDER[a.state] - ORDER[b.state] || (a.id < b.id ? -1 : 1));
   list(document.getElementById("rows"), rows, { data: "row", of: (row) => row.id }, make, update);
   document.getElementById("nobody").hidden = rows.length > 0;

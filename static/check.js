@@ -1,6 +1,7 @@
 // A worker that fetches a file over HTTP and checks every piece against the metainfo before it counts.
 //
-// In: { download, json } as URLs. Out: { done, length, again } now and then, { blob } at the end, { problem } instead of it.
+// In: { download, json } as URLs. Out: { done, length, again } now and then, { problem, wait } before it tries again, and at the
+// end { blob }, or { problem } alone.
 
 import { sha1 } from "./sha1.js";
 
@@ -31,7 +32,9 @@ async function whole(download, { length, piece_length: piece, pieces }) {
       } catch (error) {
         if (tries === TRIES) throw error;
         again += 1;
-        await new Promise((resolve) => setTimeout(resolve, WAIT * 2 ** (tries - 1)));
+        const wait = WAIT * 2 ** (tries - 1);
+        postMessage({ problem: error.message, wait });
+        await new Promise((resolve) => setTimeout(resolve, wait));
       }
     }
     postMessage({ done: end, length, again });

@@ -3,36 +3,42 @@
 
 const ASK_EVERY = 2000; // ms between questions
 const TRY_AGAIN = 30000; // ms until events are tried again
-
-// A figure that changes more often than this cannot be read, and each change costs a frame of the page.
-const SHOW_EVERY = 1000; // ms
+const SILENCE = 4000; // ms until the first event: a proxy may keep back what it should pass on
 
 // Calls `on.state` or, with a hash, `on.file`, and `on.transfers`, `on.connected(isLive)`.
 export function live(hash, on) {
   const path = hash ? `/api/files/${hash}` : "/api/state";
-  const shown = seldom(hash ? on.file : on.state);
+  const shown = (json) => (hash ? on.file : on.state)(JSON.parse(json));
   let source = null;
-  let asking = 0;
+  let asking = null;
   let retry = 0;
+  let doubt = 0;
   let since = null;
 
   function listen() {
     stop();
     source = new EventSource(hash ? `/api/events?file=${hash}` : "/api/events");
-    source.addEventListener(hash ? "file" : "state", (event) => shown(event.data));
-    source.addEventListener("transfers", (event) => on.transfers(JSON.parse(event.data)));
-    source.onopen = () => on.connected(true);
+    const hear = (show) => (event) => {
+      clearTimeout(doubt);
+      askNoMore();
+      on.connected(true);
+      show(event.data);
+    };
+    source.addEventListener(hash ? "file" : "state", hear(shown));
+    source.addEventListener("transfers", hear((json) => on.transfers(JSON.parse(json))));
     source.onerror = () => {
       on.connected(false);
+      if (!asking) ask();
       // A browser tries again by itself unless it was refused.
       if (source.readyState !== EventSource.CLOSED) return;
       source = null;
-      ask();
       retry = setTimeout(listen, TRY_AGAIN);
     };
+    doubt = setTimeout(() => asking ?? ask(), SILENCE);
   }
 
   async function ask() {
+    const turn = (asking = { timer: 0 });
     try {
       shown(await text(path));
       const answer = JSON.parse(await text(since == null ? "/api/transfers" : `/api/transfers?since=${since}`));
@@ -42,37 +48,25 @@ export function live(hash, on) {
     } catch {
       on.connected(false);
     }
-    asking = setTimeout(ask, ASK_EVERY);
+    if (asking === turn) turn.timer = setTimeout(ask, ASK_EVERY);
+  }
+
+  function askNoMore() {
+    clearTimeout(asking?.timer);
+    asking = null;
   }
 
   function stop() {
     source?.close();
     source = null;
-    clearTimeout(asking);
-    clearTimeout(retry);
+    for (const timer of [retry, doubt]) clearTimeout(timer);
+    askNoMore();
   }
 
   document.addEventListener("visibilitychange", () => (document.hidden ? stop() : listen()));
   window.addEventListener("pagehide", stop);
   window.addEventListener("pageshow", (event) => event.persisted && listen());
   if (!document.hidden) listen();
-}
-
-// Hands on the first of what comes at once, and later the latest, now and then.
-function seldom(show) {
-  let latest = null;
-  let timer = 0;
-  const next = () => {
-    timer = 0;
-    if (latest == null) return;
-    show(JSON.parse(latest));
-    latest = null;
-    timer = setTimeout(next, SHOW_EVERY);
-  };
-  return (json) => {
-    latest = json;
-    if (timer === 0) next();
-  };
 }
 
 async function text(path) {

@@ -38,6 +38,10 @@ export function save(page, name) {
         words.textContent = `${size(data.done)} of ${size(data.length)} checked, ${time(left)} left${again}`;
         return;
       }
+      if (data.wait) {
+        words.textContent = `${data.problem}; it is fetched again in ${time(data.wait / 1000)}`;
+        return;
+      }
       worker.terminate();
       button.disabled = false;
       if (data.blob) hand(data.blob, name());
@@ -50,7 +54,7 @@ export function save(page, name) {
       button.disabled = false;
       words.textContent = "This browser cannot check files in the background. Take the direct download.";
     };
-    worker.postMessage({ download: absolute(place.dataset.download), json: absolute(place.dataset.json) });
+    worker.postMessage({ download: absolute(place.querySelector("a").href), json: absolute(place.dataset.json) });
   });
 }
 

@@ -126,6 +126,7 @@ async function send({ file, name, port, card }) {
     const stopped = card.stop.signal.aborted;
     trouble.hidden = false;
     fill(card, {
+      figures: size(file.size),
       trouble: stopped ? "Stopped. Choose the same file again to go on from there." : problem.message,
     });
     say(`${name}: ${stopped ? "stopped" : problem.message}`);

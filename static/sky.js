@@ -30,6 +30,8 @@ export class Sky {
   #timer = 0;
   #cost = 1;
   #isSeen = true;
+  // Looked up when it changes: to ask for it makes a browser lay out the page at once.
+  #size = { width: 0, height: 0 };
   #calm = matchMedia("(prefers-reduced-motion: reduce)");
 
   constructor(canvas) {
@@ -107,7 +109,7 @@ export class Sky {
 
   // Where a planet is: one alone is large; several stand in a row, one up, one down, each reaching into the columns beside it.
   #place(at, count) {
-    const [width, height] = [this.#still.clientWidth, this.#still.clientHeight];
+    const { width, height } = this.#size;
     const left = this.#wordsEnd();
     const margin = (width - left) * MARGINS[count - 1];
     const step = (width - left - 2 * margin) / Math.max(count - 1, 1);
@@ -119,17 +121,18 @@ export class Sky {
 
   // Words have the left of a wide sky; on a narrow one they stand below.
   #wordsEnd() {
-    const width = this.#still.clientWidth;
+    const { width } = this.#size;
     return width > 760 ? width * 0.5 : 0;
   }
 
   #redraw() {
+    this.#size = { width: this.#still.clientWidth, height: this.#still.clientHeight };
     // A sky that is not laid out has no room for a planet.
-    if (this.#still.clientWidth === 0) return;
+    if (this.#size.width === 0) return;
     this.#colours = schemeColours(this.#still);
     const context = fitted(this.#still);
     fitted(this.#moving);
-    const [width, height] = [this.#still.clientWidth, this.#still.clientHeight];
+    const { width, height } = this.#size;
     stars(context, width, height, this.#wordsEnd(), this.#colours);
     this.#bodies.forEach((body, at) => Object.assign(body, this.#place(at, this.#bodies.length)));
     if (this.#bodies.length === 0) promise(context, this.#place(0, 1), this.#colours);
@@ -178,7 +181,7 @@ export class Sky {
 
   #draw(now) {
     const context = this.#moving.getContext("2d");
-    context.clearRect(0, 0, this.#moving.clientWidth, this.#moving.clientHeight);
+    context.clearRect(0, 0, this.#size.width, this.#size.height);
     for (const body of this.#bodies) {
       for (const moon of body.moons) {
         const { x, y, isBehind } = position(body, moon, now);

@@ -3,10 +3,13 @@
 // `HEAD` tells in Upload-Offset how far an earlier try got; the tag tells files of one name apart and is made of what the file
 // is, so that it is the same when the same file is chosen again after the browser was closed.
 
+import { size } from "./said.js";
 import { sha1 } from "./sha1.js";
 
 const FIRST_WAIT = 1000; // ms before the second try; twice as long before each further one
 const LONGEST_WAIT = 30000; // ms
+
+const NO_ROOM = 507;
 
 // Answers that another try may change: the earlier connection not yet given up, too much at once, a server in trouble.
 const PASSING = new Set([0, 408, 409, 429, 500, 502, 503, 504]);
@@ -36,14 +39,16 @@ export async function upload(file, name, port, on, signal) {
 
 // How many bytes are there already.
 async function reached(url, tag, length, signal) {
-  const answer = await fetch(url, { method: "HEAD", headers: { "Upload-Tag": tag }, signal, cache: "no-store" });
-  if (PASSING.has(answer.status)) throw passing(`The server answered ${answer.status}.`, answer.status);
-  if (answer.headers.has("Retry-After")) throw passing("The broken connection is not given up there yet.", 409);
+  const headers = { "Upload-Tag": tag, "Upload-Length": length };
+  const answer = await fetch(url, { method: "HEAD", headers, signal, cache: "no-store" });
+  if (answer.status === NO_ROOM) throw failed(`There is no room for it on that machine: the file has ${size(length)}.`, NO_ROOM);
+  if (PASSING.has(answer.status)) throw failed(`The server answered ${answer.status}.`, answer.status);
+  if (answer.headers.has("Retry-After")) throw failed("The broken connection is not given up there yet.", 409);
   const offset = Number(answer.headers.get("Upload-Offset") ?? 0);
   return answer.status === 202 && offset < length ? offset : 0;
 }
 
-function passing(message, status) {
+function failed(message, status) {
   return Object.assign(new Error(message), { status });
 }
 
@@ -52,7 +57,7 @@ function put(url, tag, file, offset, port, signal, progress) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     let moved = false;
-    const fail = (message) => reject(Object.assign(passing(message, request.status), { moved }));
+    const fail = (message) => reject(Object.assign(failed(message, request.status), { moved }));
     request.open("PUT", port ? `${url}?port=${port}` : url);
     request.setRequestHeader("Upload-Tag", tag);
     // An empty file has no first byte; the server says what it thinks of it.

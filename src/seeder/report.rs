@@ -7,6 +7,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -46,6 +47,8 @@ pub struct Watching(Arc<AtomicUsize>);
 pub struct TorrentReport {
     /// What it is.
     pub metainfo: Arc<Metainfo>,
+    /// The folder that it lies in.
+    pub dir: PathBuf,
     /// What is being done with it.
     pub activity: Activity,
     /// The pieces that are verified and here.
@@ -195,8 +198,8 @@ impl Board {
     }
 
     /// Puts a torrent on the board; one that is there already stays as it is.
-    pub fn add(&self, metainfo: Arc<Metainfo>, activity: Activity) {
-        let new = || Arc::new(TorrentReport::new(metainfo.clone(), activity));
+    pub fn add(&self, metainfo: Arc<Metainfo>, dir: &Path, activity: Activity) {
+        let new = || Arc::new(TorrentReport::new(metainfo.clone(), dir, activity));
         self.lock().entry(metainfo.info_hash()).or_insert_with(new);
     }
 
@@ -242,10 +245,11 @@ impl Drop for Watching {
 
 impl TorrentReport {
     /// Of a torrent of which nothing is known but what it is.
-    pub fn new(metainfo: Arc<Metainfo>, activity: Activity) -> TorrentReport {
+    pub fn new(metainfo: Arc<Metainfo>, dir: &Path, activity: Activity) -> TorrentReport {
         TorrentReport {
             have: Bitfield::empty(metainfo.geometry().piece_count()),
             metainfo,
+            dir: dir.to_owned(),
             activity,
             verified: 0,
             downloaded: 0,
@@ -272,6 +276,12 @@ impl TorrentReport {
         self.have = have;
     }
 
+    /// Where the file lies, if the torrent is one and all of it was verified.
+    pub fn whole_file(&self) -> Option<PathBuf> {
+        let is_right = self.have.is_full() && !matches!(self.activity, Activity::Verifying | Activity::Failed(_));
+        (is_right && self.metainfo.is_single_file()).then(|| self.dir.join(self.metainfo.name()))
+    }
+
     /// Time until all is here at the rate of now; `None` while nothing comes.
     pub fn time_left(&self) -> Option<Duration> {
         let left = self.metainfo.length().saturating_sub(self.verified) as f64;
@@ -287,7 +297,7 @@ mod tests {
     fn board_of(torrents: &[&Torrent]) -> Board {
         let board = Board::default();
         for torrent in torrents {
-            board.add(torrent.share.metainfo.clone(), Activity::Seeding);
+            board.add(torrent.share.metainfo.clone(), Path::new(""), Activity::Seeding);
         }
         board
     }
@@ -305,7 +315,7 @@ mod tests {
         let seen = board.torrent(&hash).unwrap();
         board.update(hash, |report| report.uploaded = 5);
         board.update(hash, |report| report.activity = Activity::Paused);
-        board.add(one.share.metainfo.clone(), Activity::Verifying);
+        board.add(one.share.metainfo.clone(), Path::new(""), Activity::Verifying);
         let now = board.torrent(&hash).unwrap();
         assert_eq!((now.uploaded, &now.activity), (5, &Activity::Paused));
         assert_eq!((seen.uploaded, &seen.activity), (0, &Activity::Seeding));
@@ -350,7 +360,7 @@ mod tests {
     #[test]
     fn the_time_left_follows_from_what_is_left_and_the_rate() {
         let torrent = Torrent::nothing_of(1);
-        let mut report = TorrentReport::new(torrent.share.metainfo.clone(), Activity::Fetching);
+        let mut report = TorrentReport::new(torrent.share.metainfo.clone(), Path::new(""), Activity::Fetching);
         assert_eq!(report.time_left(), None);
         report.down_rate = report.metainfo.length() as f64 / 4.0;
         assert_eq!(report.time_left(), Some(Duration::from_secs(4)));

@@ -94,6 +94,8 @@ pub struct Body {
     pub status: u16,
     /// All of it.
     pub bytes: Vec<u8>,
+    /// Where a redirect leads that was not followed.
+    pub location: Option<String>,
 }
 
 /// Asks trackers, from any number of threads.
@@ -161,6 +163,13 @@ impl Client {
         read(request.call().map_err(from_ureq)?, max_bytes)
     }
 
+    /// The same of this URL alone: redirects are told, and left to the caller.
+    pub fn get_unfollowed(&self, url: &str, limit: Duration, max_bytes: u64) -> Result<Body, Error> {
+        let request = self.agent.get(checked(url)?).config().timeout_global(Some(limit));
+        let request = request.max_redirects(0).max_redirects_will_error(false).build();
+        read(request.call().map_err(from_ureq)?, max_bytes)
+    }
+
     /// What an http(s) URL answers to these bytes, within `limit`.
     pub fn post(&self, url: &str, bytes: &[u8], limit: Duration) -> Result<Body, Error> {
         let request = self.agent.post(checked(url)?).config().timeout_global(Some(limit)).build();
@@ -203,7 +212,8 @@ fn read(mut response: ureq::http::Response<ureq::Body>, max_bytes: u64) -> Resul
     if bytes.len() as u64 > max_bytes {
         return Err(Error::TooLarge(max_bytes));
     }
-    Ok(Body { status: response.status().as_u16(), bytes })
+    let location = response.headers().get("location").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    Ok(Body { status: response.status().as_u16(), bytes, location })
 }
 
 fn from_ureq(error: ureq::Error) -> Error {

@@ -127,7 +127,8 @@ fn is_plain_host(host: &str) -> bool {
     host.len() <= MAX_HOST && is_name && port.is_none_or(is_port)
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether a host, with or without a port, says that it is within this machine.
+pub fn is_loopback(host: &str) -> bool {
     let name = name_of(host);
     let is_local_name = name == "localhost" || name.ends_with(".localhost");
     is_local_name || name.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback() || ip.is_unspecified())

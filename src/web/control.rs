@@ -61,7 +61,7 @@ pub fn change(site: &Site, request: &mut Request<'_>, hash: &str, verb: Verb) ->
         remove(site, hash)?;
         return Ok(done(request, &fields, "/"));
     }
-    Ok(done(request, &fields, &format!("/files/{hash}")))
+    Ok(done(request, &fields, came_from(request).unwrap_or(&format!("/files/{hash}"))))
 }
 
 /// Takes a file off the page; an upload's content goes with it.
@@ -81,7 +81,7 @@ pub fn limit_all(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failur
     let order = Order::Limit { torrent: None, upload, download };
     site.order(order).map_err(|sentence| Failure::new(409, sentence))?;
     site.set_limits(upload, download);
-    Ok(done(request, &fields, "/"))
+    Ok(done(request, &fields, came_from(request).unwrap_or("/")))
 }
 
 /// `POST /login`
@@ -91,7 +91,7 @@ pub fn log_in(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> 
     let password = fields.get("password").ok_or_else(|| Failure::new(400, "the field password is missing"))?;
     let token = site.access.log_in(request, password)?;
     let cookie = format!("{}={token}; Path=/; HttpOnly; SameSite=Strict", cookie_name(request));
-    Ok(done(request, &fields, "/").with("Set-Cookie", &cookie))
+    Ok(done(request, &fields, came_from(request).unwrap_or("/")).with("Set-Cookie", &cookie))
 }
 
 /// `POST /logout`
@@ -111,8 +111,14 @@ pub fn done(request: &Request<'_>, fields: &Fields, back: &str) -> Reply {
     let is_own = |path: &&str| {
         path.len() <= MAX_BACK && path.starts_with('/') && !path.starts_with("//") && !path.contains('\\')
     };
-    let back = fields.get("back").filter(is_own).unwrap_or(back);
+    let back = [fields.get("back"), Some(back)].into_iter().flatten().find(is_own).unwrap_or("/");
     Reply::text(303, "done").with("Location", back)
+}
+
+/// The page that a form was sent from: one of this machine's, since no other may send any.
+fn came_from<'a>(request: &Request<'a>) -> Option<&'a str> {
+    let (_, rest) = request.field("referer")?.split_once("://")?;
+    Some(&rest[rest.find('/')?..])
 }
 
 /// Whether an answer is for a program.

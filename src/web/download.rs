@@ -1,4 +1,6 @@
 //! Files that go out: whole, in part, or not at all because the asker has them (RFC 9110, sections 13 and 14).
+//!
+//! What is embedded in the program is asked for each time, and mostly not sent: after an upgrade nobody mixes old and new.
 
 use std::{
     fs::File,
@@ -6,6 +8,9 @@ use std::{
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
+
+use data_encoding::HEXLOWER;
+use sha1::{Digest, Sha1};
 
 use super::{
     door::{Content, Reply, Request},
@@ -49,6 +54,17 @@ pub fn send(request: &Request<'_>, path: &Path, name: &str, content_type: &str) 
         .with("Content-Security-Policy", "default-src 'none'; sandbox"))
 }
 
+/// Answers with bytes that stay the same for as long as this program runs.
+pub fn send_embedded(request: &Request<'_>, bytes: &'static [u8], content_type: &str) -> Reply {
+    let tag = format!("\"{}\"", HEXLOWER.encode(&Sha1::digest(bytes)));
+    let is_known = request.field("if-none-match").is_some_and(|tags| holds(tags, &tag));
+    let reply = match is_known {
+        true => Reply::with_content(304, content_type, Content::Omitted(bytes.len() as u64)),
+        false => Reply::new(200, content_type, bytes),
+    };
+    reply.with("ETag", &tag).with("Cache-Control", "no-cache")
+}
+
 /// What tells one state of a file from another.
 struct Version {
     tag: String,
@@ -64,10 +80,7 @@ impl Version {
     /// Whether the asker says that it has this state.
     fn is_known_to(&self, request: &Request<'_>) -> bool {
         match (request.field("if-none-match"), request.field("if-modified-since")) {
-            (Some(tags), _) => tags
-                .split(',')
-                .map(str::trim)
-                .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == self.tag),
+            (Some(tags), _) => holds(tags, &self.tag),
             (None, Some(date)) => {
                 let parse = |text: &str| httpdate::parse_http_date(text).ok();
                 parse(date).zip(parse(&self.modified)).is_some_and(|(theirs, ours)| ours <= theirs)
@@ -75,6 +88,11 @@ impl Version {
             (None, None) => false,
         }
     }
+}
+
+/// Whether a list of tags, as `If-None-Match` has it, holds that one.
+fn holds(tags: &str, tag: &str) -> bool {
+    tags.split(',').map(str::trim).any(|each| each == "*" || each.strip_prefix("W/").unwrap_or(each) == tag)
 }
 
 /// What of the file is asked for.

@@ -33,7 +33,7 @@ pub fn post(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
     let shelf = site.shelf()?;
     let content_type = request.field("content-type").unwrap_or_default();
     let parser = Parser::new(content_type).map_err(|error| Failure::new(415, error.to_string()))?;
-    shelf.check_space(request)?;
+    shelf.check_space(request, "content-length")?;
     let mut form = Form { shelf, parser, files: Vec::new(), port: String::new(), at: At::Nowhere };
     form.read(request)?;
     let Form { files, port, .. } = form;

@@ -7,7 +7,7 @@
 //! - [`swarms`] puts a clock and a lock around the tracker's table and `history`, what is remembered of the files on the
 //!   page; `clients`, `meter` and `measure` make figures of it.
 //!
-//! Nothing here knows a seeder: what its torrents do is read off a [`Board`], and what it shall do goes out as an [`Order`]
+//! Nothing here knows a seeder: what its torrents do is read off a [`Board`](crate::seeder::report::Board), and what it shall do goes out as an [`Order`]
 //! that `command` carries out.
 
 pub mod access;
@@ -18,7 +18,6 @@ mod clients;
 mod control;
 pub mod door;
 mod download;
-mod entry;
 mod events;
 mod failure;
 mod form;

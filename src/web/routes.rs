@@ -17,7 +17,7 @@ use super::{
 };
 
 /// Every path, with the methods that it takes as the field `Allow` lists them. `{…}` stands for one part of a path.
-const ROUTES: [(&str, &str, Target); 27] = [
+const ROUTES: [(&str, &str, Target); 28] = [
     ("/announce", READ, Target::Announce(Form::Bencode)),
     ("/tracker", READ, Target::Announce(Form::Json)),
     ("/scrape", READ, Target::Scrape),
@@ -27,6 +27,7 @@ const ROUTES: [(&str, &str, Target); 27] = [
     ("/files/{info_hash}", READ, Target::Page(Page::File)),
     ("/static/{name}", READ, Target::Page(Page::Static)),
     ("/uploads/{name}", "GET, HEAD, PUT", Target::Page(Page::Upload)),
+    ("/content/{info_hash}", READ, Target::Page(Page::Content)),
     ("/metainfos/{name}", READ, Target::Page(Page::Metainfo)),
     ("/upload", "POST", Target::Page(Page::Form)),
     ("/metainfos", "POST", Target::Page(Page::Register)),
@@ -66,6 +67,7 @@ enum Page {
     File,
     Static,
     Upload,
+    Content,
     Metainfo,
     Form,
     Register,
@@ -180,9 +182,10 @@ impl Site {
                 let here = Here::of(self, &viewer);
                 Ok(views::page(200, &here, &view.file.name, views::file(&here, &view)))
             }
-            Page::Static => asset(part),
+            Page::Static => asset(request, part),
             Page::Upload if *request.method() == Method::Put => upload::put(self, request, &decode(part)?),
             Page::Upload => self.upload(request, &decode(part)?),
+            Page::Content => self.content(request, part),
             Page::Metainfo => self.metainfo(request, &decode(part)?),
             Page::Form => form::post(self, request),
             Page::Register => register::register(self, request),
@@ -196,7 +199,7 @@ impl Site {
             Page::Fetch => add::fetch(self, request),
             Page::Events => events::stream(self, request),
             Page::Transfers => events::transfers(self, request),
-            Page::Description => asset("openapi.json"),
+            Page::Description => asset(request, "openapi.json"),
             Page::Qr => qr::svg(self, request),
         }
     }
@@ -215,6 +218,23 @@ impl Site {
         }
         let content_type = mime_guess::from_path(name).first_or_octet_stream();
         download::send(request, &library.upload_path(name), name, content_type.essence_str())
+    }
+
+    /// A file of this process' torrents, once all of it is here.
+    fn content(&self, request: &Request<'_>, hash: &str) -> Result<Reply, Failure> {
+        let report = hash.parse().ok().and_then(|hash| self.board.torrent(&hash));
+        let report = report.ok_or_else(|| Failure::new(404, "there is no such file"))?;
+        let name = report.metainfo.name();
+        let Some(path) = report.whole_file() else {
+            let have = format!("{} of {} pieces", report.have.count(), report.have.len());
+            let sentence = match report.metainfo.is_single_file() {
+                true => format!("{name} is not whole on this machine: {have} are here"),
+                false => format!("{name} is a folder; only single files are handed out here"),
+            };
+            return Err(Failure::new(409, sentence));
+        };
+        let content_type = mime_guess::from_path(name).first_or_octet_stream();
+        download::send(request, &path, name, content_type.essence_str())
     }
 
     fn metainfo(&self, request: &Request<'_>, file_name: &str) -> Result<Reply, Failure> {
@@ -238,11 +258,10 @@ impl Site {
     }
 }
 
-fn asset(name: &str) -> Result<Reply, Failure> {
+fn asset(request: &Request<'_>, name: &str) -> Result<Reply, Failure> {
     let (content_type, bytes) = views::asset(name).ok_or_else(|| Failure::new(404, "there is no such file"))?;
     // A worker lives by the policy that its script came with, not by that of its page.
-    let reply = Reply::new(200, content_type, bytes).with("Content-Security-Policy", views::POLICY);
-    Ok(reply.with("Cache-Control", "max-age=3600"))
+    Ok(download::send_embedded(request, bytes, content_type).with("Content-Security-Policy", views::POLICY))
 }
 
 /// Whether whoever sends a change may, and says how long its body is where that matters.

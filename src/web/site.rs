@@ -15,7 +15,7 @@ use super::{
     CarryOut, Order,
     access::{Access, Rules},
     address,
-    api::Viewer,
+    api::{self, Viewer},
     door::Request,
     events::Newsroom,
     failure::Failure,
@@ -117,11 +117,12 @@ impl Site {
         })
     }
 
-    /// Forgets what has had its time.
+    /// Forgets what has had its time, and notes who is here: also when nobody has looked at the page meanwhile.
     pub(super) fn sweep(&self) -> io::Result<()> {
         self.newsroom.sweep();
-        let hashes = self.board.torrents().into_iter().map(|torrent| torrent.metainfo.info_hash());
-        let mut kept: HashSet<InfoHash> = hashes.collect();
+        let reports = self.board.torrents();
+        reports.iter().for_each(|report| api::state::remember(self, report));
+        let mut kept: HashSet<InfoHash> = reports.iter().map(|report| report.metainfo.info_hash()).collect();
         let swept = self.shelf.as_ref().map_or(Ok(()), |shelf| {
             shelf.parts.sweep(SystemTime::now())?;
             for hash in shelf.library.forget_removed() {
@@ -185,10 +186,10 @@ impl Site {
 }
 
 impl Shelf {
-    /// Whether there may be one more upload, and the body that a request announces fits the disk, as far as that can be told.
-    pub(super) fn check_space(&self, request: &Request<'_>) -> Result<(), Failure> {
+    /// Whether there may be one more upload, and what the field announces fits the disk, as far as that can be told.
+    pub(super) fn check_space(&self, request: &Request<'_>, field: &str) -> Result<(), Failure> {
         self.library.check_room_for_upload()?;
-        let announced = request.field("content-length").and_then(|length| length.parse::<u64>().ok());
+        let announced = request.field(field).and_then(|length| length.parse::<u64>().ok());
         match (announced, self.parts.room()) {
             (Some(length), Ok(room)) if length > room => Err(Failure::of_disk(&io::ErrorKind::StorageFull.into())),
             _ => Ok(()),

@@ -59,7 +59,7 @@ pub struct Snapshot {
     pub now: Duration,
     /// Who is in it.
     pub counts: Counts,
-    /// Its peers; in a swarm of more than [`MAX_MACHINES`] some of them.
+    /// Its peers; in a swarm of more than `MAX_MACHINES` some of them.
     pub peers: Vec<PeerView>,
     /// Whom the page remembers, those among them who have left.
     pub machines: Vec<(PeerId, Machine)>,

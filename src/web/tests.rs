@@ -305,6 +305,10 @@ fn what_is_no_upload_is_refused_with_a_sentence() {
     let mut answer = [0; 12];
     (&space).read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"HTTP/1.1 507");
+    for (length, status) in [("9223372036854775807", 507), ("7", 202)] {
+        let told = room.ask("HEAD /uploads/a", &format!("Upload-Tag: x\r\nUpload-Length: {length}\r\n"), b"");
+        assert_eq!(told.status, status, "who asks first is told before the first byte");
+    }
     let foreign = room.ask("PUT /uploads/a", "Origin: http://evil.example\r\n", b"x");
     assert_eq!(foreign.status, 403);
     assert_eq!(room.ask("PUT /uploads/a", "Origin: http://a:5000\r\n", b"x").status, 201);
@@ -446,4 +450,46 @@ fn an_upload_that_was_removed_by_hand_is_not_listed_any_longer() {
     room.web.sweep().unwrap();
     assert!(room.names().is_empty());
     assert_eq!(room.get("/metainfos/a.json").status, 404);
+}
+
+#[test]
+fn what_is_embedded_is_asked_for_each_time_and_sent_once() {
+    let room = Room::new();
+    for path in ["/static/main.js", "/static/style.css", "/api/openapi.json"] {
+        let first = room.get(path);
+        let tag = first.field("ETag").unwrap();
+        assert_eq!((first.status, first.field("Cache-Control")), (200, Some("no-cache")));
+        let known = room.ask(&format!("GET {path}"), &format!("If-None-Match: \"x\", W/{tag}\r\n"), b"");
+        assert_eq!((known.status, known.body.len(), known.field("ETag")), (304, 0, Some(tag)));
+        let other = room.ask(&format!("GET {path}"), "If-None-Match: \"x\"\r\n", b"");
+        assert_eq!((other.status, other.body), (200, first.body.clone()));
+    }
+    let tags = ["/static/main.js", "/static/live.js"].map(|path| room.get(path).field("ETag").unwrap().to_owned());
+    assert_ne!(tags[0], tags[1]);
+}
+
+#[test]
+fn what_a_torrent_has_whole_is_handed_out_and_nothing_before() {
+    let room = Room::new();
+    let bytes = content(100_000);
+    let file = metainfo("moon.bin", &bytes);
+    let (hash, path) = (file.info_hash(), room.folder.path().join("moon.bin"));
+    std::fs::write(&path, &bytes).unwrap();
+    let pieces = file.geometry().piece_count();
+    room.board.add(file.into(), room.folder.path(), crate::seeder::report::Activity::Fetching);
+    let link = || room.get(&format!("/api/files/{hash}")).json()["links"]["download"].clone();
+    let early = room.get(&format!("/content/{hash}"));
+    assert_eq!((early.status, link()), (409, serde_json::Value::Null));
+    assert_eq!(early.text(), "moon.bin is not whole on this machine: 0 of 7 pieces are here\n");
+    room.board.update(hash, |report| report.set_have(crate::bitfield::Bitfield::full(pieces)));
+    let whole = room.get(link().as_str().unwrap());
+    assert_eq!((whole.status, &whole.body[..]), (200, &bytes[..]));
+    assert!(whole.field("Content-Disposition").unwrap().contains("moon.bin"));
+    let part = room.ask(&format!("GET /content/{hash}"), "Range: bytes=5-9\r\n", b"");
+    assert_eq!((part.status, &part.body[..]), (206, &bytes[5..10]));
+    for nothing in ["/content/x", "/content/0000000000000000000000000000000000000000", "/content/moon.bin"] {
+        assert_eq!(room.get(nothing).status, 404, "{nothing}");
+    }
+    room.board.update(hash, |report| report.activity = crate::seeder::report::Activity::Failed("gone".into()));
+    assert_eq!(room.get(&format!("/content/{hash}")).status, 409);
 }

@@ -69,7 +69,7 @@ pub fn put(site: &Site, request: &mut Request<'_>, name: &str) -> Result<Reply, 
         None => None,
     };
     let stretch = Stretch::of(request.field("content-range"))?;
-    shelf.check_space(request)?;
+    shelf.check_space(request, "content-length")?;
     let mut part = shelf.parts.begin(&part_key(&name, request)?, stretch.first)?;
     receive(request, &mut part)?;
     if let Some((end, length)) = stretch.end {
@@ -87,10 +87,13 @@ pub fn put(site: &Site, request: &mut Request<'_>, name: &str) -> Result<Reply, 
 }
 
 /// `HEAD /uploads/NAME` where there is no such upload yet, or with a tag. While another connection adds to it, `Retry-After`
-/// says so: a body that is sent meanwhile would be refused.
+/// says so: a body that is sent meanwhile would be refused. One that tells its `Upload-Length` learns here that there is no
+/// room for it, while a body that is refused half-way looks to a browser like a connection that broke.
 pub fn progress(site: &Site, request: &Request<'_>, name: &str) -> Result<Reply, Failure> {
     let key = part_key(&names::clean(name), request)?;
-    let parts = &site.shelf()?.parts;
+    let shelf = site.shelf()?;
+    shelf.check_space(request, "upload-length")?;
+    let parts = &shelf.parts;
     let length = match parts.length(&key) {
         Some(length) => length,
         // Whoever sends a tag asks before the first byte too, and a browser complains of every 404.

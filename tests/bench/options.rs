@@ -12,14 +12,14 @@ use crate::swarm::Shape;
 /// What a run measures, and how often.
 #[derive(Debug, Serialize)]
 pub struct Options {
-    /// BENCH_ROWS, of `pair,swarm,mixed,scale,create,announces,binary`.
+    /// BENCH_ROWS, of `pair,swarm,mixed,scale,create,upload,announces,binary`.
     pub parts: Vec<Part>,
     /// BENCH_CLIENTS, of `aria2,transmission,libtorrent,rqbit`; ours is always among them, and the first.
     #[serde(serialize_with = "names")]
     pub clients: Vec<Client>,
     /// BENCH_RUNS: samples of each figure.
     pub runs: usize,
-    /// BENCH_SIZE: of the file of a pair and of create, in MiB.
+    /// BENCH_SIZE: of the file of a pair, of create and of upload, in MiB.
     pub mebibytes: u64,
     /// BENCH_SWARMS, such as `8x100:64,8x100:32@20`: hosts × Mbit/s : MiB @ the source's Mbit/s.
     pub swarms: Vec<Shape>,
@@ -37,13 +37,14 @@ pub enum Part {
     Mixed,
     Scale,
     Create,
+    Upload,
     Announces,
     Binary,
 }
 
 impl Part {
-    const ALL: [Part; 7] =
-        [Part::Pair, Part::Swarm, Part::Mixed, Part::Scale, Part::Create, Part::Announces, Part::Binary];
+    const ALL: [Part; 8] =
+        [Part::Pair, Part::Swarm, Part::Mixed, Part::Scale, Part::Create, Part::Upload, Part::Announces, Part::Binary];
 }
 
 impl Options {

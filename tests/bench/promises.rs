@@ -3,7 +3,7 @@
 use crate::swarm::Shape;
 use crate::table::{Limit, Limit::AtLeast, Limit::AtMost};
 
-/// The size of the file of a pair, and of the one that a metainfo is made of, in MiB.
+/// The size of the file of a pair, of the one that a metainfo is made of, and of an upload, in MiB.
 pub const MEBIBYTES: u64 = 1024;
 
 /// One seeder, one fetcher: wall time ÷ (`openssl sha1` + `cp` of the file).
@@ -43,6 +43,11 @@ pub const SWARMS: [SwarmPromise; 5] = [
 
 /// Making a metainfo: wall time ÷ that of `mktorrent -t 2`.
 pub const CREATE_OVER_MKTORRENT: Limit = AtMost(1.0);
+
+/// A file that comes to the page by `curl -T`: wall time ÷ that of the same to dufs.
+pub const UPLOAD_OVER_DUFS: Limit = AtMost(1.5);
+/// Memory of the tracker meanwhile, in MiB.
+pub const UPLOAD_MEMORY: Limit = AtMost(32.0);
 
 /// Announces a second over HTTP on one core, a connection each ÷ what bare tiny_http answers.
 pub const ANNOUNCES_OVER_TINY_HTTP: Limit = AtLeast(0.75);

@@ -109,9 +109,9 @@ fn every_module_uses_only_what_is_to_its_right() {
 fn no_line_of_the_program_says_what_none_may_say() {
     let mut broken = Vec::new();
     for file in sources("src") {
-        let is_test_code = file.file_stem().is_some_and(|name| name == "tests" || name == "model");
+        let is_test_code = file.with_extension("").iter().any(|name| name == "tests" || name == "model");
         let text = if is_test_code { String::new() } else { without_comments(&read(&file)) };
-        let program = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let program = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
         for (number, line) in program.lines().enumerate() {
             for (never, why) in NEVER.iter().filter(|(never, _)| line.contains(never)) {
                 broken.push(format!("{}:{}: `{}`: {why}", file.display(), number + 1, never.trim()));

@@ -65,7 +65,7 @@ impl Node {
         let (work, dir) = (Work::Preparing(ticket.clone()), self.folder.clone());
         let torrent = Torrent { metainfo: metainfo.clone(), dir, is_fetched: true, work, trackers, port: self.port() };
         torrents.insert(metainfo.info_hash(), torrent);
-        self.board.add(metainfo.clone(), Activity::Verifying);
+        self.board.add(metainfo.clone(), &self.folder, Activity::Verifying);
         Ok(())
     }
 

@@ -196,7 +196,7 @@ impl Node {
     /// Fetches the torrent of a ledger from now on, and gives it.
     pub fn take(&self, ledger: Arc<Ledger>, have: Bitfield, trackers: Vec<Vec<String>>) -> Result<View, Failure> {
         let (metainfo, dir) = (ledger.store().metainfo().clone(), ledger.store().dir().to_owned());
-        self.board.add(metainfo.clone(), Activity::Fetching);
+        self.board.add(metainfo.clone(), &dir, Activity::Fetching);
         let taking = self.start_taking(ledger, have)?;
         let view = taking.fetch.view();
         let work = Work::Taking(taking);
@@ -224,7 +224,7 @@ impl Node {
         let failed = self.board.torrent(&hash).is_some_and(|report| matches!(report.activity, Activity::Failed(_)));
         let mut torrents = self.torrents();
         if torrents.get(&hash).is_none_or(|there| failed && matches!(there.work, Work::Giving(_))) {
-            self.board.add(torrent.metainfo.clone(), Activity::Verifying);
+            self.board.add(torrent.metainfo.clone(), &torrent.dir, Activity::Verifying);
             self.begin(hash, &torrent);
             torrents.insert(hash, torrent);
         }

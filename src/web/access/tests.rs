@@ -15,7 +15,7 @@ fn giving(adapt: impl FnOnce(&mut crate::web::Setup)) -> (Room, String) {
     let room = Room::set_up(adapt);
     let metainfo = metainfo("given.iso", b"content");
     let hash = metainfo.info_hash();
-    room.board.add(metainfo.into(), Activity::Seeding);
+    room.board.add(metainfo.into(), room.folder.path(), Activity::Seeding);
     (room, hash.to_string())
 }
 
@@ -50,6 +50,12 @@ fn every_change_becomes_an_order_from_json_and_from_a_form() {
     for elsewhere in ["//evil.example", "http://evil.example", "/%5Cevil"] {
         let back = room.order("/api/limits", form, &format!("upload=512000&back={elsewhere}"));
         assert_eq!(back.field("Location"), Some("/"), "{elsewhere}");
+    }
+    for (from, to) in
+        [("http://localhost/files/x", "/files/x"), ("http://localhost//b", "/"), ("http://localhost", "/")]
+    {
+        let back = room.order("/api/limits", &format!("{form}Referer: {from}\r\n"), "upload=512000");
+        assert_eq!(back.field("Location"), Some(to), "a form comes back to the page that it was sent from");
     }
     let torrent = format!("torrent: Some({hash})");
     let told = heard(&room);

@@ -249,7 +249,11 @@ impl Parts<'_> {
     fn shown(&self, address: SocketAddr) -> String {
         let ip = address.ip().to_canonical();
         let ip = if ip.is_loopback() { self.lan.unwrap_or(ip) } else { ip };
-        SocketAddr::new(ip, address.port()).to_string()
+        match address.port() {
+            // This process on a page of its own: it is not announced here, so no port is told.
+            0 => ip.to_string(),
+            port => SocketAddr::new(ip, port).to_string(),
+        }
     }
 }
 
@@ -379,5 +383,13 @@ mod tests {
         let [row] = &parts.rows()[..] else { panic!() };
         assert_eq!((row.name.as_deref(), row.percent, row.time_left), (Some("this machine"), Some(75.0), Some(5.0)));
         assert!(row.live && row.peak_down.is_none());
+    }
+
+    #[test]
+    fn an_address_has_a_port_only_where_one_is_known() {
+        let snapshot = snapshot(vec![view("a", "127.0.0.1:0", 900), view("b", "127.0.0.1:6882", 900)], Vec::new());
+        let lan = Some("10.0.0.9".parse().unwrap());
+        let rows = Parts { snapshot: &snapshot, sessions: &[], length: 1000, own: &[], lan, me: None }.rows();
+        assert_eq!(rows.iter().map(|row| &row.address[..]).collect::<Vec<_>>(), ["10.0.0.9", "10.0.0.9:6882"]);
     }
 }

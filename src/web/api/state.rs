@@ -284,11 +284,15 @@ impl Found {
         let hash = self.info_hash.to_string();
         // A name can be two torrents' on a machine without a library.
         let stem = if self.entry.is_some() { Cow::Owned(names::encode(&self.name)) } else { Cow::Borrowed(&hash[..]) };
-        let is_here = self.entry.as_ref().is_some_and(Entry::is_upload);
+        let is_upload = self.entry.as_ref().is_some_and(Entry::is_upload);
+        let is_whole = || self.report.as_ref().is_some_and(|report| report.whole_file().is_some());
         Links {
             json: format!("/metainfos/{stem}.json"),
             torrent: format!("/metainfos/{stem}.torrent"),
-            download: is_here.then(|| format!("/uploads/{stem}")),
+            download: match is_upload {
+                true => Some(format!("/uploads/{stem}")),
+                false => is_whole().then(|| format!("/content/{hash}")),
+            },
             page: format!("/files/{hash}"),
         }
     }
@@ -313,6 +317,25 @@ impl Found {
     }
 }
 
+/// Notes who is connected: rates and who was here follow from it.
+pub fn remember(site: &Site, report: &TorrentReport) {
+    let geometry = report.metainfo.geometry();
+    let sights = report.peers.iter().map(|peer| {
+        let has = (u64::from(peer.have.count()) * u64::from(geometry.piece_length())).min(geometry.length());
+        let left = if peer.have.is_full() { 0 } else { (geometry.length() - has).max(1) };
+        let (peer_id, address) = (peer.peer_id, peer.address);
+        Sight { peer_id, address, left: Some(left), told: Told::Connected { has } }
+    });
+    let me = Sight {
+        peer_id: site.peer_id,
+        address: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0),
+        left: Some(geometry.length() - report.verified),
+        told: Told::Connected { has: report.verified },
+    };
+    let is_known = !matches!(report.activity, Activity::Verifying | Activity::Failed(_));
+    site.swarms.see(&report.metainfo.info_hash(), sights.chain(is_known.then_some(me)));
+}
+
 /// What is the same for all files of one look.
 struct Lookout<'a> {
     site: &'a Site,
@@ -331,7 +354,7 @@ impl Lookout<'_> {
     fn view(&self, found: Found, viewer: &Viewer, with_map: bool) -> FileView {
         let report = found.report.as_deref();
         if let Some(report) = report {
-            self.remember(report);
+            remember(self.site, report);
         }
         let snapshot = self.site.swarms.snapshot(&found.info_hash);
         let sessions = report.map_or(&[][..], |report| &report.peers);
@@ -340,25 +363,6 @@ impl Lookout<'_> {
         let rows = parts.rows();
         let map = report.filter(|_| with_map).and_then(|it| map::of(&it.have, it.peers.iter().map(|peer| &peer.have)));
         FileView { file: self.file(&found, &snapshot, &rows, viewer), rows, map }
-    }
-
-    /// Notes who is connected: rates and who was here follow from it.
-    fn remember(&self, report: &TorrentReport) {
-        let geometry = report.metainfo.geometry();
-        let sights = report.peers.iter().map(|peer| {
-            let has = (u64::from(peer.have.count()) * u64::from(geometry.piece_length())).min(geometry.length());
-            let left = if peer.have.is_full() { 0 } else { (geometry.length() - has).max(1) };
-            let (peer_id, address) = (peer.peer_id, peer.address);
-            Sight { peer_id, address, left: Some(left), told: Told::Connected { has } }
-        });
-        let me = Sight {
-            peer_id: self.site.peer_id,
-            address: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0),
-            left: Some(geometry.length() - report.verified),
-            told: Told::Connected { has: report.verified },
-        };
-        let is_known = !matches!(report.activity, Activity::Verifying | Activity::Failed(_));
-        self.site.swarms.see(&report.metainfo.info_hash(), sights.chain(is_known.then_some(me)));
     }
 
     fn me(&self, report: &TorrentReport) -> Me {

@@ -71,7 +71,7 @@ fn answers_have_the_properties_that_the_description_names_and_no_others() {
     }
     let given = metainfo("given.iso", b"content");
     let given_hash = given.info_hash();
-    room.board.add(given.into(), Activity::Paused);
+    room.board.add(given.into(), room.folder.path(), Activity::Paused);
     let registered = room.ask("POST /metainfos", "", &metainfo("b.iso", b"others").to_json());
     let done = room.order("/api/limits", "Accept: application/json\r\n", "");
     let transfers = room.get("/api/transfers");
@@ -141,7 +141,7 @@ fn a_picture_is_made_of_this_machines_addresses_alone() {
 #[test]
 fn figures_are_told_of_the_process_and_of_each_torrent() {
     let room = Room::new();
-    room.board.add(metainfo("a\"b", b"content").into(), Activity::Seeding);
+    room.board.add(metainfo("a\"b", b"content").into(), room.folder.path(), Activity::Seeding);
     let text = room.get("/metrics").text();
     for figure in ["\nprocess_cpu_seconds_total ", "\nprocess_start_time_seconds ", "\nminitorrent_http_streams 0\n"] {
         assert!(text.contains(figure), "{figure} is missing in:\n{text}");

@@ -102,7 +102,7 @@ fn what_does_not_change_is_made_once_and_told_once() {
     let event = |after: Duration| site.newsroom.event(site, &viewer, None, now + after).unwrap();
     let first = event(Duration::ZERO);
     assert!(Arc::ptr_eq(&first, &event(TICK * 4)), "nothing has changed");
-    room.board.add(metainfo("new", b"content").into(), Activity::Seeding);
+    room.board.add(metainfo("new", b"content").into(), room.folder.path(), Activity::Seeding);
     assert!(!Arc::ptr_eq(&first, &event(TICK * 8)));
     let other = Viewer { base: "http://b".into(), ..viewer.clone() };
     site.newsroom.event(site, &other, None, now + TICK * 8 + KEPT_TIME).unwrap();

@@ -73,20 +73,21 @@ fn hero(here: &Here, view: &FileView) -> Markup {
 /// For a browser that has no client.
 fn get(view: &FileView) -> Markup {
     let links = &view.file.links;
+    let download = links.download.as_deref();
     html! {
-        @if let Some(download) = &links.download {
-            div #save.needs-script data-download=(download) data-json=(links.json) {
-                p { "This browser can fetch it, check every " (word("piece", "piece")) " of it, and save it." }
-                p.actions {
-                    button.main type="button" data-do="save" { "Fetch and check" }
-                    a.button href=(download) { "Direct download" }
-                }
-                progress.bar max="1" value="0" aria-label="Fetched and checked" hidden {}
-                p.quiet.small data-is="saving" {}
+        div #save.needs-script data-json=(links.json) hidden[download.is_none()] {
+            p { "This browser can fetch it, check every " (word("piece", "piece")) " of it, and save it." }
+            p.actions {
+                button.main type="button" data-do="save" { "Fetch and check" }
+                a.button href=[download] { "Direct download" }
             }
-            noscript { p { a.button href=(download) { "Direct download" } } }
-        } @else {
-            p { "This page does not hand out the content: take the " (word("torrent", ".torrent")) " or the line for a terminal." }
+            progress.bar max="1" value="0" aria-label="Fetched and checked" hidden {}
+            p.quiet.small data-is="saving" {}
+        }
+        @if let Some(download) = download { noscript { p { a.button href=(download) { "Direct download" } } } }
+        p #elsewhere hidden[download.is_some()] {
+            "This page hands out a file once all of it is here. Until then, and for folders, take the "
+            (word("torrent", ".torrent")) " or the line for a terminal."
         }
     }
 }

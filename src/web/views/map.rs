@@ -27,24 +27,24 @@ pub fn map(view: &FileView) -> Markup {
 
 /// `static/map.js` says the same.
 fn words(view: &FileView) -> String {
-    let Some(map) = &view.map else {
-        return "Which pieces are where is unknown: this machine is connected to nobody in the swarm, and announces \
-                do not tell it."
-            .to_owned();
-    };
     let here = match (view.file.have, view.file.pieces) {
         (Some(have), Some(pieces)) if have == pieces => format!("All {pieces} pieces are here. "),
         (Some(have), Some(pieces)) => format!("{have} of {pieces} pieces are here. "),
         _ => String::new(),
     };
+    let Some(map) = &view.map else {
+        return format!(
+            "{here}Who has which pieces is unknown: nobody is connected to this machine, and announces do not tell."
+        );
+    };
     let others = if map.known == 1 { "one".to_owned() } else { map.known.to_string() };
     let those = match lowest(map, view.file.pieces.unwrap_or(0) as usize) {
-        0 => "none has some of the pieces".to_owned(),
-        1 => "only one has the rarest pieces".to_owned(),
-        all if all == map.known + 1 => "each has every piece".to_owned(),
-        some => format!("{some} have the rarest pieces"),
+        0 => "some pieces are missing".to_owned(),
+        1 => "the rarest pieces are with only one".to_owned(),
+        all if all == map.known + 1 => "everyone has every piece".to_owned(),
+        some => format!("the rarest pieces are with {some}"),
     };
-    format!("{here}Of this machine and the {others} connected to it, {those}.")
+    format!("{here}Among this machine and the {others} connected to it, {those}.")
 }
 
 /// How many machines have the rarest piece, this one among them.
@@ -71,19 +71,19 @@ mod tests {
             let map = PieceMap { known, here: "/wA=".to_owned(), counts: counts.to_vec(), bucket: 1 };
             words(&FileView { file, map: Some(map), ..FileView::default() })
         };
-        let start = "8 of 10 pieces are here. Of this machine and the";
+        let start = "8 of 10 pieces are here. Among this machine and the";
         assert_eq!(
             words(&[2, 2, 2, 2, 2, 2, 2, 2, 0, 2], 2),
-            format!("{start} 2 connected to it, none has some of the pieces.")
+            format!("{start} 2 connected to it, some pieces are missing.")
         );
         assert_eq!(
             words(&[0, 2, 2, 2, 2, 2, 2, 2, 2, 2], 2),
-            format!("{start} 2 connected to it, only one has the rarest pieces.")
+            format!("{start} 2 connected to it, the rarest pieces are with only one.")
         );
-        assert_eq!(words(&[1; 10], 1), format!("{start} one connected to it, only one has the rarest pieces."));
+        assert_eq!(words(&[1; 10], 1), format!("{start} one connected to it, the rarest pieces are with only one."));
         assert_eq!(
             words(&[1, 1, 1, 1, 1, 1, 1, 1, 2, 2], 5),
-            format!("{start} 5 connected to it, 2 have the rarest pieces.")
+            format!("{start} 5 connected to it, the rarest pieces are with 2.")
         );
     }
 }

@@ -8,6 +8,8 @@ use std::path::Path;
 use std::process::{self, Command};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use super::say;
 
@@ -145,6 +147,13 @@ impl Host {
     pub fn sent(&self) -> u64 {
         let text = self.run("cat /sys/class/net/eth0/statistics/tx_bytes").unwrap();
         String::from_utf8(text).unwrap().trim().parse().unwrap()
+    }
+
+    /// How many bytes it sends in so long a time.
+    pub fn sent_in(&self, time: Duration) -> u64 {
+        let before = self.sent();
+        thread::sleep(time);
+        self.sent() - before
     }
 }
 

@@ -3,10 +3,14 @@
 //! A URL is asked by this machine, which may reach what a stranger's browser cannot: so only those who may control have it
 //! asked, by http(s) alone, and nothing but a metainfo ever comes back of it.
 
-use std::{io::Read, sync::Arc, time::Duration};
+mod asking;
+
+use std::{io::Read, sync::Arc};
 
 use super::{
-    Order, Site, api,
+    Order, Site,
+    access::is_at_this_machine,
+    api,
     control::{Fields, done, wants_json},
     door::{Reply, Request},
     failure::Failure,
@@ -14,16 +18,7 @@ use super::{
     names,
     register::MAX_LENGTH,
 };
-use crate::{
-    metainfo::Metainfo,
-    tracker::client::{self, Client},
-};
-
-/// How long a URL may take to be read.
-const URL_TIME: Duration = Duration::from_secs(30);
-
-/// The longest URL, in bytes.
-const MAX_URL: usize = 2048;
+use crate::metainfo::Metainfo;
 
 /// Bytes read at once.
 const READ_LENGTH: usize = 64 * 1024;
@@ -42,7 +37,7 @@ pub fn fetch(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
     let bytes = match (sent.metainfo.is_empty(), sent.url.trim()) {
         (false, _) => sent.metainfo,
         (true, "") => return Err(Failure::new(400, "name a URL, or choose a metainfo: a .torrent or the JSON form")),
-        (true, url) => ask(url)?,
+        (true, url) => asking::ask(url, is_at_this_machine(request, &site.own_addresses()))?,
     };
     let metainfo = Metainfo::read(&bytes).map_err(|error| Failure::new(400, format!("no metainfo: {error}")))?;
     drop(bytes);
@@ -67,28 +62,6 @@ fn list(site: &Site, metainfo: &Metainfo, request: &Request<'_>) -> Result<(), F
     }
     site.swarms.follow(metainfo.info_hash());
     Ok(())
-}
-
-fn ask(url: &str) -> Result<Vec<u8>, Failure> {
-    let is_web = ["http://", "https://"]
-        .iter()
-        .any(|scheme| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
-    if !is_web || url.len() > MAX_URL {
-        return Err(Failure::new(
-            400,
-            format!("a URL begins with http:// or https:// and has at most {MAX_URL} bytes"),
-        ));
-    }
-    let body = Client::new(0).get(url, URL_TIME, MAX_LENGTH).map_err(|error| match error {
-        client::Error::TooLarge(limit) => Failure::new(413, format!("{url}: longer than {limit} bytes")),
-        client::Error::Unreachable(error) => Failure::new(502, format!("{url} cannot be reached: {error}")),
-        client::Error::Timeout => Failure::new(504, format!("{url} did not answer in time")),
-        error => Failure::new(502, format!("{url}: {error}")),
-    })?;
-    match body.status {
-        200..300 => Ok(body.bytes),
-        status => Err(Failure::new(502, format!("{url}: the server answers with HTTP status {status}"))),
-    }
 }
 
 impl Sent {

@@ -32,6 +32,10 @@ use crate::{
 /// How long nothing may be said, before a comment tells the proxies on the way that somebody is still there.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
+/// How often at most one page is told how things are: a figure that changes more often cannot be read, and each change costs a
+/// frame of every page. What passes between machines is told at every look: that is motion.
+const STATE_EVERY: Duration = Duration::from_secs(1);
+
 /// What every stream begins with: how long a browser waits before it connects again, in milliseconds.
 const RETRY: &[u8] = b"retry: 2000\n\n";
 
@@ -88,6 +92,8 @@ struct Events {
     file: Option<InfoHash>,
     /// The event that was sent last, to tell whether there is another.
     last: Option<Arc<[u8]>>,
+    /// When that was an event of how things are.
+    shown: Option<Instant>,
     /// The number of the next transfer.
     seq: u64,
     spoke: Instant,
@@ -108,8 +114,9 @@ pub fn stream(site: &Arc<Site>, request: &Request<'_>) -> Result<Reply, Failure>
     }
     let watching = site.board.watch();
     let (_, seq) = site.board.transfers_since(u64::MAX);
+    let site = Arc::clone(site);
     let events =
-        Events { site: Arc::clone(site), viewer, file, last: None, seq, spoke: Instant::now(), _watching: watching };
+        Events { site, viewer, file, last: None, shown: None, seq, spoke: Instant::now(), _watching: watching };
     let reply = Reply::with_content(200, "text/event-stream", Content::Stream(Box::new(events)));
     Ok(reply.with("Cache-Control", "no-store").with("X-Accel-Buffering", "no"))
 }
@@ -152,10 +159,13 @@ impl Events {
     }
 
     fn state(&mut self, now: Instant) -> Option<Arc<[u8]>> {
+        if self.shown.is_some_and(|shown| now.saturating_duration_since(shown) < STATE_EVERY) {
+            return None;
+        }
         let event = self.site.newsroom.event(&self.site, &self.viewer, self.file, now)?;
         let is_new = self.last.as_ref().is_none_or(|last| !Arc::ptr_eq(last, &event));
         is_new.then(|| {
-            self.last = Some(Arc::clone(&event));
+            (self.last, self.shown) = (Some(Arc::clone(&event)), Some(now));
             event
         })
     }

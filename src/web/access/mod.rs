@@ -241,7 +241,7 @@ impl fmt::Debug for Access {
 }
 
 /// Whether a request comes from this machine, and not by way of somebody.
-fn is_at_this_machine(request: &Request<'_>, own: &[IpAddr]) -> bool {
+pub fn is_at_this_machine(request: &Request<'_>, own: &[IpAddr]) -> bool {
     let ip = request.peer().ip().to_canonical();
     !address::is_handed_on(request) && (ip.is_loopback() || own.iter().any(|own| own.to_canonical() == ip))
 }

@@ -1,0 +1,251 @@
+//! What is listed: uploads, and metainfos that others registered. One owner of the list, on disk and in memory.
+//!
+//! On disk, under `--data`: `uploads/NAME`, `metainfos/NAME.json` and `.torrent`, and `metainfos/.library.json` with what
+//! those do not tell (the port that was asked for, and size and time at which an upload was known to be whole). Names that
+//! begin with a dot are ours alone. The lock is held to look and to change, never while a file is read or written.
+//!
+//! `entry` is one line of the list; `found` is what lies on the disk at a start; `room` is how much there may be, of uploads
+//! and of what others register.
+
+mod entry;
+mod found;
+mod room;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs, io,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+pub use entry::{Entry, Origin, Stamp};
+pub use found::Shared;
+pub use room::MAX_PORTS;
+
+use super::{address::household, failure::Failure, names};
+use crate::metainfo::{InfoHash, Metainfo};
+use entry::now_seconds;
+
+const STATE_FILE: &str = ".library.json";
+
+/// The list, and the folders it describes.
+#[derive(Debug)]
+pub struct Library {
+    uploads: PathBuf,
+    metainfos: PathBuf,
+    state: Mutex<State>,
+    /// Held while the state file is written, so that an older state never replaces a newer one. Nothing else waits for it.
+    writing: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entries: BTreeMap<String, Entry>,
+    /// Names that are being given away.
+    claimed: HashSet<String>,
+}
+
+/// A name that nobody else gets while this lives.
+#[derive(Debug)]
+pub struct Claim<'a> {
+    library: &'a Library,
+    name: String,
+}
+
+impl Library {
+    /// Opens, and if need be makes, the folders below `data`.
+    pub fn open(data: &Path) -> io::Result<Library> {
+        let (uploads, metainfos) = (data.join("uploads"), data.join("metainfos"));
+        fs::create_dir_all(&uploads)?;
+        fs::create_dir_all(&metainfos)?;
+        let (known, is_list_lost) = match fs::read(metainfos.join(STATE_FILE)) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_or_else(
+                |error| {
+                    log::warn!("the list of files is damaged and is made anew: {error}");
+                    (BTreeMap::new(), true)
+                },
+                |known| (known, false),
+            ),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (BTreeMap::new(), true),
+            Err(error) => return Err(error),
+        };
+        let library = Library { uploads, metainfos, state: Mutex::default(), writing: Mutex::default() };
+        let entries = library.find(known, is_list_lost)?;
+        library.state().entries = entries;
+        Ok(library)
+    }
+
+    /// Every name with its entry, in the order of names.
+    pub fn entries(&self) -> Vec<(String, Entry)> {
+        self.state().entries.iter().map(|(name, entry)| (name.clone(), entry.clone())).collect()
+    }
+
+    /// The entry of that name.
+    pub fn get(&self, name: &str) -> Option<Entry> {
+        self.state().entries.get(name).cloned()
+    }
+
+    /// The name and entry of a torrent.
+    pub fn find_hash(&self, info_hash: InfoHash) -> Option<(String, Entry)> {
+        let state = self.state();
+        let found = state.entries.iter().find(|(_, entry)| entry.info_hash == info_hash);
+        found.map(|(name, entry)| (name.clone(), entry.clone()))
+    }
+
+    /// Takes a name off the list, for the same torrent to be listed anew.
+    pub fn forget(&self, name: &str) {
+        self.state().entries.remove(name);
+    }
+
+    /// Forgets the port that an upload has asked for and did not get, so that it counts for nobody's.
+    pub fn forget_port(&self, name: &str) {
+        if let Some(Entry { origin: Origin::Upload { port, .. }, .. }) = self.state().entries.get_mut(name) {
+            *port = None;
+        }
+        self.save().unwrap_or_else(|error| log::warn!("the list of files cannot be saved: {error}"));
+    }
+
+    /// Takes uploads off the list whose file somebody has removed by hand, and tells which they were.
+    pub fn forget_removed(&self) -> Vec<InfoHash> {
+        let uploads = self.entries().into_iter().filter(|(_, entry)| entry.is_upload());
+        let is_there = |name: &str| !matches!(self.upload_path(name).try_exists(), Ok(false));
+        let removed: Vec<_> = uploads.filter(|(name, _)| !is_there(name)).collect();
+        let mut state = self.state();
+        for (name, _) in &removed {
+            state.entries.remove(name);
+        }
+        removed.into_iter().map(|(_, entry)| entry.info_hash).collect()
+    }
+
+    /// Takes a name off the list, and its files off the disk. The name stays claimed until they are gone.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.state();
+        let Some(entry) = state.entries.remove(name) else { return Ok(()) };
+        state.claimed.insert(name.to_owned());
+        drop(state);
+        let claim = Claim { library: self, name: name.to_owned() };
+        let mut paths = vec![self.metainfo_path(claim.name(), "torrent"), self.metainfo_path(claim.name(), "json")];
+        if entry.is_upload() {
+            paths.push(self.upload_path(claim.name()));
+        }
+        for path in paths {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        self.save()
+    }
+
+    /// Where an upload of that name lies.
+    pub fn upload_path(&self, name: &str) -> PathBuf {
+        self.uploads.join(name)
+    }
+
+    /// Where a metainfo of that name lies; the extension tells the form.
+    pub fn metainfo_path(&self, name: &str, extension: &str) -> PathBuf {
+        self.metainfos.join(format!("{name}.{extension}"))
+    }
+
+    /// Where parts of uploads lie.
+    pub fn parts_path(&self) -> PathBuf {
+        self.uploads.join(".part")
+    }
+
+    /// `name`, or the first numbered form of it that nobody has.
+    pub fn claim(&self, name: &str) -> Claim<'_> {
+        let mut state = self.state();
+        let is_free = |name: &String| {
+            !state.entries.contains_key(name) && !state.claimed.contains(name) && !self.upload_path(name).exists()
+        };
+        let candidates = std::iter::once(name.to_owned()).chain((2..).map(|number| names::numbered(name, number)));
+        let name = candidates.into_iter().find(is_free).expect("numbers do not end");
+        state.claimed.insert(name.clone());
+        drop(state);
+        Claim { library: self, name }
+    }
+
+    /// Notes that an upload is whole and on disk, as it lies there now.
+    pub fn stamp(&self, name: &str) -> io::Result<()> {
+        let file = fs::File::open(self.upload_path(name))?;
+        file.sync_data()?;
+        let found = Stamp::of(&file.metadata()?);
+        if let Some(Entry { origin: Origin::Upload { stamp, .. }, .. }) = self.state().entries.get_mut(name) {
+            *stamp = found;
+        }
+        self.save()
+    }
+
+    fn save(&self) -> io::Result<()> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = serde_json::to_vec(&self.state().entries)?;
+        replace(&self.metainfos.join(STATE_FILE), &bytes)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Claim<'_> {
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Lists a file that was received whole; it moves to `uploads/`. Its metainfo comes first: without the file it is not
+    /// listed, but the file without it would be of no use.
+    pub fn list_upload(self, received: &Path, metainfo: &Metainfo, port: Option<u16>) -> io::Result<Entry> {
+        self.write(metainfo)?;
+        fs::rename(received, self.library.upload_path(&self.name))?;
+        Ok(self.list(metainfo, Origin::Upload { port, stamp: None }))
+    }
+
+    /// Lists a metainfo whose content others have, and that `by` has sent.
+    pub fn list_registered(self, metainfo: &Metainfo, by: IpAddr) -> Result<Entry, Failure> {
+        let by = household(by);
+        self.library.make_room_for_registered(by)?;
+        let bytes = self.write(metainfo).map_err(|error| Failure::of_disk(&error))?;
+        Ok(self.list(metainfo, Origin::Registered { bytes, seen: now_seconds(), by: Some(by) }))
+    }
+
+    /// Writes both forms, and tells their bytes.
+    fn write(&self, metainfo: &Metainfo) -> io::Result<u64> {
+        let (json, torrent) = (metainfo.to_json(), metainfo.to_torrent());
+        replace(&self.library.metainfo_path(&self.name, "json"), &json)?;
+        replace(&self.library.metainfo_path(&self.name, "torrent"), &torrent)?;
+        Ok((json.len() + torrent.len()) as u64)
+    }
+
+    fn list(&self, metainfo: &Metainfo, origin: Origin) -> Entry {
+        let geometry = metainfo.geometry();
+        let (length, piece_length) = (geometry.length(), geometry.piece_length());
+        let entry = Entry { info_hash: metainfo.info_hash(), length, piece_length, origin };
+        self.library.state().entries.insert(self.name.clone(), entry.clone());
+        // What lies there is found without it; only the port and the stamp would be lost.
+        self.library.save().unwrap_or_else(|error| log::warn!("the list of files cannot be saved: {error}"));
+        entry
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.library.state().claimed.remove(&self.name);
+    }
+}
+
+/// Puts `bytes` in the place of a file: whoever opens it finds the old or the new, also after a power cut.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_file_name(format!(".{:016x}.tmp", getrandom::u64().map_err(io::Error::other)?));
+    let written = fs::write(&temporary, bytes)
+        .and_then(|()| fs::File::open(&temporary)?.sync_data())
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // The first error is the one that counts.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}

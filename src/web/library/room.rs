@@ -1,0 +1,126 @@
+//! How much there may be: of uploads and their ports, and of the metainfos that others register, which give way to each other.
+
+use std::{collections::BTreeSet, fs, io, net::IpAddr, time::Duration};
+
+use super::{
+    Claim, Library,
+    entry::{Entry, Origin, now_seconds},
+};
+use crate::{metainfo::InfoHash, web::failure::Failure};
+
+/// How many further ports uploads may ask for: each is a listener of the process.
+pub const MAX_PORTS: usize = 16;
+
+/// How many uploads there may be: each is a line of the page, a torrent that is announced, and three files, however small.
+pub const MAX_UPLOADS: usize = 2000;
+
+/// How many metainfos others may register. Each has up to 16 MiB on disk, and 200 bytes in memory. When there is one more, it
+/// takes the place of the one in whose swarm nobody was seen for longest.
+pub const MAX_REGISTERED: usize = 1000;
+
+/// How many of them one address may register: a room of seeders behind one router, and a tenth of all.
+pub const MAX_REGISTERED_OF_ADDRESS: usize = 100;
+
+/// How long a registered metainfo has to be without anybody in its swarm before another may take its place.
+pub(super) const LEAST_UNSEEN: Duration = Duration::from_secs(60);
+
+/// How many bytes the registered metainfos may have on disk, in both forms together.
+pub const MAX_REGISTERED_BYTES: u64 = 512 * 1024 * 1024;
+
+/// How long a registered metainfo stays that nobody seeds or fetches.
+pub const UNSEEN_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The lowest port that an upload may ask for: those below belong to the system.
+pub const MIN_PORT: u16 = 1024;
+
+impl Library {
+    /// Whether one more upload may ask for that port.
+    pub fn check_port(&self, port: u16) -> Result<(), Failure> {
+        if port < MIN_PORT {
+            return Err(Failure::new(400, format!("port {port}: a seeder's port is from {MIN_PORT} to 65535")));
+        }
+        let used = |entry: &Entry| match entry.origin {
+            Origin::Upload { port, .. } => port,
+            Origin::Registered { .. } => None,
+        };
+        let ports: BTreeSet<u16> = self.state().entries.values().filter_map(used).collect();
+        if ports.len() >= MAX_PORTS && !ports.contains(&port) {
+            return Err(Failure::new(
+                409,
+                format!("{MAX_PORTS} different ports are in use, which is the most; choose one of them"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether there may be one more upload.
+    pub fn check_room_for_upload(&self) -> Result<(), Failure> {
+        if self.state().entries.values().filter(|entry| entry.is_upload()).count() < MAX_UPLOADS {
+            return Ok(());
+        }
+        Err(Failure::new(507, format!("{MAX_UPLOADS} files are shared here already; there is no room for more")))
+    }
+
+    /// Makes room for one more metainfo that `by` registers, by taking off those that nobody was seen with for longest.
+    pub(super) fn make_room_for_registered(&self, by: IpAddr) -> Result<(), Failure> {
+        while let Some(name) = self.in_the_way_of(by)? {
+            self.remove(&name).map_err(|error| Failure::of_disk(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Whose place a metainfo of `by` has to take; nobody's while there is room.
+    fn in_the_way_of(&self, by: IpAddr) -> Result<Option<String>, Failure> {
+        let state = self.state();
+        let mut registered = Vec::new();
+        for (name, entry) in &state.entries {
+            if let Origin::Registered { bytes, seen, by } = entry.origin {
+                registered.push((seen, by, bytes, name));
+            }
+        }
+        let of_one = registered.iter().filter(|(_, whose, ..)| *whose == Some(by)).count();
+        let bytes: u64 = registered.iter().map(|(_, _, bytes, _)| bytes).sum();
+        let is_one_full = of_one >= MAX_REGISTERED_OF_ADDRESS;
+        if !is_one_full && registered.len() < MAX_REGISTERED && bytes < MAX_REGISTERED_BYTES {
+            return Ok(None);
+        }
+        let candidates = registered.iter().filter(|(_, whose, ..)| !is_one_full || *whose == Some(by));
+        let oldest = candidates.min_by_key(|(seen, ..)| *seen);
+        let unseen = oldest.filter(|(seen, ..)| now_seconds().saturating_sub(*seen) >= LEAST_UNSEEN.as_secs());
+        let count = if is_one_full { of_one } else { registered.len() };
+        let sentence =
+            || format!("{count} metainfos are registered already, all of them in use; there is no room for more");
+        unseen.map(|(.., name)| Some((*name).clone())).ok_or_else(|| Failure::new(507, sentence()))
+    }
+
+    /// Notes who was seen, and forgets registered metainfos that nobody was seen in for long.
+    pub fn forget_unseen(&self, is_seen: impl Fn(&InfoHash) -> bool) -> io::Result<()> {
+        let forgotten = self.take_unseen(is_seen);
+        for claim in &forgotten {
+            for form in ["json", "torrent"] {
+                fs::remove_file(self.metainfo_path(claim.name(), form))?;
+            }
+        }
+        if forgotten.is_empty() { Ok(()) } else { self.save() }
+    }
+
+    /// Takes them off the list. Their names stay claimed until their files are gone.
+    fn take_unseen(&self, is_seen: impl Fn(&InfoHash) -> bool) -> Vec<Claim<'_>> {
+        let now = now_seconds();
+        let mut unseen = Vec::new();
+        let mut state = self.state();
+        state.entries.retain(|name, entry| {
+            let Origin::Registered { seen, .. } = &mut entry.origin else { return true };
+            if is_seen(&entry.info_hash) {
+                *seen = now;
+            }
+            let is_kept = now.saturating_sub(*seen) < UNSEEN_TIME.as_secs();
+            if !is_kept {
+                unseen.push(name.clone());
+            }
+            is_kept
+        });
+        state.claimed.extend(unseen.iter().cloned());
+        unseen.into_iter().map(|name| Claim { library: self, name }).collect()
+    }
+}

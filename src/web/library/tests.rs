@@ -1,0 +1,142 @@
+//! The list on a real disk, over restarts and at its limits.
+
+use super::{
+    room::{LEAST_UNSEEN, MAX_REGISTERED_OF_ADDRESS, MAX_UPLOADS, MIN_PORT},
+    *,
+};
+use crate::metainfo::{PieceHasher, create::Options};
+
+const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+fn metainfo(name: &str, bytes: &[u8]) -> Metainfo {
+    let mut hasher = PieceHasher::new(16);
+    hasher.update(bytes);
+    Metainfo::from_hashes(name, &hasher.finish(), &Options::default()).unwrap()
+}
+
+fn upload(library: &Library, name: &str, bytes: &[u8], port: Option<u16>) -> String {
+    let received = library.uploads.join(".received");
+    fs::write(&received, bytes).unwrap();
+    let claim = library.claim(name);
+    let name = claim.name().to_owned();
+    claim.list_upload(&received, &metainfo(&name, bytes), port).unwrap();
+    name
+}
+
+#[test]
+fn a_name_that_is_taken_gets_a_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = Library::open(folder.path()).unwrap();
+    assert_eq!(upload(&library, "a.iso", b"one", None), "a.iso");
+    assert_eq!(upload(&library, "a.iso", b"two", None), "a (2).iso");
+    fs::write(library.upload_path("a (3).iso"), b"not ours").unwrap();
+    let claim = library.claim("a.iso");
+    assert_eq!((claim.name(), library.claim("a.iso").name()), ("a (4).iso", "a (5).iso"));
+    drop(claim);
+    assert_eq!(library.claim("a.iso").name(), "a (4).iso");
+}
+
+#[test]
+fn uploads_are_there_after_a_restart_and_trusted_while_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = Library::open(folder.path()).unwrap();
+    for (name, port) in [("same", Some(6890)), ("unknown", None), ("changed", None), ("gone", None)] {
+        upload(&library, name, b"content", port);
+    }
+    for name in ["same", "changed", "gone"] {
+        library.stamp(name).unwrap();
+    }
+    library.claim("others").list_registered(&metainfo("others", b"elsewhere"), HERE).unwrap();
+    fs::write(library.upload_path("changed"), b"CONTENT").unwrap();
+    fs::File::open(library.upload_path("changed")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    fs::remove_file(library.upload_path("gone")).unwrap();
+
+    let library = Library::open(folder.path()).unwrap();
+    let shared = library.shared();
+    let seen: Vec<_> = shared.iter().map(|it| (it.metainfo.name(), it.port, it.is_unchanged)).collect();
+    assert_eq!(seen, [("changed", None, false), ("same", Some(6890), true), ("unknown", None, false)]);
+    assert!(library.get("others").is_some() && library.get("gone").is_none());
+
+    // Without the state file, or with one that is damaged, nothing that lies there is lost, and nothing is trusted.
+    for damaged in [None, Some("{\"a\":")] {
+        let list = library.metainfos.join(STATE_FILE);
+        fs::remove_file(&list).unwrap();
+        damaged.inspect(|text| fs::write(&list, text).unwrap());
+        let library = Library::open(folder.path()).unwrap();
+        let shared = library.shared();
+        assert_eq!(
+            shared.iter().map(|it| (it.metainfo.name(), it.is_unchanged)).collect::<Vec<_>>(),
+            [("changed", false), ("same", false), ("unknown", false)]
+        );
+        assert!(library.get("others").is_some_and(|entry| !entry.is_upload() && entry.piece_length == 16));
+        fs::write(&list, "{}").unwrap();
+    }
+}
+
+#[test]
+fn whoever_registers_too_much_takes_his_own_places_and_those_that_nobody_uses() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = Library::open(folder.path()).unwrap();
+    let register = |number: usize, by: IpAddr| {
+        let name = format!("{number}");
+        library.claim(&name).list_registered(&metainfo(&name, &number.to_be_bytes()), by)
+    };
+    let flooder = IpAddr::from([10, 0, 0, 1]);
+    register(1000, HERE).unwrap();
+    (0..MAX_REGISTERED_OF_ADDRESS).for_each(|number| _ = register(number, flooder).unwrap());
+    assert_eq!(register(2000, flooder).unwrap_err().status, 507);
+    register(1001, HERE).unwrap();
+    for name in ["7", "1000"] {
+        if let Some(Entry { origin: Origin::Registered { seen, .. }, .. }) = library.state().entries.get_mut(name) {
+            *seen -= LEAST_UNSEEN.as_secs() + u64::from(name == "1000");
+        }
+    }
+    register(2000, flooder).unwrap();
+    assert!(library.get("2000").is_some() && library.get("7").is_none() && library.get("1000").is_some());
+    assert!(!library.metainfo_path("7", "json").exists());
+}
+
+#[test]
+fn ports_are_bounded_at_the_limit_and_not_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = Library::open(folder.path()).unwrap();
+    assert_eq!(library.check_port(MIN_PORT - 1).unwrap_err().status, 400);
+    for port in 0..MAX_PORTS as u16 {
+        library.check_port(MIN_PORT + port).unwrap();
+        upload(&library, "a", &port.to_be_bytes(), Some(MIN_PORT + port));
+    }
+    assert!(library.check_port(MIN_PORT).is_ok());
+    assert_eq!(library.check_port(u16::MAX).unwrap_err().status, 409);
+}
+
+#[test]
+fn uploads_are_bounded_at_the_limit_and_not_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = Library::open(folder.path()).unwrap();
+    upload(&library, "a", b"a", None);
+    let entry = library.get("a").unwrap();
+    for number in 1..MAX_UPLOADS {
+        assert!(library.check_room_for_upload().is_ok());
+        library.state().entries.insert(number.to_string(), entry.clone());
+    }
+    assert_eq!(library.check_room_for_upload().unwrap_err().status, 507);
+}
+
+#[test]
+fn a_registered_metainfo_is_forgotten_when_nobody_was_seen_for_long() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = Library::open(folder.path()).unwrap();
+    library.claim("a").list_registered(&metainfo("a", b"a"), HERE).unwrap();
+    library.forget_unseen(|_| false).unwrap();
+    assert!(library.get("a").is_some());
+    if let Some(Entry { origin: Origin::Registered { seen, .. }, .. }) = library.state().entries.get_mut("a") {
+        *seen = 0;
+    }
+    library.forget_unseen(|_| true).unwrap();
+    assert!(library.get("a").is_some());
+    if let Some(Entry { origin: Origin::Registered { seen, .. }, .. }) = library.state().entries.get_mut("a") {
+        *seen = 0;
+    }
+    library.forget_unseen(|_| false).unwrap();
+    assert!(library.get("a").is_none() && !library.metainfo_path("a", "json").exists());
+}
