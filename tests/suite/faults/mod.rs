@@ -9,6 +9,7 @@ mod kill;
 mod link;
 mod power;
 mod swarm;
+mod tracker;
 
 use std::collections::{HashMap, HashSet};
 use std::env;

@@ -1,13 +1,12 @@
-//! What a swarm survives: its tracker goes and comes back elsewhere, its last seeder leaves when the others together hold
-//! everything.
+//! What a swarm survives: its last seeder leaves when the others together hold everything.
 
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::{CALM, START, start_fetch, start_seed};
+use super::{CALM, START, start_seed};
 use crate::house::content::Content;
 use crate::house::lab::Host;
 use crate::house::peer::{BITFIELD, HAVE, Wire};
@@ -103,51 +102,4 @@ fn pieces_of(address: SocketAddrV4, torrent: &Torrent) -> Vec<u32> {
     pieces.sort_unstable();
     pieces.dedup();
     pieces
-}
-
-#[test]
-fn a_tracker_that_is_gone_and_comes_back_on_another_address_is_found_again() {
-    let work = folder();
-    let content = Content::file(&work.path().join("source"), "a file.bin", LENGTH);
-    let [first, second] = [free_port(), free_port()];
-    let urls = [first, second].map(|port| format!("http://127.0.0.1:{port}/announce"));
-    let torrent = Torrent::write(&work.path().join("it.torrent"), &content, PIECE_LENGTH, &urls);
-    let start_tracker = |port: u16| {
-        let mut command = Command::new(MINITORRENT);
-        command.args(["tracker", "--no-web", "--port", &port.to_string(), "--data"]).arg(work.path());
-        Process::start(command, work.path(), &format!("tracker-{port}"))
-    };
-    let before = start_tracker(first);
-    assert!(wait_until(START, || is_listening(first)), "{}", before.stderr());
-    let seed = start_seed(&Host::here(), &torrent, free_port(), "2M", work.path());
-    assert!(wait_until(START, || seed.stdout().contains("seeding on port")), "{}", seed.stderr());
-    let (out, later) = (work.path().join("out"), work.path().join("later"));
-    let running = start_fetch(&Host::here(), &torrent, free_port(), &out, work.path());
-    assert!(wait_until(START, || out.join(&content.name).exists()), "{}", running.stderr());
-    drop(before);
-
-    // Who has met its peers needs no tracker.
-    let ended = running.ended(CALM);
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    content.compare(&out).unwrap();
-    // A newcomer waits, says for what, and goes on when there is one again.
-    let waiting = start_fetch(&Host::here(), &torrent, free_port(), &later, work.path());
-    let says_so = || waiting.stderr().contains("no peers; ");
-    assert!(wait_until(Duration::from_secs(20), says_so), "it said: {}", waiting.stderr());
-    let sentence =
-        waiting.stderr().lines().last().unwrap_or_default().rsplit("; ").next().unwrap_or_default().to_owned();
-    let _after = start_tracker(second);
-    let back = Instant::now();
-    let ended = waiting.ended(CALM);
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    content.compare(&later).unwrap();
-    say(&format!(
-        "faults, the tracker goes: a fetch under way ended right without it; a newcomer said \"{sentence}\", and had the file {:.1} s \
-         after the tracker was back on another address",
-        back.elapsed().as_secs_f64()
-    ));
-}
-
-fn is_listening(port: u16) -> bool {
-    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
