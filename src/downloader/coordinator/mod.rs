@@ -131,6 +131,8 @@ struct Peer {
     taken: u64,
     /// Whether blocks have passed, in either direction.
     was_of_use: bool,
+    /// Whether a piece that lay on its desk has proved right.
+    proven: bool,
 }
 
 #[derive(Debug)]
@@ -139,7 +141,7 @@ struct Flight {
     owner: SessionId,
     helpers: BTreeSet<SessionId>,
     memory: u64,
-    /// Whether an attempt at it has failed: its next giver should be one, so that a lie has one author.
+    /// Whether an attempt at it has failed: only who is proven may help with it, so that liars do not spoil it for ever.
     suspect: bool,
 }
 
@@ -323,6 +325,9 @@ impl Coordinator {
 
     /// A piece has proved right and is on disk; `liars` gave other bytes to earlier attempts.
     pub fn verified(&mut self, piece: PieceIndex, liars: &[Arc<Remote>], now: Instant, out: &mut Vec<Action>) {
+        if let Some(owner) = self.owner(piece).and_then(|owner| self.peers.get_mut(&owner)) {
+            owner.proven = true;
+        }
         self.land(piece, None, out);
         self.picker.verified(piece);
         liars.iter().for_each(|liar| self.ban(liar, "it gave wrong bytes", out));
@@ -512,19 +517,23 @@ impl Coordinator {
         }
     }
 
-    /// The next piece for a peer. One that may have spoilt a piece, or that stalled, gets what nobody else could fetch.
+    /// The next piece for a peer. One that may have spoilt a piece, or that stalled, gets what nobody else could fetch; and
+    /// a piece that was spoilt goes to whoever has given a right one, before it goes to strangers.
     fn pick_for(&mut self, id: SessionId, now: Instant) -> Option<PieceInFlight> {
         let chance = self.chance.next();
         let peer = self.peers.get(&id)?;
         let (shelf, peers) = (&self.shelf, &self.peers);
-        let others_have = |piece: PieceIndex| {
+        let another_has = |piece: PieceIndex, whoever: fn(&Peer) -> bool| {
             let others = peers.values().filter(|other| !other.remote.is_same_peer(&peer.remote));
-            others.filter(|other| other.can_give(now)).any(|other| other.theirs.get(piece.get()))
+            others.filter(|other| other.can_give(now) && whoever(other)).any(|other| other.theirs.get(piece.get()))
         };
         let snubbed = peer.is_snubbed(now);
         let avoid = |piece: PieceIndex| {
             let suspect = shelf.get(&piece).and_then(PieceInFlight::suspect);
-            (snubbed || suspect.is_some_and(|suspect| suspect.is_same_peer(&peer.remote))) && others_have(piece)
+            let is_suspect = suspect.is_some_and(|suspect| suspect.is_same_peer(&peer.remote));
+            let is_stranger = suspect.is_some() && !peer.proven;
+            (snubbed || is_suspect) && another_has(piece, |_| true)
+                || is_stranger && another_has(piece, |other| other.proven)
         };
         let index = self.picker.pick(&peer.theirs, chance, avoid)?;
         Some(self.shelf.remove(&index).unwrap_or_else(|| {
@@ -555,8 +564,8 @@ impl Coordinator {
             return;
         }
         let slow = self.flights.iter().filter(|(piece, flight)| {
-            let may_help = flight.owner != id && !flight.suspect && !flight.helpers.contains(&id);
-            may_help && helper.theirs.get(piece.get())
+            let may_help = flight.owner != id && !flight.helpers.contains(&id);
+            may_help && (helper.proven || !flight.suspect) && helper.theirs.get(piece.get())
         });
         let slow = slow.filter_map(|(piece, flight)| {
             let waited = self.peers.get(&flight.owner)?.waited;
@@ -621,6 +630,7 @@ impl Peer {
             given: 0,
             taken: 0,
             was_of_use: false,
+            proven: false,
         }
     }
 }

@@ -282,22 +282,21 @@ fn who_gave_wrong_bytes_is_dropped_and_not_let_in_again() {
     assert!(stage.coordinator.peers.keys().eq([&honest]));
 }
 
-/// A piece that two peers filled half each, and whose hash was wrong.
-fn spoilt(stage: &mut Stage, givers: [u8; 2]) -> PieceInFlight {
-    let (_, mut piece) = stage.assigned().pop().unwrap();
+/// Two peers fill half of a piece each, and its hash is wrong.
+fn spoil(piece: &mut PieceInFlight, givers: [u8; 2]) {
     let blocks: Vec<_> = piece.missing_blocks().collect();
     for (number, block) in blocks.iter().enumerate() {
         piece.place(*block, Payload::Stored, &Remote::for_tests(givers[number % 2]));
     }
     assert!(piece.reject(&[[1; 20]; 4]).is_none());
-    piece
 }
 
 #[test]
 fn a_suspect_gets_the_piece_again_only_where_nobody_else_can_give_it() {
     let mut stage = Stage::new();
     let [one, two] = [1, 2].map(|number| stage.gives(number, [0], 4));
-    let piece = spoilt(&mut stage, [1, 2]);
+    let (_, mut piece) = stage.assigned().pop().unwrap();
+    spoil(&mut piece, [1, 2]);
     let suspect = piece.suspect().unwrap().session;
     let other = if suspect == one { two } else { one };
     stage.tell(Event::Hungry(suspect, BLOCK));
@@ -308,6 +307,47 @@ fn a_suspect_gets_the_piece_again_only_where_nobody_else_can_give_it() {
     stage.tell(Event::Choked(other, Vec::new()));
     stage.tick(&[]);
     assert_eq!(stage.owners(), [(suspect, 0)]);
+}
+
+#[test]
+fn a_piece_that_was_spoilt_goes_to_who_has_given_a_right_one_before_it_goes_to_strangers() {
+    let mut stage = Stage::new();
+    let proven = stage.gives(1, 0..2, 8);
+    let (_, right) = stage.assigned().pop().unwrap();
+    stage.coordinator.verified(right.piece(), &[], stage.now, &mut stage.out);
+    let left = 1 - right.piece().get();
+    let stranger = stage.gives(4, [left], 4);
+    let mut piece = PieceInFlight::new(&stage.coordinator.geometry, stage.piece(left), Home::Memory);
+    spoil(&mut piece, [2, 3]);
+    stage.out.clear();
+    stage.coordinator.failed(piece, None, stage.now, &mut stage.out);
+    assert!(stage.owners().is_empty(), "it is left for the proven one, which is busy");
+    stage.tell(Event::Hungry(proven, BLOCK));
+    assert_eq!(stage.owners(), [(proven, left)]);
+    stage.tell(Event::Hungry(stranger, BLOCK));
+    assert!(stage.owners().is_empty());
+}
+
+#[test]
+fn only_who_is_proven_helps_with_a_piece_that_was_spoilt() {
+    let mut stage = Stage::of(Geometry::new(8 * BLOCK, 4 * BLOCK).unwrap(), u64::MAX);
+    let silent = stage.gives(1, [0], 4);
+    let mut piece = stage.assigned().pop().unwrap().1;
+    spoil(&mut piece, [2, 3]);
+    stage.coordinator.failed(piece, None, stage.now, &mut stage.out);
+    stage.tell(Event::Hungry(silent, BLOCK));
+    assert_eq!(stage.owners(), [(silent, 0)], "nobody else has it yet");
+    stage.tick(&[(silent, Pulse { waited: HELP_AFTER + SECOND, ..busy() })]);
+    let honest = stage.gives(4, 0..2, 4);
+    let right = stage.assigned().pop().unwrap().1.piece();
+    stage.gives(5, 0..2, 4);
+    let helps =
+        |stage: &mut Stage| stage.done().into_iter().filter(|action| action.starts_with("Help")).collect::<Vec<_>>();
+    assert!(helps(&mut stage).is_empty(), "a stranger is not asked");
+    stage.coordinator.verified(right, &[], stage.now, &mut stage.out);
+    stage.tell(Event::Hungry(honest, BLOCK));
+    let help = Action::Help { helper: honest, owner: silent, piece: stage.piece(0) };
+    assert_eq!(helps(&mut stage), [format!("{help:?}")]);
 }
 
 #[test]
