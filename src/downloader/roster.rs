@@ -104,18 +104,15 @@ impl Roster {
     /// The next address to dial, if one's time has come; it counts as being dialled from now on. Whoever is `complete`
     /// has no use for seeds.
     pub fn next_to_dial(&mut self, complete: bool, now: Instant) -> Option<SocketAddr> {
-        let due = self
-            .known
-            .iter()
-            .filter(|(address, known)| !(self.is_host_banned(address.ip()) || complete && known.is_seed));
-        let due = due.filter_map(|(address, known)| match known.state {
-            State::Idle(from) if from <= now => Some((known.failures, from, *address)),
-            _ => None,
-        });
         // Those that failed least first, then those that have waited longest.
-        let (_, _, address) = due.min()?;
+        let (_, _, address) = self.due(complete, now).min()?;
         self.known.get_mut(&address).expect("it was just found").state = State::Dialling;
         Some(address)
+    }
+
+    /// How many addresses [`Roster::next_to_dial`] would give, one after the other.
+    pub fn waiting(&self, complete: bool, now: Instant) -> usize {
+        self.due(complete, now).count()
     }
 
     /// Whoever may be dialled again after a while may be now.
@@ -241,6 +238,17 @@ impl Roster {
     /// How many peers are banned.
     pub fn banned(&self) -> usize {
         self.banned_ids.len()
+    }
+
+    /// The addresses whose time has come; the least of them is the next to dial.
+    fn due(&self, complete: bool, now: Instant) -> impl Iterator<Item = (u32, Instant, SocketAddr)> {
+        let welcome = move |address: &SocketAddr, known: &Known| {
+            !(self.is_host_banned(address.ip()) || complete && known.is_seed)
+        };
+        self.known.iter().filter_map(move |(address, known)| match known.state {
+            State::Idle(from) if from <= now && welcome(address, known) => Some((known.failures, from, *address)),
+            _ => None,
+        })
     }
 
     fn is_host_banned(&self, ip: IpAddr) -> bool {
@@ -385,6 +393,23 @@ mod tests {
             roster.closed(liar.session, Parting::ForGood, Instant::now());
         }
         assert!(matches!(roster.opened(&remote(99, 1, 50_000, Direction::Accepted), US), Verdict::Refuse(_)));
+    }
+
+    #[test]
+    fn who_waits_is_counted_and_one_never_tried_comes_before_those_that_failed() {
+        let (mut roster, now) = (Roster::default(), Instant::now());
+        (1..=3).for_each(|port| roster.add(address(port), now));
+        assert_eq!(roster.waiting(false, now), 3);
+        for _ in 0..3 {
+            let silent = roster.next_to_dial(false, now).unwrap();
+            roster.failed(silent, false, now);
+        }
+        assert_eq!(roster.waiting(false, now), 0);
+        let later = now + MAX_WAIT;
+        roster.add(address(4), later);
+        assert_eq!(roster.waiting(false, later), 4);
+        assert_eq!(roster.next_to_dial(false, later), Some(address(4)));
+        assert_eq!(roster.waiting(false, later), 3);
     }
 
     #[test]

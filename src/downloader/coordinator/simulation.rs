@@ -1,8 +1,8 @@
 //! The coordinator in a room of simulated peers: real desks and pieces, no socket, no thread, no clock.
 //!
 //! Everything that a thread, a queue or a link may do in another order, a seed decides here: which of those that could go
-//! on does, how long an answer takes, who chokes, stalls, leaves or lies. Queues are as small as one place, each
-//! of the three by itself. The world watches what must hold at every step, and that every fetch comes to its end.
+//! on does, how long an answer takes, who chokes, stalls, leaves or lies, and how few peers there may be at once. Every queue of a
+//! fetch is as small as one place, each by itself. The world watches what must hold at every step, and that every fetch comes to its end.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -16,6 +16,9 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// Simulated time by which every fetch must be over.
 const LONGEST: Duration = Duration::from_secs(900);
+
+/// The same where there is room for one peer or two, and silent ones hold it for a while.
+const LONGEST_IN_TURN: Duration = Duration::from_secs(6 * 3600);
 
 /// The first bytes of a block, which stand for all of them: 0 is right, every other number is a lie of its own.
 type Bytes = u64;
@@ -59,7 +62,16 @@ struct Peer {
     latency: Duration,
     block_time: Duration,
     session: Option<SessionId>,
+    /// From when on it comes, or can be reached.
     returns: Instant,
+}
+
+/// A worker that is dialling.
+#[derive(Debug, Clone, Copy)]
+struct Dial {
+    address: SocketAddr,
+    /// When it knows what comes of it.
+    due: Instant,
 }
 
 /// What a peer sends.
@@ -110,26 +122,46 @@ struct Session {
     given: u64,
 }
 
-/// How much room there is in each of the three queues.
+/// How much room there is in each queue.
 #[derive(Clone, Copy)]
 struct Bounds {
     events: usize,
     unhashed: usize,
     hashed: usize,
+    news: usize,
+    addresses: usize,
+    failures: usize,
 }
 
 impl Bounds {
     /// The last stands for as much as is ever needed.
     const CHOICES: [usize; 4] = [1, 2, 3, 1000];
 
-    /// How many combinations there are.
+    /// How many combinations there are of those that pieces go through.
     const COUNT: u64 = 4 * 4 * 4;
 
-    /// Every combination in turn.
+    /// Every combination of the first three in turn, with the others as small as any of them in turn.
     fn of(seed: u64) -> Bounds {
-        let choice = |place: u32| Bounds::CHOICES[(seed / 4_u64.pow(place) % 4) as usize];
-        Bounds { events: choice(0), unhashed: choice(1), hashed: choice(2) }
+        let choice = |number: u64| Bounds::CHOICES[(number % 4) as usize];
+        let round = seed / Bounds::COUNT;
+        Bounds {
+            events: choice(seed),
+            unhashed: choice(seed / 4),
+            hashed: choice(seed / 16),
+            news: choice(round),
+            addresses: choice(round + seed),
+            failures: choice(round + seed / 4),
+        }
     }
+}
+
+/// What the coordinator's thread takes next.
+#[derive(Clone, Copy)]
+enum Input {
+    Event,
+    Hashed,
+    Failure,
+    News,
 }
 
 /// Whose turn it may be.
@@ -138,6 +170,10 @@ enum Actor {
     Coordinator,
     HashWorker,
     Reader(SessionId),
+    /// A worker takes an address, or the one that dials there is done.
+    Dialler,
+    Dialled(usize),
+    Tracker,
 }
 
 struct World {
@@ -162,6 +198,14 @@ struct World {
     hashed: VecDeque<Hashed>,
     /// Pieces completed by an errand, while the hash queue is full.
     unsent: VecDeque<PieceInFlight>,
+    /// What trackers have named, addresses that wait for a worker, and those that came to nothing.
+    news: VecDeque<Vec<SocketAddr>>,
+    addresses: VecDeque<SocketAddr>,
+    failures: VecDeque<SocketAddr>,
+    dials: Vec<Dial>,
+    next_news: Instant,
+    /// Whether nobody comes any more.
+    is_closing: bool,
     bounds: Bounds,
     /// Who has which piece in hand; a piece in flight is there once.
     out: BTreeSet<PieceIndex>,
@@ -180,7 +224,8 @@ impl World {
         let geometry = Geometry::new(length, piece_length).expect("a small torrent");
         let now = Instant::now();
         let memory = [0, piece_length, piece_length * 3, u64::MAX][chance.below(4) as usize];
-        let settings = Settings { max_peers: 50, slots: 4, memory };
+        let max_peers = [1, 2, 50, 50][chance.below(4) as usize];
+        let settings = Settings { max_peers, slots: 4, memory };
         let none = Bitfield::empty(geometry.piece_count());
         let ours = PeerId([200; 20]);
         let mut world = World {
@@ -202,6 +247,12 @@ impl World {
             unhashed: VecDeque::new(),
             hashed: VecDeque::new(),
             unsent: VecDeque::new(),
+            news: VecDeque::new(),
+            addresses: VecDeque::new(),
+            failures: VecDeque::new(),
+            dials: Vec::new(),
+            next_news: now,
+            is_closing: false,
             out: BTreeSet::new(),
             verified: BTreeSet::new(),
             lied: BTreeMap::new(),
@@ -230,7 +281,10 @@ impl World {
                     has.set(piece);
                 }
             }
-            let remote = Remote { direction: Direction::Accepted, ..*Remote::for_tests(number as u8 + 1) };
+            // Where there is little room, those that come by themselves would find it taken for ever.
+            let is_dialled = self.is_narrow() || self.chance.one_in(2);
+            let direction = if is_dialled { Direction::Dialled } else { Direction::Accepted };
+            let remote = Remote { direction, ..*Remote::for_tests(number as u8 + 1) };
             self.peers.push(Peer {
                 character,
                 remote,
@@ -252,7 +306,8 @@ impl World {
         while !self.coordinator.is_complete() {
             self.step();
             self.check();
-            assert!(self.now < self.start + LONGEST, "not over in time: {:?}", self.coordinator.flights);
+            let longest = if self.is_narrow() { LONGEST_IN_TURN } else { LONGEST };
+            assert!(self.now < self.start + longest, "not over in time: {:?}", self.coordinator.flights);
         }
         assert_eq!(self.verified.len() as u32, self.geometry.piece_count());
         assert!(self.coordinator.flights.is_empty() && self.coordinator.shelf.is_empty() && self.out.is_empty());
@@ -260,10 +315,15 @@ impl World {
         self.end();
     }
 
+    /// Whether there may be fewer peers at once than there are.
+    fn is_narrow(&self) -> bool {
+        self.settings.max_peers < 10
+    }
+
     /// Every session ends, and nothing that comes late does harm.
     fn end(&mut self) {
         self.sessions.values_mut().for_each(|session| session.is_ending = true);
-        self.peers.iter_mut().for_each(|peer| peer.returns = self.now + LONGEST);
+        self.is_closing = true;
         while !self.sessions.is_empty() || !self.events.is_empty() {
             self.step();
         }
@@ -276,8 +336,16 @@ impl World {
             return self.tick();
         }
         let mut able = Vec::new();
-        if !self.events.is_empty() || !self.hashed.is_empty() {
+        if self.waiting_inputs().next().is_some() {
             able.push(Actor::Coordinator);
+        }
+        if !self.addresses.is_empty() && self.busy_workers() < self.settings.max_peers {
+            able.push(Actor::Dialler);
+        }
+        let due = |(_, dial): &(usize, &Dial)| dial.due <= self.now && self.can_tell(dial);
+        able.extend(self.dials.iter().enumerate().filter(due).map(|(number, _)| Actor::Dialled(number)));
+        if self.next_news <= self.now && self.news.len() < self.bounds.news {
+            able.push(Actor::Tracker);
         }
         if !self.unhashed.is_empty() && self.hashed.len() < self.bounds.hashed {
             able.push(Actor::HashWorker);
@@ -289,7 +357,55 @@ impl World {
             Actor::Coordinator => self.coordinate(),
             Actor::HashWorker => self.hash(),
             Actor::Reader(id) => self.read(id),
+            Actor::Dialler => {
+                let address = self.addresses.pop_front().expect("one waits");
+                let due = self.now + self.chance.millis(5000);
+                self.dials.push(Dial { address, due });
+            }
+            Actor::Dialled(number) => self.dialled(number),
+            Actor::Tracker => self.announce(),
         }
+    }
+
+    /// The coordinator's queues that have something in them.
+    fn waiting_inputs(&self) -> impl Iterator<Item = Input> {
+        let is_empty = [self.events.is_empty(), self.hashed.is_empty(), self.failures.is_empty(), self.news.is_empty()];
+        let inputs = [Input::Event, Input::Hashed, Input::Failure, Input::News];
+        inputs.into_iter().zip(is_empty).filter(|(_, is_empty)| !is_empty).map(|(input, _)| input)
+    }
+
+    /// Workers that dial or that run a session which they have dialled.
+    fn busy_workers(&self) -> usize {
+        let sessions = self.sessions.values().filter(|session| session.remote.direction == Direction::Dialled);
+        self.dials.len() + sessions.count()
+    }
+
+    /// Whether a worker can tell what came of dialling; one that opened a session tells it through the session's own queue.
+    fn can_tell(&self, dial: &Dial) -> bool {
+        self.reached(dial.address).is_some() || self.failures.len() < self.bounds.failures
+    }
+
+    /// The peer that listens there, if it is here and there is no session with it.
+    fn reached(&self, address: SocketAddr) -> Option<usize> {
+        let is_free = |peer: &Peer| peer.returns <= self.now && peer.session.is_none() && !self.is_closing;
+        self.peers.iter().position(|peer| peer.remote.address == address && is_free(peer))
+    }
+
+    fn dialled(&mut self, number: usize) {
+        let dial = self.dials.swap_remove(number);
+        match self.reached(dial.address) {
+            Some(peer) => self.connect(peer),
+            None => self.failures.push_back(dial.address),
+        }
+    }
+
+    /// A tracker names everybody that listens, and as many that do not.
+    fn announce(&mut self) {
+        self.next_news = self.now + self.chance.millis(20_000);
+        let here = self.peers.iter().filter(|peer| peer.remote.direction == Direction::Dialled);
+        let here = here.map(|peer| peer.remote.address);
+        let nobody = (0..self.peers.len()).map(|number| SocketAddr::from(([10, 9, 9, number as u8], 1)));
+        self.news.push_back(here.chain(nobody).collect());
     }
 
     fn can_go_on(&self, session: &Session) -> bool {
@@ -307,21 +423,42 @@ impl World {
             .values()
             .filter(|session| session.outgoing.is_empty() && !session.is_over)
             .filter_map(Session::due);
-        self.now = due.chain([self.next_tick]).min().expect("there is a tick").max(self.now);
+        let dials = self.dials.iter().map(|dial| dial.due).filter(|due| *due > self.now);
+        self.now = due.chain(dials).chain([self.next_tick]).min().expect("there is a tick").max(self.now);
     }
 
     /// The coordinator's thread takes one thing from its queues and does all that follows.
     fn coordinate(&mut self) {
         let mut actions = Vec::new();
-        let hashed = if self.events.is_empty() || self.chance.one_in(2) { self.hashed.pop_front() } else { None };
-        match hashed {
+        let inputs: Vec<_> = self.waiting_inputs().collect();
+        match inputs[self.chance.below(inputs.len() as u64) as usize] {
+            Input::Event => match self.events.pop_front() {
+                Some(Passed::Opened(remote)) => self.coordinator.opened(&remote, self.now, &mut actions),
+                Some(Passed::Told(event)) => self.event(event, &mut actions),
+                _ => return,
+            },
+            Input::Hashed => self.hashed(&mut actions),
+            Input::Failure => {
+                let address = self.failures.pop_front().expect("one waits");
+                self.coordinator.dial_failed(address, &End::Silent, self.now);
+            }
+            Input::News => {
+                let addresses = self.news.pop_front().expect("some wait");
+                self.coordinator.found(addresses, self.now, &mut actions);
+            }
+        }
+        self.perform(actions);
+    }
+
+    fn hashed(&mut self, actions: &mut Vec<Action>) {
+        match self.hashed.pop_front() {
             Some(Hashed::Right(piece, liars)) => {
                 assert!(self.verified.insert(piece), "{piece} was verified twice");
                 assert!(self.out.remove(&piece));
                 let convicted: BTreeSet<_> = liars.iter().map(|liar| self.number_of(liar)).collect();
                 assert_eq!(convicted, self.lied.remove(&piece).unwrap_or_default(), "the liars are convicted exactly");
                 self.banned.extend(convicted);
-                self.coordinator.verified(piece, &liars, self.now, &mut actions);
+                self.coordinator.verified(piece, &liars, self.now, actions);
             }
             Some(Hashed::Wrong(piece, liar)) => {
                 assert!(self.out.remove(&piece.piece()));
@@ -330,16 +467,11 @@ impl World {
                     assert_eq!(self.peers[number].character, Character::Liar);
                     self.banned.insert(number);
                 }
-                self.coordinator.failed(piece, liar, self.now, &mut actions);
+                self.coordinator.failed(piece, liar, self.now, actions);
             }
             Some(Hashed::Failed(error)) => panic!("{error}"),
-            None => match self.events.pop_front() {
-                Some(Passed::Opened(remote)) => self.coordinator.opened(&remote, self.now, &mut actions),
-                Some(Passed::Told(event)) => self.event(event, &mut actions),
-                _ => return,
-            },
+            None => panic!("nothing waits"),
         }
-        self.perform(actions);
     }
 
     fn event(&mut self, event: Event, actions: &mut Vec<Action>) {
@@ -382,11 +514,14 @@ impl World {
         let mut queues: BTreeMap<SessionId, VecDeque<Action>> = BTreeMap::new();
         let mut more = actions;
         loop {
-            for action in more.drain(..) {
+            for action in std::mem::take(&mut more) {
                 let whose = match &action {
                     Action::Order(id, _) | Action::Assign(id, _) | Action::Deliver(id, ..) => *id,
                     Action::Recall(id, _) | Action::End(id) | Action::Help { helper: id, .. } => *id,
-                    Action::Dial(address) => panic!("{address} is dialled, and nobody named it"),
+                    Action::Dial(address) => {
+                        self.dial(*address);
+                        continue;
+                    }
                 };
                 queues.entry(whose).or_default().push_back(action);
             }
@@ -452,7 +587,16 @@ impl World {
                     session.is_ending = true;
                 }
             }
-            Action::Dial(_) => {}
+            Action::Dial(_) => unreachable!("it goes to no session"),
+        }
+    }
+
+    fn dial(&mut self, address: SocketAddr) {
+        assert!(self.paused_until.is_none(), "{address} is dialled during a pause");
+        if self.addresses.len() < self.bounds.addresses {
+            self.addresses.push_back(address);
+        } else {
+            self.coordinator.not_dialled(address, self.now);
         }
     }
 
@@ -522,7 +666,7 @@ impl World {
     fn misbehave(&mut self, number: usize) {
         let peer = &self.peers[number];
         let Some(id) = peer.session else {
-            if peer.returns <= self.now {
+            if peer.returns <= self.now && peer.remote.direction == Direction::Accepted && !self.is_closing {
                 self.connect(number);
             }
             return;
@@ -696,6 +840,8 @@ impl World {
         assert_eq!(coordinator.memory, flights + shelf, "memory is accounted for");
         assert_eq!(coordinator.picker.in_flight() as usize, coordinator.flights.len());
         assert!(coordinator.shelf.keys().all(|piece| !coordinator.flights.contains_key(piece)));
+        let places = coordinator.roster.dialling() + coordinator.roster.connected();
+        assert!(!self.is_narrow() || places <= self.settings.max_peers, "{places} places are taken");
         assert!(self.banned.iter().all(|number| self.peers[*number].character == Character::Liar));
     }
 }

@@ -44,6 +44,13 @@ const FETCHER_LIMIT_KIB: u64 = 64 * 1024;
 /// How long a fetch may take until it is given up.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// Peers that a fetch is connected to at most, unless it is told otherwise.
+const MAX_PEERS: usize = 60;
+
+/// By when an honest one has its turn that is named after two hundred silent ones: 15 s for each time that those fill every place, and
+/// 10 s for each two dozen that take a connection and say nothing, which need a connection for themselves.
+const TURN: Duration = Duration::from_secs(15 * 4 + 10 * 2 + 5);
+
 /// What the victim may hold more than before once the zoo has gone: a fetch still tries now and then whether one has come back.
 const SLACK: usize = 2;
 
@@ -134,6 +141,57 @@ fn under_the_zoo_a_fetch_ends_right_at_half_its_speed() {
     let beside = victim.bear(&zoo, || run(&victim.process, peers, "beside"));
     tracker.answer(Answer::Peers(Vec::new()));
     victim.outlive(zoo, alone, beside, FETCHER_LIMIT_KIB);
+}
+
+#[test]
+fn a_seeder_that_is_named_after_a_crowd_of_silent_ones_has_its_turn() {
+    let work = folder();
+    let content = Content::file(&work.path().join("source"), "a file.bin", LENGTH);
+    let unannounced = Torrent::write(&work.path().join("it.torrent"), &content, PIECE_LENGTH, &[]);
+    let seeder = SocketAddrV4::new(Ipv4Addr::LOCALHOST, free_port());
+    let _seed = start_seeder(&unannounced, seeder.port(), work.path());
+    let mut zoo = Zoo::open(seeder, Bytes::read(&unannounced));
+    let mut keep = |name: &'static str, manners, net: u8, count: u8| {
+        // One that listens on every address of this machine is as many as there are addresses.
+        let port = zoo
+            .keep_host(name, Ipv4Addr::UNSPECIFIED, move |wire, ground| {
+                hosts::behave(manners, wire, ground)?;
+                ground.linger(wire);
+                Ok(())
+            })
+            .port();
+        (1..=count).map(move |number| SocketAddrV4::new(Ipv4Addr::new(127, net, 0, number), port)).collect::<Vec<_>>()
+    };
+    let silent = [
+        keep("claims everything and never unchokes", Manners::Claimed, 5, 80),
+        keep("lets ask and never answers", Manners::Unchoked, 6, 80),
+        keep("says nothing", Manners::Taken, 7, 40),
+    ]
+    .concat();
+    let tracker = TrackerStub::start(Answer::Peers(silent.clone()));
+    let torrent = Torrent::write(&unannounced.path, &content, PIECE_LENGTH, &[tracker.announce_url()]);
+    let out = work.path().join("out");
+    let fetch = start_fetch(&torrent, free_port(), "0", &out, "fetch");
+    assert!(wait_until(START, || tracker.queries().len() >= 2), "{}", fetch.stderr());
+    assert!(wait_until(START, || zoo.connections() >= MAX_PEERS), "{} are dialled", zoo.connections());
+    tracker.answer(Answer::Peers([silent.clone(), vec![seeder]].concat()));
+    let named = Instant::now();
+    let began =
+        wait_until(TURN + PATIENCE, || std::fs::metadata(out.join(&content.name)).is_ok_and(|file| file.len() > 0));
+    let began = (began, named.elapsed());
+    let ended = fetch.ended(PATIENCE);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    content.compare(&out).unwrap();
+    say(&format!(
+        "zoo, silent ones: an honest seeder that was named after {} that say nothing or give nothing had its turn {:.1} s later ({} s \
+         are promised), with room for {MAX_PEERS}; {} connections in all",
+        silent.len(),
+        began.1.as_secs_f64(),
+        TURN.as_secs(),
+        zoo.connections()
+    ));
+    zoo.close();
+    assert!(began.0 && began.1 <= TURN, "its turn came after {:?}", began.1);
 }
 
 /// Who has to bear the zoo, and what it held before.
