@@ -144,6 +144,13 @@ impl Roster {
         }
     }
 
+    /// An address could not be dialled, through no fault of its own: its turn comes again in a moment.
+    pub fn postponed(&mut self, address: SocketAddr, now: Instant) {
+        if let Some(known) = self.known.get_mut(&address) {
+            known.state = State::Idle(now + FIRST_WAIT);
+        }
+    }
+
     /// A session has opened. Of two sessions with one peer, both sides keep the one that the peer with the greater id
     /// dialled, so that each closes the same one.
     pub fn opened(&mut self, remote: &Remote, ours: PeerId) -> Verdict {
@@ -410,6 +417,9 @@ mod tests {
         assert_eq!(roster.waiting(false, later), 4);
         assert_eq!(roster.next_to_dial(false, later), Some(address(4)));
         assert_eq!(roster.waiting(false, later), 3);
+        roster.postponed(address(4), later);
+        assert_eq!(roster.waiting(false, later), 3);
+        assert_eq!(roster.next_to_dial(false, later + FIRST_WAIT), Some(address(4)), "nothing is held against it");
     }
 
     #[test]

@@ -251,7 +251,7 @@ impl Coordinator {
 
     /// An address could not be dialled for lack of a worker; its turn comes again.
     pub fn not_dialled(&mut self, address: SocketAddr, now: Instant) {
-        self.roster.failed(address, false, now);
+        self.roster.postponed(address, now);
     }
 
     /// A session has opened.
