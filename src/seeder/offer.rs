@@ -6,8 +6,12 @@
 //! `have` messages, which every client understands (BEP 3). BEP 16 goes the same way, but waits until a piece has been
 //! seen elsewhere before it shows the next, and its uplink idles meanwhile.
 //!
+//! The last pieces that nobody has are the ones that matter most: each that is late has to reach everybody from whoever
+//! was slow to take it, while all other links idle. So when nothing is left to be shown for the first time and our uplink has
+//! nothing to do, whoever has taken all that it was shown is shown what another has not come to yet.
+//!
 //! Invariant: a piece is shown a second time only when every piece has been seen with some peer, or when whoever it
-//! was shown to has left or has not moved for [`PATIENCE`].
+//! was shown to has left or has not moved for [`PATIENCE`], or once more at the end as just said.
 
 use std::{
     collections::BTreeMap,
@@ -51,6 +55,11 @@ pub struct Offer {
     is_fresh: Bitfield,
     /// How many of the peers have each piece.
     copies: Vec<u16>,
+    /// How many of the peers were shown each piece and have not got it.
+    pending: Vec<u16>,
+    /// Pieces that were shown for the first time, in that order; some may have been seen meanwhile. What was shown last is
+    /// the least likely to be under way.
+    shown_once: Vec<u32>,
     /// How many pieces no peer has.
     unseen: u32,
     peers: BTreeMap<SessionId, Shown>,
@@ -77,6 +86,8 @@ impl Offer {
             fresh: (0..count).collect(),
             is_fresh: Bitfield::full(count),
             copies: vec![0; count as usize],
+            pending: vec![0; count as usize],
+            shown_once: Vec::new(),
             unseen: count,
             peers: BTreeMap::new(),
             chance: Chance::new(seed),
@@ -111,7 +122,13 @@ impl Offer {
             peer.lead = (peer.lead + IDLE_STEP).min(count);
         }
         // Once the last piece was seen, everybody may be shown pieces again.
-        if self.unseen == 0 { self.show_all(now) } else { self.show_one(session, now) }
+        let mut shown = if self.unseen == 0 { self.show_all(now) } else { self.show_one(session, now) };
+        if idle && shown.is_empty() {
+            let another = self.next_of_another(session).and_then(|index| self.geometry.piece(index));
+            another.iter().for_each(|piece| self.note_shown(session, *piece, now));
+            shown.extend(another.map(|piece| (session, piece)));
+        }
+        shown
     }
 
     /// A peer leaves. What only it was shown, or had, is shown to others; returns what to whom.
@@ -122,8 +139,11 @@ impl Offer {
             *copies -= 1;
             self.unseen += u32::from(*copies == 0);
         }
+        for index in gone.shown.iter().filter(|index| !gone.theirs.get(*index)) {
+            self.pending[index as usize] -= 1;
+        }
         let lost = gone.shown.iter().chain(gone.theirs.iter());
-        let lost: Vec<_> = lost.filter(|index| !self.is_pending(*index)).collect();
+        let lost: Vec<_> = lost.filter(|index| self.pending[*index as usize] == 0).collect();
         lost.into_iter().for_each(|index| self.renew(index));
         self.show_all(now)
     }
@@ -169,6 +189,7 @@ impl Offer {
         }
         if peer.shown.get(piece.get()) {
             peer.pending -= 1;
+            self.pending[piece.as_usize()] -= 1;
             peer.moved = now;
             // It has nearly run dry, so it takes pieces faster than it was shown them.
             if peer.pending <= peer.lead / 4 {
@@ -192,16 +213,21 @@ impl Offer {
     /// Tops up what a peer has to choose from.
     fn show(&mut self, session: SessionId, now: Instant) -> Vec<PieceIndex> {
         let mut now_shown = Vec::new();
-        while let Some(index) = self.next_for(session) {
-            let peer = self.peers.get_mut(&session).expect("a piece was found for it");
-            if peer.pending == 0 {
-                peer.moved = now; // Until now there was nothing that it could have moved on.
-            }
-            peer.shown.set(index);
-            peer.pending += 1;
-            now_shown.extend(self.geometry.piece(index));
+        while let Some(piece) = self.next_for(session).and_then(|index| self.geometry.piece(index)) {
+            self.note_shown(session, piece, now);
+            now_shown.push(piece);
         }
         now_shown
+    }
+
+    fn note_shown(&mut self, session: SessionId, piece: PieceIndex, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&session) else { return };
+        if peer.pending == 0 {
+            peer.moved = now; // Until now there was nothing that it could have moved on.
+        }
+        peer.shown.set(piece.get());
+        peer.pending += 1;
+        self.pending[piece.as_usize()] += 1;
     }
 
     fn next_for(&mut self, session: SessionId) -> Option<u32> {
@@ -213,6 +239,7 @@ impl Offer {
         if let Some(at) = self.fresh.iter().rposition(|index| wanted(*index)) {
             let index = self.fresh.remove(at);
             self.is_fresh.clear(index);
+            self.shown_once.push(index);
             return Some(index);
         }
         if self.unseen > 0 {
@@ -220,6 +247,15 @@ impl Offer {
         }
         let start = self.chance.below(self.geometry.piece_count() as usize) as u32;
         self.rarest(session, start)
+    }
+
+    /// For a peer that has taken what it was shown: the piece shown last to one that has not.
+    fn next_of_another(&mut self, session: SessionId) -> Option<u32> {
+        let peer = self.peers.get(&session).filter(|peer| peer.pending == 0)?;
+        let is_late = |index: u32| self.copies[index as usize] == 0 && self.pending[index as usize] == 1;
+        self.shown_once.retain(|index| is_late(*index));
+        let at = self.shown_once.iter().rposition(|index| !peer.shown.get(*index))?;
+        Some(self.shown_once.remove(at))
     }
 
     /// Of some pieces that the peer lacks and was not shown, the one that fewest peers have.
@@ -236,10 +272,6 @@ impl Offer {
         if self.copies[index as usize] == 0 && self.is_fresh.set(index) {
             self.fresh.push(index);
         }
-    }
-
-    fn is_pending(&self, index: u32) -> bool {
-        self.peers.values().any(|peer| peer.shown.get(index) && !peer.theirs.get(index))
     }
 }
 
@@ -296,6 +328,33 @@ mod tests {
             waiting = more.map(|(_, piece)| piece).collect();
         }
         assert!(offer.is_done(peer) && rounds <= 7, "{rounds} rounds");
+    }
+
+    #[test]
+    fn at_the_end_whoever_is_free_is_shown_what_another_has_not_come_to() {
+        let (mut offer, now) = (offer(8), Instant::now());
+        let (quick, slow) = (SessionId(1), SessionId(2));
+        let quicks = offer.opened(quick, now);
+        let slows: BTreeSet<_> = offer.opened(slow, now).into_iter().collect();
+        quicks[..3].iter().for_each(|piece| assert!(offer.gained(quick, *piece, true, now).is_empty()));
+        let mut taken = BTreeSet::new();
+        let mut next = quicks[3];
+        while let [(session, piece)] = offer.gained(quick, next, true, now)[..] {
+            assert!(session == quick && taken.insert(piece));
+            next = piece;
+            if taken == slows {
+                return;
+            }
+        }
+        panic!("{taken:?} of {slows:?}");
+    }
+
+    #[test]
+    fn while_the_uplink_is_busy_a_late_piece_is_left_to_whoever_was_shown_it() {
+        let (mut offer, now) = (offer(8), Instant::now());
+        let quicks = offer.opened(SessionId(1), now);
+        offer.opened(SessionId(2), now);
+        quicks.iter().for_each(|piece| assert!(offer.gained(SessionId(1), *piece, false, now).is_empty()));
     }
 
     #[test]
@@ -403,12 +462,14 @@ mod tests {
 
         fn show(&mut self, session: SessionId, pieces: Vec<PieceIndex>) {
             let all_seen = (0..self.shown.len() as u32).all(|piece| self.peers.iter().any(|peer| peer.has.get(piece)));
+            let all_shown = self.offer.fresh.iter().all(|index| self.offer.copies[*index as usize] > 0);
             let taker = self.peers.iter_mut().find(|peer| peer.session == session).unwrap();
             for piece in pieces {
                 assert!(!taker.has.get(piece.get()), "{piece} was shown to one that has it");
                 let times = &mut self.shown[piece.as_usize()];
                 *times += 1;
-                assert!(*times == 1 || all_seen, "{piece} was shown again before all were seen");
+                let at_the_end = *times == 2 && all_shown && taker.waiting.is_empty();
+                assert!(*times == 1 || all_seen || at_the_end, "{piece} was shown again before all were seen");
                 taker.waiting.push(piece);
             }
         }
@@ -452,6 +513,10 @@ mod tests {
             assert_eq!(self.offer.unseen as usize, self.offer.copies.iter().filter(|copies| **copies == 0).count());
             assert!(self.offer.fresh.iter().all(|index| self.offer.is_fresh.get(*index)));
             assert_eq!(self.offer.fresh.len(), self.offer.is_fresh.count() as usize);
+            for (piece, pending) in (0..).zip(&self.offer.pending) {
+                let is_pending = |peer: &&Shown| peer.shown.get(piece) && !peer.theirs.get(piece);
+                assert_eq!(usize::from(*pending), self.offer.peers.values().filter(is_pending).count());
+            }
             for shown in self.offer.peers.values() {
                 let pending = shown.shown.iter().filter(|index| !shown.theirs.get(*index)).count();
                 assert!(shown.pending as usize == pending && shown.pending <= shown.lead);
