@@ -439,11 +439,10 @@ impl Coordinator {
             self.picker.peer_leaves(&peer.theirs);
             let parting = match () {
                 () if end.is_violation() => Parting::ForGood,
-                () if peer.theirs.is_full() => Parting::Seed,
                 () if peer.was_of_use => Parting::OfUse,
                 () => Parting::OfNoUse,
             };
-            self.roster.closed(id, parting, now);
+            self.roster.closed(id, parting, peer.theirs.is_full(), now);
         }
         let changes = self.slots.closed(id, now);
         self.tell_slots(changes, out);
