@@ -20,15 +20,12 @@ const LONGEST: Duration = Duration::from_secs(900);
 /// The first bytes of a block, which stand for all of them: 0 is right, every other number is a lie of its own.
 type Bytes = u64;
 
-/// xorshift64: the same sequence for the same seed.
-struct Chance(u64);
+/// What follows from a seed.
+struct Chance(crate::chance::Chance);
 
 impl Chance {
     fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
+        self.0.next() % limit
     }
 
     fn one_in(&mut self, many: u64) -> bool {
@@ -213,8 +210,7 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> World {
-        let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        (0..8).for_each(|_| _ = chance.below(2));
+        let mut chance = Chance(crate::chance::Chance::new(seed));
         let piece_length = u64::from(crate::metainfo::BLOCK_LENGTH) * (1 + chance.below(6)) - chance.below(2) * 99;
         let length = piece_length * chance.below(20) + 1 + chance.below(piece_length);
         let geometry = Geometry::new(length, piece_length).expect("a small torrent");
