@@ -38,6 +38,9 @@ const A_DAY: f64 = 200.0 / 5.0 * 86_400.0;
 
 /// Peers on one connection: each announces ten times, and all say goodbye but one now and then.
 const PEERS: u32 = 50;
+
+/// One connection of so many is about a torrent that nobody has heard of.
+const NEW_EVERY: u32 = 10;
 const ANNOUNCES: u32 = 10;
 
 #[test]
@@ -69,7 +72,7 @@ fn a_tracker_whose_peers_come_and_go_holds_no_more_in_the_end_than_after_a_while
     say(&format!(
         "churn: {announces} announces of {} peers for {} torrents, as of a room of 200 in {days:.2} days; memory, MiB, each tenth of {} s: {}",
         batch * PEERS,
-        batch / 2,
+        batch / NEW_EVERY,
         time.as_secs(),
         figures.join(" ")
     ));
@@ -85,8 +88,10 @@ fn a_tracker_whose_peers_come_and_go_holds_no_more_in_the_end_than_after_a_while
 
 /// What some peers of one machine have to say from coming to going, in one go; how many announces that were.
 fn announce_some(port: u16, batch: u32) -> u32 {
-    // Every other time it is about a torrent that is new.
-    let hash = if batch.is_multiple_of(2) { format!("known{:015}", batch / 2 % 20) } else { format!("new{batch:017}") };
+    let hash = match batch.is_multiple_of(NEW_EVERY) {
+        true => format!("new{batch:017}"),
+        false => format!("known{:015}", batch % 20),
+    };
     let mut requests = String::new();
     let mut count = 0;
     for peer in 0..PEERS {

@@ -4,6 +4,9 @@
 //! on does, how long an answer takes, who chokes, stalls, leaves or lies, and how few peers there may be at once. Every queue of a
 //! fetch is as small as one place, each by itself. The world watches what must hold at every step, and that every fetch comes to its end.
 
+mod peers;
+mod session;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::*;
@@ -11,6 +14,8 @@ use crate::{
     downloader::hash::Hashed,
     peer::{Buffers, Desk, Direction, Expected},
 };
+use peers::{Character, Peer};
+use session::{Passed, Session};
 
 const TICK: Duration = Duration::from_millis(200);
 
@@ -37,83 +42,12 @@ impl Chance {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Character {
-    Honest,
-    /// Answers some requests with other bytes.
-    Liar,
-    /// Takes requests and answers none.
-    Mute,
-    /// Has everything and lets nobody ask.
-    Choker,
-}
-
-/// A peer, whether it is here or not.
-struct Peer {
-    character: Character,
-    remote: Remote,
-    has: Bitfield,
-    latency: Duration,
-    block_time: Duration,
-    session: Option<SessionId>,
-    /// From when on it comes, or can be reached.
-    returns: Instant,
-}
-
 /// A worker that is dialling.
 #[derive(Debug, Clone, Copy)]
 struct Dial {
     address: SocketAddr,
     /// When it knows what comes of it.
     due: Instant,
-}
-
-/// What a peer sends.
-#[derive(Debug)]
-enum Said {
-    Has(Bitfield),
-    Gained(PieceIndex),
-    Choke,
-    Unchoke,
-    Block(Block, Bytes),
-}
-
-/// What a session's reader has to pass on before it reads further.
-#[derive(Debug)]
-enum Passed {
-    Opened(Arc<Remote>),
-    Told(Event),
-    Finished(PieceInFlight),
-}
-
-/// A block whose head has come.
-#[derive(Debug, Clone, Copy)]
-struct Landing {
-    /// When the rest of it will be here.
-    due: Instant,
-    block: Block,
-    home: Home,
-    bytes: Bytes,
-    /// Whether it is being written to disk.
-    claimed: bool,
-}
-
-/// A session, with both ends of its connection.
-struct Session {
-    peer: usize,
-    remote: Arc<Remote>,
-    desk: Desk,
-    /// On its way to us, in order, and when it arrives.
-    incoming: VecDeque<(Instant, Said)>,
-    landing: Option<Landing>,
-    outgoing: VecDeque<Passed>,
-    /// How the other side stands to us.
-    chokes: bool,
-    unchokes_at: Option<Instant>,
-    interested: bool,
-    is_ending: bool,
-    is_over: bool,
-    given: u64,
 }
 
 /// How much room there is in each queue.
@@ -253,45 +187,6 @@ impl World {
         };
         world.populate();
         world
-    }
-
-    /// A few peers with some of the pieces each; every piece is with an honest one.
-    fn populate(&mut self) {
-        let count = 1 + self.chance.below(7) as usize;
-        for number in 0..count {
-            let character = match self.chance.below(8) {
-                _ if number == 0 => Character::Honest,
-                0 => Character::Mute,
-                1 => Character::Choker,
-                2 | 3 => Character::Liar,
-                _ => Character::Honest,
-            };
-            let mut has = Bitfield::empty(self.geometry.piece_count());
-            let share = self.chance.below(4);
-            for piece in 0..has.len() {
-                if character == Character::Choker || self.chance.below(4) <= share {
-                    has.set(piece);
-                }
-            }
-            // Where there is little room, those that come by themselves would find it taken for ever.
-            let is_dialled = self.is_narrow() || self.chance.one_in(2);
-            let direction = if is_dialled { Direction::Dialled } else { Direction::Accepted };
-            let remote = Remote { direction, ..*Remote::for_tests(number as u8 + 1) };
-            self.peers.push(Peer {
-                character,
-                remote,
-                has,
-                latency: self.chance.millis(300),
-                block_time: self.chance.millis(100),
-                session: None,
-                returns: self.now + self.chance.millis(3000),
-            });
-        }
-        let honest: Vec<_> = (0..count).filter(|peer| self.peers[*peer].character == Character::Honest).collect();
-        for piece in 0..self.geometry.piece_count() {
-            let owner = honest[self.chance.below(honest.len() as u64) as usize];
-            self.peers[owner].has.set(piece);
-        }
     }
 
     fn run(mut self) {
@@ -592,201 +487,6 @@ impl World {
         }
     }
 
-    /// What a peer makes of what it is told.
-    fn order(&mut self, id: SessionId, order: &Order) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        match order {
-            Order::Interested => {
-                assert!(!std::mem::replace(&mut session.interested, true), "said twice");
-                let waits = self.chance.millis(1000);
-                session.unchokes_at =
-                    (self.peers[session.peer].character != Character::Choker).then(|| self.now + waits);
-            }
-            Order::NotInterested => {
-                assert!(std::mem::replace(&mut session.interested, false), "said twice");
-                session.unchokes_at = None;
-                self.choke(id);
-            }
-            Order::Start(have) => {
-                let count = have.as_ref().map_or(0, Bitfield::count);
-                assert_eq!(count as usize, self.verified.len(), "the bitfield is what is verified");
-            }
-            _ => {}
-        }
-    }
-
-    /// A peer gets requests and will answer them, unless it chokes us.
-    fn request(&mut self, id: SessionId, blocks: Vec<Block>) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let peer = &self.peers[session.peer];
-        for block in blocks {
-            assert!(peer.has.get(block.piece.get()), "it was asked for {block:?}, which it has not");
-            if session.chokes || peer.character == Character::Mute {
-                continue;
-            }
-            let lies = peer.character == Character::Liar && self.chance.one_in(6);
-            self.next_lie += u64::from(lies);
-            let bytes = if lies { self.next_lie } else { 0 };
-            let first = self.now + peer.latency;
-            let due = session.incoming.back().map_or(first, |(last, _)| (*last + peer.block_time).max(first));
-            session.incoming.push_back((due, Said::Block(block, bytes)));
-        }
-    }
-
-    /// A peer that still can forgets a request, or does not bother.
-    fn cancel(&mut self, id: SessionId, blocks: &[Block]) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        if self.chance.one_in(2) {
-            session.incoming.retain(|(_, said)| !matches!(said, Said::Block(block, _) if blocks.contains(block)));
-        }
-    }
-
-    fn choke(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        if !std::mem::replace(&mut session.chokes, true) {
-            let sent = self.chance.below(session.incoming.len() as u64 + 1) as usize;
-            let mut number = 0;
-            session.incoming.retain(|(_, said)| {
-                number += 1;
-                number <= sent || !matches!(said, Said::Block(..))
-            });
-            session.say(self.now, Said::Choke);
-        }
-    }
-
-    /// What a peer does of its own accord, looked at once a tick.
-    fn misbehave(&mut self, number: usize) {
-        let peer = &self.peers[number];
-        let Some(id) = peer.session else {
-            if peer.returns <= self.now && peer.remote.direction == Direction::Accepted && !self.is_closing {
-                self.connect(number);
-            }
-            return;
-        };
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        if session.chokes && session.unchokes_at.is_some_and(|at| at <= self.now) {
-            session.chokes = false;
-            session.say(self.now, Said::Unchoke);
-        }
-        match self.chance.below(400) {
-            0..5 => {
-                self.choke(id);
-                let waits = self.chance.millis(4000);
-                self.sessions.entry(id).and_modify(|session| {
-                    session.unchokes_at = session.unchokes_at.map(|_| self.now + waits);
-                });
-            }
-            5 if self.peers[number].character != Character::Choker => session.is_ending = true,
-            6..10 => {
-                let stalls = self.chance.millis(20_000);
-                session.incoming.iter_mut().for_each(|(due, _)| *due += stalls);
-            }
-            10..20 => {
-                let piece = self.chance.below(u64::from(self.geometry.piece_count())) as u32;
-                if self.peers[number].has.set(piece) {
-                    session.say(self.now, Said::Gained(self.geometry.piece(piece).expect("it is below the count")));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn connect(&mut self, number: usize) {
-        let id = SessionId(self.next_session);
-        self.next_session += 1;
-        let peer = &mut self.peers[number];
-        peer.session = Some(id);
-        let remote = Arc::new(Remote { session: id, ..peer.remote });
-        let mut session = Session {
-            peer: number,
-            desk: Desk::new(&self.geometry, remote.clone(), self.now),
-            incoming: VecDeque::new(),
-            landing: None,
-            outgoing: VecDeque::from([Passed::Opened(remote.clone())]),
-            remote,
-            chokes: true,
-            unchokes_at: None,
-            interested: false,
-            is_ending: false,
-            is_over: false,
-            given: 0,
-        };
-        session.desk.limit_window([1, 2, 5, 250][self.chance.below(4) as usize]);
-        session.say(self.now + peer.latency, Said::Has(peer.has.clone()));
-        self.sessions.insert(id, session);
-    }
-
-    /// A session's reader passes on what it has to, or reads on.
-    fn read(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        match session.outgoing.pop_front() {
-            Some(Passed::Finished(piece)) => return self.unhashed.push_back(piece),
-            Some(event) => return self.events.push_back(event),
-            None => {}
-        }
-        if session.is_ending {
-            let pieces = session.desk.choke();
-            session.is_over = true;
-            session.outgoing.push_back(Passed::Told(Event::Closed { session: id, end: End::ClosedByUs, pieces }));
-            return;
-        }
-        if let Some(landing) = session.landing.take() {
-            return self.land(id, landing);
-        }
-        let Some((_, said)) = session.incoming.pop_front() else { return };
-        let event = match said {
-            Said::Has(bits) => Event::Has(id, bits),
-            Said::Gained(piece) => Event::Gained(id, piece),
-            Said::Choke => Event::Choked(id, session.desk.choke()),
-            Said::Unchoke => Event::Unchoked(id, session.desk.unchoke()),
-            Said::Block(block, bytes) => {
-                match session.desk.expects(block.into()) {
-                    Expected::Yes(block, home) => {
-                        let slow = if self.chance.one_in(50) { 15_000 } else { 3 };
-                        let due = self.now + self.chance.millis(slow);
-                        session.landing = Some(Landing { due, block, home, bytes, claimed: false });
-                    }
-                    Expected::NoLonger => {}
-                    Expected::Never => panic!("{block:?} was asked for, and the desk has forgotten it"),
-                }
-                return;
-            }
-        };
-        session.outgoing.push_back(Passed::Told(event));
-    }
-
-    /// The last byte of a block has come; to disk it goes in two steps, and others may act in between.
-    fn land(&mut self, id: SessionId, landing: Landing) {
-        let Landing { block, home, bytes, claimed, .. } = landing;
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let payload = match home {
-            Home::Memory => {
-                let mut buffer = self.buffers.take(block.length);
-                let length = buffer.len().min(8);
-                buffer[..length].copy_from_slice(&bytes.to_le_bytes()[..length]);
-                Payload::Held(buffer)
-            }
-            Home::Disk if claimed => {
-                assert!(self.out.contains(&block.piece), "{block:?} is written, and its piece is with nobody");
-                self.disk.insert(block, bytes);
-                Payload::Stored
-            }
-            Home::Disk => {
-                if session.desk.claim(block) {
-                    session.landing = Some(Landing { claimed: true, ..landing });
-                }
-                return;
-            }
-        };
-        session.given += u64::from(block.length);
-        let placed = session.desk.place(block, payload, self.now);
-        session.outgoing.extend(placed.finished.map(Passed::Finished));
-        let errand = placed.errand.map(|(block, payload)| Event::Errand(session.remote.clone(), block, payload));
-        let hungry = placed.hungry.map(|appetite| Event::Hungry(id, appetite));
-        session.outgoing.extend(errand.into_iter().chain(hungry).map(Passed::Told));
-        self.request(id, placed.requests);
-    }
-
     /// A hash worker looks at a piece.
     fn hash(&mut self) {
         let Some(mut piece) = self.unhashed.pop_front() else { return };
@@ -835,32 +535,6 @@ impl World {
         let places = coordinator.roster.dialling() + coordinator.roster.connected();
         assert!(!self.is_narrow() || places <= self.settings.max_peers, "{places} places are taken");
         assert!(self.banned.iter().all(|number| self.peers[*number].character == Character::Liar));
-    }
-}
-
-impl Session {
-    /// When there is something to read next.
-    fn due(&self) -> Option<Instant> {
-        self.landing.map(|landing| landing.due).or_else(|| self.incoming.front().map(|(due, _)| *due))
-    }
-
-    /// Behind all that was said before.
-    fn say(&mut self, at: Instant, said: Said) {
-        let due = self.incoming.back().map_or(at, |(last, _)| (*last).max(at));
-        self.incoming.push_back((due, said));
-    }
-
-    fn pulse(&self, now: Instant) -> Pulse {
-        Pulse {
-            waited: self.desk.waited(now),
-            time_left: self.desk.time_left(),
-            appetite: self.desk.appetite(),
-            rate: self.desk.bytes_per_second(),
-            idle: self.desk.is_idle(),
-            spare: self.desk.spare(),
-            given: self.given,
-            taken: 0,
-        }
     }
 }
 
