@@ -1,7 +1,7 @@
 //! Announcing: a few threads that tell trackers about every torrent of the process when it is due, and pass on what they
 //! answer (BEP 3, "trackers"; BEP 12).
 //!
-//! The [`Schedule`] is owned by one lock that is held to look and to note, never while a tracker is waited for. One announce
+//! The `schedule` is owned by one lock that is held to look and to note, never while a tracker is waited for. One announce
 //! at a time is under way to each tracker host; with a tracker of our own process there is nothing to wait for.
 
 mod schedule;
