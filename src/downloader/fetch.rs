@@ -63,6 +63,22 @@ pub struct Plan {
     pub seed: u64,
 }
 
+/// How much may wait in each queue of a fetch; it is right with any number from 1 up, and fast with these.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    events: usize,
+    unhashed: usize,
+    hashed: usize,
+    failures: usize,
+    news: usize,
+}
+
+impl Default for Room {
+    fn default() -> Room {
+        Room { events: MAX_EVENTS, unhashed: MAX_UNHASHED, hashed: MAX_UNHASHED, failures: MAX_NEWS, news: MAX_NEWS }
+    }
+}
+
 /// How a fetch came out.
 #[derive(Debug)]
 pub enum Outcome {
@@ -93,11 +109,15 @@ pub struct View {
 impl Fetch {
     /// Starts the coordinator and the hash workers.
     pub fn start(plan: Plan) -> io::Result<Fetch> {
-        let (events, event_queue) = bounded(MAX_EVENTS);
-        let (finished, pieces) = bounded(MAX_UNHASHED);
-        let (results, hashed) = bounded(MAX_UNHASHED);
-        let (failures, failed) = bounded(MAX_NEWS);
-        let (news, tracker_news) = bounded(MAX_NEWS);
+        Fetch::with_room(plan, Room::default())
+    }
+
+    fn with_room(plan: Plan, room: Room) -> io::Result<Fetch> {
+        let (events, event_queue) = bounded(room.events);
+        let (finished, pieces) = bounded(room.unhashed);
+        let (results, hashed) = bounded(room.hashed);
+        let (failures, failed) = bounded(room.failures);
+        let (news, tracker_news) = bounded(room.news);
         let (done, outcome) = bounded(1);
         let (stop, stopped) = bounded::<()>(0);
         let store = plan.ledger.store().clone();
@@ -425,3 +445,6 @@ fn pulse(handle: &Handle, now: Instant) -> Pulse {
         taken: handle.traffic.uploaded.load(Ordering::Relaxed),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,8 +55,6 @@ pub enum Parting {
     OfUse,
     /// None have.
     OfNoUse,
-    /// The peer had everything.
-    Seed,
     /// It broke the protocol.
     ForGood,
 }
@@ -104,18 +102,15 @@ impl Roster {
     /// The next address to dial, if one's time has come; it counts as being dialled from now on. Whoever is `complete`
     /// has no use for seeds.
     pub fn next_to_dial(&mut self, complete: bool, now: Instant) -> Option<SocketAddr> {
-        let due = self
-            .known
-            .iter()
-            .filter(|(address, known)| !(self.is_host_banned(address.ip()) || complete && known.is_seed));
-        let due = due.filter_map(|(address, known)| match known.state {
-            State::Idle(from) if from <= now => Some((known.failures, from, *address)),
-            _ => None,
-        });
         // Those that failed least first, then those that have waited longest.
-        let (_, _, address) = due.min()?;
+        let (_, _, address) = self.due(complete, now).min()?;
         self.known.get_mut(&address).expect("it was just found").state = State::Dialling;
         Some(address)
+    }
+
+    /// How many addresses [`Roster::next_to_dial`] would give, one after the other.
+    pub fn waiting(&self, complete: bool, now: Instant) -> usize {
+        self.due(complete, now).count()
     }
 
     /// Whoever may be dialled again after a while may be now.
@@ -144,6 +139,13 @@ impl Roster {
             if for_good {
                 known.state = State::Banned;
             }
+        }
+    }
+
+    /// An address could not be dialled, through no fault of its own: its turn comes again in a moment.
+    pub fn postponed(&mut self, address: SocketAddr, now: Instant) {
+        if let Some(known) = self.known.get_mut(&address) {
+            known.state = State::Idle(now + FIRST_WAIT);
         }
     }
 
@@ -189,18 +191,19 @@ impl Roster {
         }
     }
 
-    /// A session is over. Its peer may be dialled again after a while: longer each time, as long as it is of no use.
-    pub fn closed(&mut self, session: SessionId, parting: Parting, now: Instant) {
+    /// A session is over; `is_seed` says whether its peer had everything. It may be dialled again after a while: longer each time,
+    /// as long as it is of no use. Whoever only claims to have everything is of none.
+    pub fn closed(&mut self, session: SessionId, parting: Parting, is_seed: bool, now: Instant) {
         let Some(over) = self.sessions.remove(&session) else { return };
         let Some(address) = over.listens else { return };
         let elsewhere = self.sessions.values().any(|other| other.listens == Some(address));
         if let Some(known) = self.known.get_mut(&address).filter(|known| known.state == State::Connected && !elsewhere)
         {
-            known.is_seed = parting == Parting::Seed;
+            known.is_seed = is_seed;
             match parting {
                 Parting::ForGood => known.state = State::Banned,
                 Parting::OfNoUse => known.fail(now),
-                Parting::OfUse | Parting::Seed => {
+                Parting::OfUse => {
                     known.failures = 0;
                     known.state = State::Idle(now + FIRST_WAIT);
                 }
@@ -243,6 +246,17 @@ impl Roster {
         self.banned_ids.len()
     }
 
+    /// The addresses whose time has come; the least of them is the next to dial.
+    fn due(&self, complete: bool, now: Instant) -> impl Iterator<Item = (u32, Instant, SocketAddr)> {
+        let welcome = move |address: &SocketAddr, known: &Known| {
+            !(self.is_host_banned(address.ip()) || complete && known.is_seed)
+        };
+        self.known.iter().filter_map(move |(address, known)| match known.state {
+            State::Idle(from) if from <= now && welcome(address, known) => Some((known.failures, from, *address)),
+            _ => None,
+        })
+    }
+
     fn is_host_banned(&self, ip: IpAddr) -> bool {
         self.bans_by_host.get(&ip).is_some_and(|bans| *bans >= BANS_OF_ONE_HOST)
     }
@@ -264,137 +278,4 @@ impl Known {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const US: PeerId = PeerId([5; 20]);
-
-    fn address(port: u16) -> SocketAddr {
-        SocketAddr::from(([10, 0, 0, 1], port))
-    }
-
-    fn remote(session: u64, id: u8, port: u16, direction: Direction) -> Remote {
-        Remote { session: SessionId(session), address: address(port), peer_id: PeerId([id; 20]), direction }
-    }
-
-    #[test]
-    fn an_address_is_dialled_once_and_again_only_after_its_wait() {
-        let (mut roster, now) = (Roster::default(), Instant::now());
-        roster.add(address(1), now);
-        roster.add(address(1), now);
-        assert_eq!(roster.next_to_dial(false, now), Some(address(1)));
-        assert_eq!(roster.next_to_dial(false, now), None);
-        roster.failed(address(1), false, now);
-        assert_eq!(roster.next_to_dial(false, now), None);
-        assert_eq!(roster.next_to_dial(false, now + FIRST_WAIT), Some(address(1)));
-        roster.failed(address(1), false, now);
-        assert_eq!(roster.next_to_dial(false, now + FIRST_WAIT), None);
-        assert_eq!(roster.next_to_dial(false, now + FIRST_WAIT * 2), Some(address(1)));
-        roster.failed(address(1), true, now);
-        assert_eq!(roster.next_to_dial(false, now + Duration::from_secs(100_000)), None);
-    }
-
-    #[test]
-    fn addresses_that_nobody_can_listen_on_are_not_kept() {
-        let (mut roster, now) = (Roster::default(), Instant::now());
-        for odd in ["0.0.0.0:1", "10.0.0.1:0", "224.0.0.1:5", "[::]:5", "[ff02::1]:5"] {
-            roster.add(odd.parse().unwrap(), now);
-        }
-        assert!(roster.known.is_empty());
-    }
-
-    #[test]
-    fn of_two_sessions_with_one_peer_both_sides_keep_the_same() {
-        // Each side dials the other at once. We are 5, they are 9; seen from both sides, in both orders.
-        for (us, them) in [(5, 9), (9, 5)] {
-            for dialled_first in [true, false] {
-                let mut roster = Roster::default();
-                let dialled = remote(1, them, 1, Direction::Dialled);
-                let accepted = remote(2, them, 40_000, Direction::Accepted);
-                let order = if dialled_first { [dialled, accepted] } else { [accepted, dialled] };
-                assert_eq!(roster.opened(&order[0], PeerId([us; 20])), Verdict::Keep);
-                let kept = match roster.opened(&order[1], PeerId([us; 20])) {
-                    Verdict::Replace(old) => {
-                        assert_eq!(old, order[0].session);
-                        order[1].direction
-                    }
-                    Verdict::Refuse(_) => order[0].direction,
-                    Verdict::Keep => panic!("both kept"),
-                };
-                assert_eq!(kept == Direction::Dialled, us > them, "the greater id's dialling stays");
-            }
-        }
-    }
-
-    #[test]
-    fn a_peer_that_dialled_us_is_not_dialled_while_it_is_here() {
-        let (mut roster, now) = (Roster::default(), Instant::now());
-        roster.add(address(1), now);
-        let guest = remote(1, 9, 40_000, Direction::Accepted);
-        assert_eq!(roster.opened(&guest, US), Verdict::Keep);
-        roster.listens(guest.session, 1, now);
-        assert_eq!(roster.next_to_dial(false, now), None);
-        roster.closed(guest.session, Parting::OfUse, now);
-        assert_eq!(roster.next_to_dial(false, now + FIRST_WAIT), Some(address(1)));
-    }
-
-    #[test]
-    fn a_peer_that_is_of_no_use_is_dialled_less_and_less_and_a_seed_not_at_all_by_one_who_has_everything() {
-        let (mut roster, mut now) = (Roster::default(), Instant::now());
-        roster.add(address(1), now);
-        let mut dials = 0;
-        for session in 0..600 {
-            if roster.next_to_dial(false, now).is_some() {
-                dials += 1;
-                let peer = remote(session, 9, 1, Direction::Dialled);
-                roster.opened(&peer, US);
-                roster.closed(peer.session, Parting::OfNoUse, now);
-            }
-            now += Duration::from_secs(1);
-        }
-        assert!(dials < 15, "{dials} times in ten minutes");
-        roster.add(address(2), now);
-        assert_eq!(roster.next_to_dial(false, now), Some(address(2)));
-        let seed = remote(1000, 8, 2, Direction::Dialled);
-        roster.opened(&seed, US);
-        roster.closed(seed.session, Parting::Seed, now);
-        assert_ne!(roster.next_to_dial(true, now + MAX_WAIT), Some(address(2)));
-    }
-
-    #[test]
-    fn a_liar_is_refused_from_every_port_and_its_neighbours_are_not() {
-        let (mut roster, now) = (Roster::default(), Instant::now());
-        roster.add(address(1), now);
-        roster.next_to_dial(false, now);
-        let liar = remote(1, 9, 1, Direction::Dialled);
-        roster.opened(&liar, US);
-        roster.ban(&liar);
-        roster.closed(liar.session, Parting::ForGood, now);
-        assert_eq!(roster.next_to_dial(false, now + MAX_WAIT), None);
-        assert!(matches!(roster.opened(&remote(2, 9, 50_000, Direction::Accepted), US), Verdict::Refuse(_)));
-        assert_eq!(roster.opened(&remote(3, 8, 50_001, Direction::Accepted), US), Verdict::Keep);
-    }
-
-    #[test]
-    fn a_host_that_keeps_lying_under_new_names_is_banned_whole() {
-        let mut roster = Roster::default();
-        for number in 0..BANS_OF_ONE_HOST as u8 {
-            let liar = remote(u64::from(number), 100 + number, 50_000, Direction::Accepted);
-            assert_eq!(roster.opened(&liar, US), Verdict::Keep);
-            roster.ban(&liar);
-            roster.closed(liar.session, Parting::ForGood, Instant::now());
-        }
-        assert!(matches!(roster.opened(&remote(99, 1, 50_000, Direction::Accepted), US), Verdict::Refuse(_)));
-    }
-
-    #[test]
-    fn memory_is_bounded_and_the_worst_go_first() {
-        let (mut roster, now) = (Roster::default(), Instant::now());
-        (1..=MAX_KNOWN as u16).for_each(|port| roster.add(address(port), now));
-        roster.next_to_dial(false, now);
-        roster.failed(address(1), false, now);
-        roster.add(address(60_000), now);
-        assert_eq!(roster.known.len(), MAX_KNOWN);
-        assert!(roster.known.contains_key(&address(60_000)));
-    }
-}
+mod tests;

@@ -31,9 +31,9 @@ const THEM: PeerId = PeerId([2; 20]);
 /// A torrent of three pieces, its bytes, and what its sessions tell.
 pub(crate) struct Torrent {
     pub(crate) share: Arc<Share>,
-    content: Vec<u8>,
+    pub(crate) content: Vec<u8>,
     host: Arc<Host>,
-    events: Receiver<Event>,
+    pub(crate) events: Receiver<Event>,
     finished: Receiver<PieceInFlight>,
     _dir: TempDir,
 }
@@ -41,7 +41,12 @@ pub(crate) struct Torrent {
 impl Torrent {
     /// One of which we have everything. Another `seed` makes another torrent.
     pub(crate) fn all_of(seed: u8) -> Torrent {
-        let torrent = Torrent::nothing_of(seed);
+        Torrent::all_of_long(seed, 3)
+    }
+
+    /// One of that many pieces of which we have everything.
+    pub(crate) fn all_of_long(seed: u8, pieces: usize) -> Torrent {
+        let torrent = Torrent::nothing_of_long(seed, pieces);
         torrent.share.store.write(0, &[std::io::IoSlice::new(&torrent.content)]).unwrap();
         torrent.share.geometry().pieces().for_each(|piece| torrent.share.have.insert(piece));
         torrent
@@ -49,7 +54,12 @@ impl Torrent {
 
     /// One of which we have nothing.
     pub(crate) fn nothing_of(seed: u8) -> Torrent {
-        let content: Vec<u8> = (0..3 * PIECE - 500).map(|at| (at / 7) as u8 ^ (at >> 9) as u8 ^ seed).collect();
+        Torrent::nothing_of_long(seed, 3)
+    }
+
+    /// One of that many pieces of which we have nothing.
+    pub(crate) fn nothing_of_long(seed: u8, pieces: usize) -> Torrent {
+        let content: Vec<u8> = (0..pieces * PIECE - 500).map(|at| (at / 7) as u8 ^ (at >> 9) as u8 ^ seed).collect();
         let hashes: Vec<u8> = content.chunks(PIECE).flat_map(Sha1::digest).collect();
         let mut bytes = format!("d4:infod6:lengthi{}e4:name1:t12:piece lengthi{PIECE}e", content.len()).into_bytes();
         bytes.extend(format!("6:pieces{}:", hashes.len()).bytes());
@@ -200,6 +210,17 @@ fn serving(torrent: &Torrent) -> (JoinHandle<Result<(), End>>, Other, Handle) {
     (session, other, handle)
 }
 
+/// A dialled session that has started and may ask.
+fn taking(torrent: &Torrent) -> (JoinHandle<Result<(), End>>, Other, Handle) {
+    let (session, mut other) = dialled(torrent);
+    other.shake_hands(torrent.hash());
+    let handle = torrent.opened();
+    handle.order(Order::Start(None));
+    other.send(Message::Unchoke);
+    assert!(matches!(torrent.event(), Event::Unchoked(..)));
+    (session, other, handle)
+}
+
 fn raw(index: u32, begin: u32, length: u32) -> RawBlock {
     RawBlock { index, begin, length }
 }
@@ -285,12 +306,7 @@ fn a_session_that_takes_asks_for_its_pieces_and_hands_them_on_whole() {
 #[test]
 fn what_a_peer_leaves_unfinished_comes_back_with_what_it_gave() {
     let torrent = Torrent::nothing_of(1);
-    let (session, mut other) = dialled(&torrent);
-    other.shake_hands(torrent.hash());
-    let handle = torrent.opened();
-    handle.order(Order::Start(None));
-    other.send(Message::Unchoke);
-    assert!(matches!(torrent.event(), Event::Unchoked(..)));
+    let (session, mut other, handle) = taking(&torrent);
     let geometry = *torrent.share.geometry();
     let piece = PieceInFlight::new(&geometry, geometry.piece(0).unwrap(), Home::Memory);
     handle.assign(piece, Instant::now()).unwrap();
@@ -319,12 +335,7 @@ fn what_a_peer_leaves_unfinished_comes_back_with_what_it_gave() {
 #[test]
 fn a_dripped_block_that_was_recalled_meanwhile_leaves_the_disk_alone() {
     let torrent = Torrent::all_of(1);
-    let (session, mut other) = dialled(&torrent);
-    other.shake_hands(torrent.hash());
-    let handle = torrent.opened();
-    handle.order(Order::Start(None));
-    other.send(Message::Unchoke);
-    assert!(matches!(torrent.event(), Event::Unchoked(..)));
+    let (session, mut other, handle) = taking(&torrent);
     let geometry = torrent.share.geometry();
     let piece = PieceInFlight::new(geometry, geometry.piece(0).unwrap(), Home::Disk);
     let index = piece.piece();

@@ -5,22 +5,10 @@
 //! takes the next one, whether the journal's queue has room, and what a power cut leaves of what was not synced.
 
 use super::record::{self, RECORD_LENGTH, Record, Replay};
-use crate::{bitfield::Bitfield, metainfo::InfoHash};
+use crate::{bitfield::Bitfield, chance::Chance, metainfo::InfoHash};
 
 const HASH: InfoHash = InfoHash([7; 20]);
 const PIECES: u32 = 13;
-
-/// xorshift64: the same sequence for the same seed.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % limit as u64) as usize
-    }
-}
 
 /// What lies in the files of one piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,8 +60,6 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> World {
-        let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        (0..8).for_each(|_| _ = chance.below(2));
         let log = record::head(&HASH, &Bitfield::empty(PIECES));
         World {
             seen: vec![Bytes::Nothing; PIECES as usize],
@@ -88,7 +74,7 @@ impl World {
             is_ordered: false,
             bound: 1 + seed as usize / 4 % 4,
             safe: Vec::new(),
-            chance,
+            chance: Chance::new(seed),
         }
     }
 

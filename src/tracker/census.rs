@@ -102,6 +102,9 @@ impl Tally {
             *count -= 1;
             if *count == 0 {
                 self.by_address.remove(&household);
+                if self.by_address.is_empty() {
+                    self.by_address.shrink_to_fit();
+                }
             }
         }
     }

@@ -23,7 +23,8 @@ const SLACK: u32 = 10;
 /// A list is given back memory once less than one part in this is used.
 const SHRINK_BELOW: usize = 4;
 
-/// Lists below this length are not worth shrinking.
+/// Lists below this length are not worth shrinking, unless nobody is left: a torrent that everybody has fetched and left is
+/// remembered for its count alone.
 const SHRINK_FROM: usize = 64;
 
 /// What is known of one peer: 64 bytes for IPv4.
@@ -208,9 +209,10 @@ impl<A: Copy + Eq + Hash> Peers<A> {
         if at < self.list.len() {
             self.reindex(at);
         }
-        if self.list.capacity() > SHRINK_FROM && self.list.len() < self.list.capacity() / SHRINK_BELOW {
-            self.list.shrink_to(self.list.len() * 2);
-            self.index.shrink_to(self.list.len() * 2);
+        let (used, held) = (self.list.len(), self.list.capacity());
+        if used == 0 || held > SHRINK_FROM && used < held / SHRINK_BELOW {
+            self.list.shrink_to(used * 2);
+            self.index.shrink_to(used * 2);
         }
     }
 
@@ -320,8 +322,12 @@ mod tests {
             peers.hear(1, &announce(port, 0, Event::Started), 0, INTERVAL);
         }
         assert!(peers.list.capacity() <= 1000 * 9 / 8 + 4);
-        while !peers.sweep(PATIENCE + 1, &mut 100, |_| {}) {}
+        for port in 1..=999 {
+            assert!(peers.leave(1, port, announce(port, 0, Event::Stopped).peer_id));
+        }
         assert!(peers.list.capacity() <= SHRINK_FROM && peers.index.capacity() <= 2 * SHRINK_FROM);
+        while !peers.sweep(PATIENCE + 1, &mut 100, |_| {}) {}
+        assert_eq!((peers.list.capacity(), peers.index.capacity()), (0, 0), "nobody takes nothing");
     }
 
     proptest! {

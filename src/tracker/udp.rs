@@ -63,7 +63,7 @@ fn announce_request(connection: u64, transaction: u32, announce: &Announce, key:
     .concat()
 }
 
-/// The connection id in an answer to [`connect_request`]; `None` where the packet answers something else.
+/// The connection id in an answer to `connect_request`; `None` where the packet answers something else.
 pub fn read_connect(packet: &[u8], transaction: u32) -> Option<Result<u64, Error>> {
     let body = match body_of(packet, CONNECT, transaction)? {
         Ok(body) => body,
@@ -72,7 +72,7 @@ pub fn read_connect(packet: &[u8], transaction: u32) -> Option<Result<u64, Error
     body.first_chunk().map(|id| Ok(u64::from_be_bytes(*id)))
 }
 
-/// The answer to [`announce_request`]; `None` where the packet answers something else.
+/// The answer to `announce_request`; `None` where the packet answers something else.
 pub fn read_announce(packet: &[u8], transaction: u32, is_ipv6: bool) -> Option<Result<Answer, Error>> {
     let body = match body_of(packet, ANNOUNCE, transaction)? {
         Ok(body) => body,

@@ -7,6 +7,8 @@ use std::fs;
 use std::panic;
 use std::path::{Path, PathBuf};
 
+use minitorrent::chance::Chance;
+
 /// Mutations of each target's corpus, from a seed: less than a second of work for each.
 const MUTATIONS: u32 = 10_000;
 
@@ -26,9 +28,9 @@ fn no_input_that_was_ever_worth_keeping_does_harm() {
 fn no_mutation_of_what_was_worth_keeping_does_harm() {
     for (name, target) in targets::ALL {
         let corpus: Vec<Vec<u8>> = corpus(name).iter().map(|file| fs::read(file).unwrap()).collect();
-        let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
+        let mut chance = Chance::new(1);
         for number in 0..MUTATIONS {
-            let mut bytes = chance.one_of(&corpus).clone();
+            let mut bytes = one_of(&corpus, &mut chance).clone();
             for _ in 0..=chance.below(4) {
                 mutate(&mut bytes, &corpus, &mut chance);
             }
@@ -50,20 +52,9 @@ fn corpus(name: &str) -> Vec<PathBuf> {
     files
 }
 
-/// Numbers from a seed (xorshift).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % limit.max(1) as u64) as usize
-    }
-
-    fn one_of<'a, T>(&mut self, items: &'a [T]) -> &'a T {
-        &items[self.below(items.len())]
-    }
+/// One of these, which must be some.
+fn one_of<'a, T>(items: &'a [T], chance: &mut Chance) -> &'a T {
+    &items[chance.below(items.len())]
 }
 
 fn mutate(bytes: &mut Vec<u8>, corpus: &[Vec<u8>], chance: &mut Chance) {
@@ -71,13 +62,13 @@ fn mutate(bytes: &mut Vec<u8>, corpus: &[Vec<u8>], chance: &mut Chance) {
     let end = (at + chance.below(16)).min(bytes.len());
     match chance.below(6) {
         0 if at < bytes.len() => bytes[at] ^= 1 << chance.below(8),
-        1 if at < bytes.len() => bytes[at] = *chance.one_of(TELLING),
-        2 => bytes.insert(at, *chance.one_of(TELLING)),
+        1 if at < bytes.len() => bytes[at] = *one_of(TELLING, chance),
+        2 => bytes.insert(at, *one_of(TELLING, chance)),
         3 => drop(bytes.drain(at..end)),
         4 => bytes.extend_from_within(at..end),
         // The beginning of one and the end of another.
         _ => {
-            let other = chance.one_of(corpus);
+            let other = one_of(corpus, chance);
             bytes.truncate(at);
             bytes.extend_from_slice(&other[chance.below(other.len() + 1)..]);
         }

@@ -43,7 +43,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "metainfo::BLOCK_LENGTH",
         ],
     ),
-    ("storage", &["bitfield", "metainfo"]),
+    ("storage", &["bitfield", "metainfo", "chance"]),
     ("peer", &["wire", "storage", "bitfield", "metainfo"]),
     ("seeder", &["tracker", "peer", "picker", "storage", "bitfield", "metainfo", "net", "chance"]),
     ("downloader", &["seeder", "tracker", "peer", "picker", "storage", "bitfield", "metainfo", "chance"]),

@@ -8,6 +8,7 @@ mod house;
 
 mod bad_input;
 mod bad_peers;
+mod churn;
 mod cli;
 mod control;
 mod ending;

@@ -37,6 +37,11 @@ const STALL: Duration = Duration::from_secs(8);
 /// How long a peer that stalled gets work only where nobody else has it.
 const SNUB: Duration = Duration::from_secs(30);
 
+/// How long a session on which nothing passes keeps its place while addresses wait to be dialled and there is none left: longer
+/// than a turn of anybody's upload slots. So an address that was never tried has its turn this much later for every
+/// `max_peers` silent ones before it, whoever named them.
+const USELESS_AFTER: Duration = Duration::from_secs(15);
+
 /// In the endgame blocks are asked for a second time once those that were asked for have been awaited for this long.
 const HELP_AFTER: Duration = Duration::from_millis(1000);
 
@@ -131,6 +136,8 @@ struct Peer {
     taken: u64,
     /// Whether blocks have passed, in either direction.
     was_of_use: bool,
+    /// When some did last, or the session opened.
+    moved: Instant,
     /// Whether a piece that lay on its desk has proved right.
     proven: bool,
 }
@@ -244,7 +251,7 @@ impl Coordinator {
 
     /// An address could not be dialled for lack of a worker; its turn comes again.
     pub fn not_dialled(&mut self, address: SocketAddr, now: Instant) {
-        self.roster.failed(address, false, now);
+        self.roster.postponed(address, now);
     }
 
     /// A session has opened.
@@ -274,7 +281,7 @@ impl Coordinator {
         }
         self.slots.opened(id, now);
         let theirs = Bitfield::empty(self.geometry.piece_count());
-        self.peers.insert(id, Peer::new(remote.clone(), theirs));
+        self.peers.insert(id, Peer::new(remote.clone(), theirs, now));
         let have = self.picker.have();
         out.push(Action::Order(id, Order::Start((!have.is_empty()).then(|| have.clone()))));
     }
@@ -369,6 +376,9 @@ impl Coordinator {
             if pulse.given > peer.given {
                 peer.snubbed_until = None;
             }
+            if pulse.given > peer.given || pulse.taken > peer.taken {
+                peer.moved = now;
+            }
             (peer.time_left, peer.rate) = (pulse.time_left, pulse.rate);
             (peer.waited, peer.spare) = (pulse.waited, pulse.spare);
             (peer.appetite, peer.given, peer.taken) = (pulse.appetite, pulse.given, pulse.taken);
@@ -390,6 +400,7 @@ impl Coordinator {
         self.review_interest(out);
         self.feed_all(now, out);
         self.dial(now, out);
+        self.make_room(now, out);
     }
 
     fn has(&mut self, id: SessionId, bits: Bitfield, now: Instant, out: &mut Vec<Action>) {
@@ -428,11 +439,10 @@ impl Coordinator {
             self.picker.peer_leaves(&peer.theirs);
             let parting = match () {
                 () if end.is_violation() => Parting::ForGood,
-                () if peer.theirs.is_full() => Parting::Seed,
                 () if peer.was_of_use => Parting::OfUse,
                 () => Parting::OfNoUse,
             };
-            self.roster.closed(id, parting, now);
+            self.roster.closed(id, parting, peer.theirs.is_full(), now);
         }
         let changes = self.slots.closed(id, now);
         self.tell_slots(changes, out);
@@ -595,13 +605,27 @@ impl Coordinator {
     }
 
     fn dial(&mut self, now: Instant, out: &mut Vec<Action>) {
-        while !self.paused
-            && self.roster.dialling() < MAX_DIALLING
-            && self.roster.dialling() + self.roster.connected() < self.settings.max_peers
-        {
+        while !self.paused && self.roster.dialling() < MAX_DIALLING && !self.is_full() {
             let Some(address) = self.roster.next_to_dial(self.is_complete(), now) else { return };
             out.push(Action::Dial(address));
         }
+    }
+
+    /// Ends the sessions on which nothing has passed for longest, as many as there are addresses that wait for a place.
+    fn make_room(&self, now: Instant, out: &mut Vec<Action>) {
+        if self.paused || !self.is_full() {
+            return;
+        }
+        let waiting = self.roster.waiting(self.is_complete(), now).min(MAX_DIALLING);
+        let idle = self.peers.iter().filter(|(_, peer)| now.saturating_duration_since(peer.moved) > USELESS_AFTER);
+        let mut idle: Vec<_> = idle.map(|(id, peer)| (peer.moved, *id)).collect();
+        idle.sort_unstable();
+        out.extend(idle.into_iter().take(waiting).map(|(_, id)| Action::End(id)));
+    }
+
+    /// Whether every place is taken, or will be.
+    fn is_full(&self) -> bool {
+        self.roster.dialling() + self.roster.connected() >= self.settings.max_peers
     }
 }
 
@@ -615,7 +639,7 @@ impl Peer {
         self.snubbed_until.is_some_and(|until| until > now)
     }
 
-    fn new(remote: Arc<Remote>, theirs: Bitfield) -> Peer {
+    fn new(remote: Arc<Remote>, theirs: Bitfield, now: Instant) -> Peer {
         Peer {
             remote,
             theirs,
@@ -630,6 +654,7 @@ impl Peer {
             given: 0,
             taken: 0,
             was_of_use: false,
+            moved: now,
             proven: false,
         }
     }

@@ -403,3 +403,36 @@ fn during_a_pause_everybody_is_sent_away_and_after_it_what_came_before_counts() 
     let (_, again) = stage.assigned().pop().unwrap();
     assert_eq!((again.piece().get(), again.missing_blocks().count()), (index, 3));
 }
+
+#[test]
+fn silent_peers_make_room_for_addresses_that_wait_and_only_for_as_many() {
+    let mut stage = Stage::new();
+    let address = |number: u8| SocketAddr::from(([10, 0, 0, number], 6881));
+    let silent: Vec<_> = (1..=7).map(|number| stage.comes(number, 0..4)).collect();
+    let busy_one = stage.gives(8, 0..4, 4);
+    stage.out.clear();
+    let ends = |stage: &mut Stage| {
+        let end = |action| if let Action::End(id) = action { Some(id) } else { None };
+        std::mem::take(&mut stage.out).into_iter().filter_map(end).collect::<Vec<_>>()
+    };
+    let given = |given| (busy_one, Pulse { given, ..busy() });
+    stage.now += USELESS_AFTER + SECOND;
+    stage.tick(&[given(1)]);
+    assert_eq!(ends(&mut stage), [], "nobody waits for their places");
+    stage.coordinator.found([address(100), address(101)], stage.now, &mut stage.out);
+    stage.tick(&[given(2)]);
+    assert_eq!(ends(&mut stage), silent[..2], "those that have been silent for longest");
+    let closed = |session| Event::Closed { session, end: End::ClosedByUs, pieces: Vec::new() };
+    stage.tell(closed(silent[0]));
+    let dials: Vec<_> = std::mem::take(&mut stage.out)
+        .into_iter()
+        .filter_map(|action| if let Action::Dial(address) = action { Some(address) } else { None })
+        .collect();
+    assert_eq!(dials, [address(100)], "the place goes to who waited");
+    // Whoever comes by its own account has its time as well.
+    stage.tell(closed(silent[1]));
+    stage.out.clear();
+    stage.coordinator.found((102..110).map(address), stage.now, &mut stage.out);
+    stage.tick(&[given(3)]);
+    assert_eq!(ends(&mut stage), silent[2..], "and never one that gives");
+}

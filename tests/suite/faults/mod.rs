@@ -1,7 +1,8 @@
 //! The fault bench: processes that are killed, power that is cut, disks that fill up, files that change, links that lose packets
 //! and addresses. Every run ends with the right file or a clear sentence, and resumes.
 //!
-//! `FAULTS=100 make faults` is the campaign; without a number each fault happens a few times, which is what `make test` does.
+//! `make faults COUNT=100` is the campaign; without a number each fault happens a few times, which is what `make test` does.
+//! `AWAY=3600` has the tracker's machine away for an hour instead of 20 s.
 
 mod clock;
 mod disk;
@@ -9,6 +10,7 @@ mod kill;
 mod link;
 mod power;
 mod swarm;
+mod tracker;
 
 use std::collections::{HashMap, HashSet};
 use std::env;

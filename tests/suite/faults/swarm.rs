@@ -1,13 +1,13 @@
-//! What a swarm survives: its tracker goes and comes back elsewhere, its last seeder leaves when the others together hold
-//! everything.
+//! What a swarm survives: its last seeder leaves when the others together hold everything.
 
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::{CALM, START, start_fetch, start_seed};
+use super::{CALM, START, start_seed};
 use crate::house::content::Content;
 use crate::house::lab::Host;
 use crate::house::peer::{BITFIELD, HAVE, Wire};
@@ -18,43 +18,36 @@ use crate::house::{folder, say, wait_until};
 
 const LENGTH: u64 = 16 * 1024 * 1024 + 7;
 
-/// How often it is tried to have the last seeder leave in time: the machine may be busy with other tests.
-const TRIES: usize = 5;
+/// What the seeder sends, in bytes a second: everything once in six seconds, and to all three in seventeen.
+const LINK: &str = "3M";
+
+/// How long the seeder goes on between two looks at what the others have.
+const A_WHILE: Duration = Duration::from_millis(300);
 
 #[test]
 fn when_the_last_seeder_leaves_the_others_finish_from_what_they_hold_together() {
-    assert!((0..TRIES).any(|_| the_last_seeder_leaves()), "one always had everything before the seeder left");
-}
-
-/// False when one had everything before the seeder left, so that nothing was shown.
-fn the_last_seeder_leaves() -> bool {
     let work = folder();
     let content = Content::file(&work.path().join("source"), "a file.bin", LENGTH);
     let ports = [free_port(), free_port(), free_port(), free_port()];
     let addresses = ports.map(|port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
-    let tracker = TrackerStub::start(Answer::Peers(addresses.to_vec()));
+    // As long as the seeder is there they know nobody but it, so that only what leaves it counts.
+    let tracker = TrackerStub::start(Answer::Peers(addresses[..1].to_vec()));
     let torrent = Torrent::write(&work.path().join("it.torrent"), &content, PIECE_LENGTH, &[tracker.announce_url()]);
-    let mut seed = start_seed(&Host::here(), &torrent, ports[0], "4M", work.path());
+    let mut seed = start_seed(&Host::here(), &torrent, ports[0], LINK, work.path());
     let outs = [1, 2, 3].map(|number| work.path().join(format!("out{number}")));
     let fetches = [1, 2, 3].map(|number| {
         let mut command = Command::new(MINITORRENT);
-        // They hand on more slowly than the seeder gives, so that it can leave before anybody is done.
-        command.args([
-            "fetch",
-            "--seed-for",
-            "60",
-            "--upload-limit",
-            "700K",
-            "--port",
-            &ports[number].to_string(),
-            "--out",
-        ]);
+        command.args(["fetch", "--seed-for", "60", "--port", &ports[number].to_string(), "--out"]);
         command.arg(&outs[number - 1]).arg(&torrent.path);
         Process::start(command, work.path(), &format!("fetch{number}"))
     });
 
+    // It stands still while they are asked, however long that takes on a busy machine.
     let mut held = Vec::new();
     let together = wait_until(CALM, || {
+        seed.signal(Signal::CONT);
+        thread::sleep(A_WHILE);
+        seed.signal(Signal::STOP);
         held = addresses[1..].iter().map(|address| pieces_of(*address, &torrent)).collect();
         (0..torrent.pieces()).all(|piece| held.iter().any(|has: &Vec<u32>| has.contains(&piece)))
     });
@@ -62,9 +55,8 @@ fn the_last_seeder_leaves() -> bool {
     seed.wait(START);
     assert!(together, "the seeder never gave everything: {held:?}");
     let most = held.iter().map(Vec::len).max().unwrap();
-    if most == torrent.pieces() as usize {
-        return false;
-    }
+    assert!(most < torrent.pieces() as usize, "it gave one of them everything before it had given all of it once");
+    tracker.answer(Answer::Peers(addresses.to_vec()));
     let left = Instant::now();
     let complete = |fetch: &Process| fetch.stdout().contains("is complete");
     let finished = wait_until(CALM, || fetches.iter().all(complete));
@@ -76,7 +68,6 @@ fn the_last_seeder_leaves() -> bool {
         torrent.pieces(),
         left.elapsed().as_secs_f64()
     ));
-    true
 }
 
 /// What a peer says that it has; nothing when it cannot be asked.
@@ -103,51 +94,4 @@ fn pieces_of(address: SocketAddrV4, torrent: &Torrent) -> Vec<u32> {
     pieces.sort_unstable();
     pieces.dedup();
     pieces
-}
-
-#[test]
-fn a_tracker_that_is_gone_and_comes_back_on_another_address_is_found_again() {
-    let work = folder();
-    let content = Content::file(&work.path().join("source"), "a file.bin", LENGTH);
-    let [first, second] = [free_port(), free_port()];
-    let urls = [first, second].map(|port| format!("http://127.0.0.1:{port}/announce"));
-    let torrent = Torrent::write(&work.path().join("it.torrent"), &content, PIECE_LENGTH, &urls);
-    let start_tracker = |port: u16| {
-        let mut command = Command::new(MINITORRENT);
-        command.args(["tracker", "--no-web", "--port", &port.to_string(), "--data"]).arg(work.path());
-        Process::start(command, work.path(), &format!("tracker-{port}"))
-    };
-    let before = start_tracker(first);
-    assert!(wait_until(START, || is_listening(first)), "{}", before.stderr());
-    let seed = start_seed(&Host::here(), &torrent, free_port(), "2M", work.path());
-    assert!(wait_until(START, || seed.stdout().contains("seeding on port")), "{}", seed.stderr());
-    let (out, later) = (work.path().join("out"), work.path().join("later"));
-    let running = start_fetch(&Host::here(), &torrent, free_port(), &out, work.path());
-    assert!(wait_until(START, || out.join(&content.name).exists()), "{}", running.stderr());
-    drop(before);
-
-    // Who has met its peers needs no tracker.
-    let ended = running.ended(CALM);
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    content.compare(&out).unwrap();
-    // A newcomer waits, says for what, and goes on when there is one again.
-    let waiting = start_fetch(&Host::here(), &torrent, free_port(), &later, work.path());
-    let says_so = || waiting.stderr().contains("no peers; ");
-    assert!(wait_until(Duration::from_secs(20), says_so), "it said: {}", waiting.stderr());
-    let sentence =
-        waiting.stderr().lines().last().unwrap_or_default().rsplit("; ").next().unwrap_or_default().to_owned();
-    let _after = start_tracker(second);
-    let back = Instant::now();
-    let ended = waiting.ended(CALM);
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    content.compare(&later).unwrap();
-    say(&format!(
-        "faults, the tracker goes: a fetch under way ended right without it; a newcomer said \"{sentence}\", and had the file {:.1} s \
-         after the tracker was back on another address",
-        back.elapsed().as_secs_f64()
-    ));
-}
-
-fn is_listening(port: u16) -> bool {
-    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
 }

@@ -1,6 +1,6 @@
 //! Announces that lie: to aim the swarm at somebody, to fill the tracker's memory, to push others out.
 //!
-//! What the table does with many addresses is tested beside it, in `src/tracker/table.rs`; here all come from this machine.
+//! What the table does with many addresses is tested beside it, in `src/tracker/table/tests.rs`; here all come from this machine.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};

@@ -1,0 +1,210 @@
+//! Announcing: a few threads that tell trackers about every torrent of the process when it is due, and pass on what they
+//! answer (BEP 3, "trackers"; BEP 12).
+//!
+//! The `schedule` is owned by one lock that is held to look and to note, never while a tracker is waited for. One announce
+//! at a time is under way to each tracker host; with a tracker of our own process there is nothing to wait for.
+
+mod schedule;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Instant,
+};
+
+use crossbeam_channel::Sender;
+
+use self::schedule::{Entry, Errand, Next, Schedule};
+use super::report::Board;
+use crate::{
+    metainfo::{InfoHash, PeerId},
+    peer::Share,
+    tracker::{announce::Announce, answer::Answer, client::Client, tiers::Tiers},
+};
+
+/// Threads that announce, at most. Each waits for one tracker; one that never answers holds up one of them.
+const MAX_THREADS: usize = 4;
+
+/// A thread's stack, in bytes; TLS needs the most of it.
+const STACK: usize = 512 * 1024;
+
+/// What trackers say about a torrent that is being fetched.
+#[derive(Debug)]
+pub enum TrackerNews {
+    /// Peers of its swarm.
+    Peers(Vec<SocketAddr>),
+    /// No answer, and why, as a sentence.
+    Trouble(String),
+}
+
+/// A tracker that runs in this process and is called directly.
+#[derive(Clone)]
+pub struct OwnTracker {
+    /// Its announce URL, as it stands in metainfos.
+    pub is_own: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// Announces to it.
+    pub announce: Arc<dyn Fn(&Announce) -> Answer + Send + Sync>,
+}
+
+/// Announces every torrent it is given until it is ended.
+#[derive(Clone)]
+pub struct Announcer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// Where trouble is shown.
+    board: Arc<Board>,
+    client: Client,
+    peer_id: PeerId,
+    own: Option<OwnTracker>,
+    /// What times of the schedule are counted from.
+    epoch: Instant,
+    schedule: Mutex<Schedule>,
+    changed: Condvar,
+}
+
+impl Announcer {
+    /// Nothing to announce yet.
+    pub fn new(client: Client, peer_id: PeerId, own: Option<OwnTracker>, board: Arc<Board>) -> Announcer {
+        let (schedule, changed) = (Mutex::default(), Condvar::new());
+        let inner = Inner { board, client, peer_id, own, epoch: Instant::now(), schedule, changed };
+        Announcer { inner: Arc::new(inner) }
+    }
+
+    /// Announces this torrent, as listening on `port`, from now on. `chance` gives a random number below its argument.
+    pub fn add(
+        &self,
+        share: Arc<Share>,
+        trackers: &[Vec<String>],
+        port: u16,
+        news: Option<Sender<TrackerNews>>,
+        chance: impl FnMut(usize) -> usize,
+    ) {
+        let entry = Entry::new(share, Tiers::new(trackers, chance), port, news);
+        self.inner.lock().add(entry);
+        self.wake();
+    }
+
+    /// Says goodbye for this torrent where its trackers know us, and forgets it.
+    pub fn remove(&self, info_hash: InfoHash) {
+        if let Some(entry) = self.inner.lock().entries.get_mut(&info_hash) {
+            entry.leaving = true;
+        }
+        self.wake();
+    }
+
+    /// Something has changed that trackers should hear soon: the torrent is complete, or peers are needed.
+    pub fn hurry(&self, info_hash: InfoHash) {
+        let now = self.inner.epoch.elapsed();
+        if let Some(entry) = self.inner.lock().entries.get_mut(&info_hash) {
+            entry.tiers.hurry(now);
+        }
+        self.wake();
+    }
+
+    /// Begins to say goodbye to every tracker that knows us; nothing else is announced from now on.
+    pub fn say_goodbye(&self) {
+        self.inner.client.end();
+        self.inner.lock().ending = true;
+        self.wake();
+    }
+
+    /// Waits until every goodbye is said, or the deadline has passed.
+    pub fn wait(&self, deadline: Instant) {
+        let mut schedule = self.inner.lock();
+        while !schedule.is_over() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            schedule = self.inner.changed.wait_timeout(schedule, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Has a thread look at the schedule; starts one if all are busy.
+    fn wake(&self) {
+        let mut schedule = self.inner.lock();
+        if schedule.idle == 0 && schedule.threads < MAX_THREADS {
+            schedule.threads += 1;
+            let announcer = self.clone();
+            let started =
+                thread::Builder::new().name("announcer".into()).stack_size(STACK).spawn(move || announcer.run());
+            if let Err(error) = started {
+                schedule.threads -= 1;
+                log::warn!("no thread for announcing: {error}");
+            }
+        }
+        drop(schedule);
+        self.inner.changed.notify_all();
+    }
+
+    fn run(&self) {
+        let mut schedule = self.inner.lock();
+        loop {
+            match schedule.next(self.inner.peer_id, self.inner.epoch.elapsed()) {
+                Next::Errand(errand) => {
+                    let more = schedule.idle == 0 && schedule.threads < MAX_THREADS;
+                    drop(schedule);
+                    if more {
+                        self.wake();
+                    }
+                    self.inner.run(*errand);
+                    schedule = self.inner.lock();
+                }
+                Next::Wait(time) => {
+                    schedule.idle += 1;
+                    let waited = self.inner.changed.wait_timeout(schedule, time);
+                    schedule = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    schedule.idle -= 1;
+                }
+                Next::Leave => break,
+            }
+        }
+        schedule.threads -= 1;
+        drop(schedule);
+        self.inner.changed.notify_all();
+    }
+}
+
+impl Inner {
+    /// Announces, notes the answer, passes it on.
+    fn run(&self, errand: Errand) {
+        let own = self.own.as_ref().filter(|own| (own.is_own)(&errand.url));
+        let answer = match own {
+            Some(own) => Ok((own.announce)(&errand.announce)),
+            None => self.client.announce(&errand.url, &errand.announce, errand.tracker_id.as_deref()),
+        };
+        let now = self.epoch.elapsed();
+        let is_new_trouble = self.lock().done(&errand, answer.as_ref(), now);
+        self.changed.notify_all();
+        let news = match answer {
+            Ok(answer) => {
+                self.board.update(errand.info_hash, |report| report.trouble = None);
+                log::debug!("{} names {} peers", errand.url, answer.peers.len());
+                answer.warning.into_iter().for_each(|warning| log::warn!("{} warns: {warning}", errand.url));
+                TrackerNews::Peers(answer.peers)
+            }
+            Err(error) => {
+                let trouble = format!("tracker {}: {error}", errand.url);
+                self.board.update(errand.info_hash, |report| report.trouble = Some(trouble.clone()));
+                // Whoever takes is shown it for as long as it lasts; whoever gives hears of it once.
+                match errand.news.is_none() && is_new_trouble {
+                    true => log::error!("{trouble}; it is asked again until it answers"),
+                    false => log::info!("{trouble}"),
+                }
+                TrackerNews::Trouble(trouble)
+            }
+        };
+        // Whoever wanted to know may have ended meanwhile.
+        errand.news.map(|to| to.send(news));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Schedule> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;
