@@ -84,7 +84,7 @@ impl Limiter {
         self.bytes_per_second.load(Ordering::Relaxed)
     }
 
-    /// Another limit from now on; whoever waits notices within [`MAX_NAP`].
+    /// Another limit from now on; whoever waits notices within 0.2 s.
     pub fn set(&self, bytes_per_second: u64) {
         self.account().set(bytes_per_second, Instant::now());
         self.bytes_per_second.store(bytes_per_second, Ordering::Relaxed);
