@@ -1,9 +1,12 @@
 //! The coordinator, decision by decision.
 
-use super::*;
+use super::{
+    flights::{HELP_AFTER, MAX_PIECE_IN_MEMORY},
+    *,
+};
 use crate::{
     metainfo::BLOCK_LENGTH,
-    peer::{Buffers, Desk},
+    peer::{Buffers, Desk, Home},
 };
 
 const BLOCK: u64 = BLOCK_LENGTH as u64;

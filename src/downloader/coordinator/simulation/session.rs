@@ -1,6 +1,7 @@
 //! A session: a real desk, both ends of its connection, and the reader between them.
 
 use super::{peers::Said, *};
+use crate::peer::Home;
 
 /// What a session's reader has to pass on before it reads further.
 #[derive(Debug)]
