@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::line;
 use crate::house::clients::Client;
 use crate::house::lab::Host;
-use crate::house::peer::{HAVE, INTERESTED, PIECE, REQUEST, Request, UNCHOKE, Wire};
+use crate::house::peer::{BITFIELD, CHOKE, HAVE, INTERESTED, PIECE, REQUEST, Request, UNCHOKE, Wire};
 use crate::house::process::{Usage, free_port};
 use crate::house::torrent::Torrent;
 use crate::house::wait_until;
@@ -70,7 +70,7 @@ pub fn measure(place: &Workplace) -> Result<Vec<Line>, String> {
     ])
 }
 
-/// Connects from an address of its own, takes a piece that is offered, and stays.
+/// Connects from an address of its own, takes a piece that is offered, says so, and stays.
 fn fetch_a_piece(torrent: &Torrent, seeder: SocketAddrV4, own: Ipv4Addr) -> std::io::Result<Wire> {
     let mut wire = Wire::dial_from(own, seeder)?;
     wire.greet(&torrent.info_hash)?;
@@ -80,6 +80,9 @@ fn fetch_a_piece(torrent: &Torrent, seeder: SocketAddrV4, own: Ipv4Addr) -> std:
         let message = wire.receive()?;
         match message.id {
             UNCHOKE => unchoked = true,
+            // There are fewer upload slots than connections; what was asked for is forgotten (BEP 3).
+            CHOKE => (unchoked, asked, come) = (false, false, 0),
+            BITFIELD => offered = first_of(&message.payload),
             HAVE => offered = offered.or(message.payload.try_into().ok().map(u32::from_be_bytes)),
             PIECE => come += 1,
             _ => {}
@@ -91,5 +94,14 @@ fn fetch_a_piece(torrent: &Torrent, seeder: SocketAddrV4, own: Ipv4Addr) -> std:
             }
         }
     }
+    if let Some(piece) = offered {
+        wire.send(HAVE, &piece.to_be_bytes())?;
+    }
     Ok(wire)
+}
+
+/// The first piece of a bitfield.
+fn first_of(bits: &[u8]) -> Option<u32> {
+    let (at, byte) = (0..).zip(bits).find(|(_, byte)| **byte != 0)?;
+    Some(at * 8 + byte.leading_zeros())
 }

@@ -16,6 +16,9 @@ use crate::table::{Limit, Line};
 
 const PEERS: u32 = 100_000;
 
+/// Peers asked for: as many as a swarm of ten can name, so that the answers are equally long.
+const WANTED: usize = 9;
+
 /// Announces that are timed, in each of the swarms.
 const ANNOUNCES: u32 = 20_000;
 
@@ -57,7 +60,7 @@ fn announce(table: &mut SwarmTable, number: u32) {
         downloaded: 0,
         left: 1,
         event: Event::Regular,
-        wanted: 50,
+        wanted: WANTED,
     };
     let source = IpAddr::from(Ipv4Addr::from(0x0a00_0000 + number));
     let asker = Asker::new(source, Ipv4Addr::new(10, 255, 255, 254).into(), &[]);
