@@ -32,7 +32,7 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, bounded};
 use mio::{Interest, Poll, Waker};
 use socket2::SockRef;
 use tiny_http::Method;
@@ -44,6 +44,7 @@ pub use limits::Limits;
 pub use reply::{Content, Reply};
 
 use census::Census;
+use connection::Connection;
 use feed::Streams;
 use handler::Answering;
 use transfer::Transfers;
@@ -138,6 +139,8 @@ pub struct Door {
     answering: Arc<Answering>,
     gauge: Gauge,
     stopping: Arc<AtomicBool>,
+    /// The watcher's queue of connections that come back, to empty it when the watcher has gone.
+    returned: Option<Receiver<Connection>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -200,10 +203,10 @@ impl Door {
             census,
             quick_jobs,
             jobs,
-            returns: returned,
+            returns: returned.clone(),
             stopping: Arc::clone(&stopping),
         };
-        let mut door = Door { answering, gauge, stopping, threads: vec![feeder] };
+        let mut door = Door { answering, gauge, stopping, returned: Some(returned), threads: vec![feeder] };
         door.threads.push(thread::Builder::new().name("web-watch".into()).spawn(move || watch.run())?);
         for number in 0..handlers {
             let answering = Arc::clone(&door.answering);
@@ -238,6 +241,8 @@ impl Door {
         for thread in self.threads.drain(..) {
             thread.join().unwrap_or_else(|_| log::error!("a thread of the door has panicked"));
         }
+        // One that was given back when the watcher had gone would stay open in the channel for as long as there is a sender.
+        self.returned.take().into_iter().for_each(|returned| returned.try_iter().for_each(drop));
     }
 }
 
