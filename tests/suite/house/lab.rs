@@ -120,7 +120,7 @@ impl Host {
     }
 
     /// Gives what it sends a rate, in Mbit/s.
-    pub fn limit_upload(&self, mbit: u32) {
+    fn limit_upload(&self, mbit: u32) {
         self.run(&format!("tc qdisc add dev eth0 {}", rate(mbit))).unwrap();
     }
 
