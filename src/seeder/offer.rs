@@ -6,10 +6,6 @@
 //! `have` messages, which every client understands (BEP 3). BEP 16 goes the same way, but waits until a piece has been
 //! seen elsewhere before it shows the next, and its uplink idles meanwhile.
 //!
-//! What a peer was the first to have, it has to give to all others, by an uplink that may be slow, or busy. So such a piece
-//! counts as one that it has not taken yet, until most of the peers have it: whoever spreads quickly what it gets, gets more,
-//! and nobody idles while another has more to give than it can.
-//!
 //! The last pieces that nobody has are the ones that matter most: each that is late has to reach everybody from whoever
 //! was slow to take it, while all other links idle. So when nothing is left to be shown for the first time and our uplink has
 //! nothing to do, whoever has taken all that it was shown is shown what another has not come to yet.
@@ -29,8 +25,6 @@ use crate::{
     peer::SessionId,
 };
 
-use spreading::Spreading;
-
 /// Bytes of pieces that a peer is shown ahead of what it has, to begin with. At 100 Mbit/s they last for 80 ms.
 const FIRST_LEAD: u64 = 1 << 20;
 
@@ -41,8 +35,7 @@ const MIN_LEAD: u32 = 2;
 /// lead triples in the time that it takes to work through it.
 const IDLE_STEP: u32 = 2;
 
-/// How long a peer may sit on what it was shown before others are shown it too, or take over giving it to the others before
-/// it is given more.
+/// How long a peer may sit on what it was shown before others are shown it too.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Candidates looked at for the rarest, once everything has been shown.
@@ -67,7 +60,6 @@ pub struct Offer {
     /// Pieces that were shown for the first time, in that order; some may have been seen meanwhile. What was shown last is
     /// the least likely to be under way.
     shown_once: Vec<u32>,
-    spreading: Spreading,
     /// How many pieces no peer has.
     unseen: u32,
     peers: BTreeMap<SessionId, Shown>,
@@ -80,7 +72,7 @@ struct Shown {
     theirs: Bitfield,
     /// Pieces shown that it has not got.
     pending: u32,
-    /// Pieces to keep pending, or spreading while there are others to be shown for the first time.
+    /// Pieces to keep pending.
     lead: u32,
     moved: Instant,
 }
@@ -96,7 +88,6 @@ impl Offer {
             copies: vec![0; count as usize],
             pending: vec![0; count as usize],
             shown_once: Vec::new(),
-            spreading: Spreading::default(),
             unseen: count,
             peers: BTreeMap::new(),
             chance: Chance::new(seed),
@@ -119,22 +110,19 @@ impl Offer {
     /// A peer says what it has; what to show to whom now.
     pub fn has(&mut self, session: SessionId, bits: &Bitfield, now: Instant) -> Vec<Showing> {
         let gained: Vec<_> = bits.iter().filter_map(|index| self.geometry.piece(index)).collect();
-        gained.into_iter().for_each(|piece| _ = self.note(session, piece, now));
+        gained.into_iter().for_each(|piece| self.note(session, piece, now));
         self.show_all(now)
     }
 
     /// A peer has one more piece; what to show to whom now. `idle` says that our uplink has nothing to do.
     pub fn gained(&mut self, session: SessionId, piece: PieceIndex, idle: bool, now: Instant) -> Vec<Showing> {
-        let free = self.note(session, piece, now);
+        self.note(session, piece, now);
         let count = self.geometry.piece_count();
         if let Some(peer) = self.peers.get_mut(&session).filter(|_| idle) {
             peer.lead = (peer.lead + IDLE_STEP).min(count);
         }
         // Once the last piece was seen, everybody may be shown pieces again.
-        let mut shown = match self.unseen {
-            0 => self.show_all(now),
-            _ => [Some(session), free].into_iter().flatten().flat_map(|session| self.show_one(session, now)).collect(),
-        };
+        let mut shown = if self.unseen == 0 { self.show_all(now) } else { self.show_one(session, now) };
         if idle && shown.is_empty() {
             let another = self.next_of_another(session).and_then(|index| self.geometry.piece(index));
             another.iter().for_each(|piece| self.note_shown(session, *piece, now));
@@ -154,9 +142,6 @@ impl Offer {
         for index in gone.shown.iter().filter(|index| !gone.theirs.get(*index)) {
             self.pending[index as usize] -= 1;
         }
-        self.spreading.leave(session);
-        let most = |copies: &u16| usize::from(*copies) * 2 > self.peers.len();
-        self.spreading.end_those(|index| most(&self.copies[index as usize]));
         let lost = gone.shown.iter().chain(gone.theirs.iter());
         let lost: Vec<_> = lost.filter(|index| self.pending[*index as usize] == 0).collect();
         lost.into_iter().for_each(|index| self.renew(index));
@@ -172,7 +157,6 @@ impl Offer {
             freed.extend(shown.shown.iter().filter(|index| !shown.theirs.get(*index)));
         }
         freed.into_iter().for_each(|index| self.renew(index));
-        self.spreading.end_late(PATIENCE, now);
         self.show_all(now)
     }
 
@@ -198,29 +182,23 @@ impl Offer {
         self.peers.is_empty()
     }
 
-    /// Notes that a peer has a piece. Returns who need not spread it any more.
-    fn note(&mut self, session: SessionId, piece: PieceIndex, now: Instant) -> Option<SessionId> {
-        let most = self.peers.len() / 2 + 1;
-        let peer = self.peers.get_mut(&session)?;
+    fn note(&mut self, session: SessionId, piece: PieceIndex, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&session) else { return };
         if !peer.theirs.set(piece.get()) {
-            return None;
+            return;
         }
-        let copies = &mut self.copies[piece.as_usize()];
-        *copies += 1;
-        self.unseen -= u32::from(*copies == 1);
         if peer.shown.get(piece.get()) {
             peer.pending -= 1;
             self.pending[piece.as_usize()] -= 1;
             peer.moved = now;
-            if *copies == 1 {
-                self.spreading.begin(piece.get(), session, now);
-            }
             // It has nearly run dry, so it takes pieces faster than it was shown them.
-            if peer.pending + self.spreading.count(session) <= peer.lead / 4 {
+            if peer.pending <= peer.lead / 4 {
                 peer.lead = peer.lead.saturating_mul(2).min(self.geometry.piece_count());
             }
         }
-        if usize::from(*copies) >= most { self.spreading.end(piece.get()) } else { None }
+        let copies = &mut self.copies[piece.as_usize()];
+        *copies += 1;
+        self.unseen -= u32::from(*copies == 1);
     }
 
     fn show_all(&mut self, now: Instant) -> Vec<Showing> {
@@ -253,9 +231,7 @@ impl Offer {
     }
 
     fn next_for(&mut self, session: SessionId) -> Option<u32> {
-        let spreading = if self.unseen > 0 { self.spreading.count(session) } else { 0 };
-        let wants = |peer: &&Shown| peer.pending + spreading < peer.lead && !peer.theirs.is_full();
-        let peer = self.peers.get(&session).filter(wants)?;
+        let peer = self.peers.get(&session).filter(|peer| peer.pending < peer.lead && !peer.theirs.is_full())?;
         let wanted = |index: u32| !peer.shown.get(index) && !peer.theirs.get(index);
         while self.fresh.last().is_some_and(|index| self.copies[*index as usize] > 0) {
             self.fresh.pop().map(|index| self.is_fresh.clear(index));
@@ -299,6 +275,5 @@ impl Offer {
     }
 }
 
-mod spreading;
 #[cfg(test)]
 mod tests;

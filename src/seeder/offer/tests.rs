@@ -53,60 +53,6 @@ fn while_the_uplink_idles_a_peer_is_shown_ever_more() {
     assert!(offer.is_done(peer) && rounds <= 7, "{rounds} rounds");
 }
 
-/// What this peer is shown when it has taken these pieces.
-fn takes(offer: &mut Offer, session: SessionId, pieces: &[PieceIndex], idle: bool, now: Instant) -> Vec<PieceIndex> {
-    let shown = pieces.iter().flat_map(|piece| offer.gained(session, *piece, idle, now));
-    let shown: Vec<_> = shown.collect();
-    shown.into_iter().filter(|(to, _)| *to == session).map(|(_, piece)| piece).collect()
-}
-
-#[test]
-fn whoever_is_still_giving_what_it_was_given_is_shown_no_more_until_most_have_it() {
-    let (mut offer, now) = (offer(64), Instant::now());
-    let [busy, other, third] = [1, 2, 3].map(SessionId);
-    let given = offer.opened(busy, now);
-    offer.opened(other, now);
-    offer.opened(third, now);
-    assert!(takes(&mut offer, busy, &given, false, now).is_empty());
-    for piece in given {
-        let shown = offer.gained(other, piece, false, now);
-        assert_eq!(shown.iter().map(|(session, _)| *session).collect::<Vec<_>>(), [busy], "two of three have it");
-        assert!(offer.gained(third, piece, false, now).is_empty(), "it was free before");
-    }
-}
-
-#[test]
-fn while_the_uplink_idles_whoever_is_busy_is_shown_more_all_the_same() {
-    let (mut offer, now) = (offer(64), Instant::now());
-    let given = offer.opened(SessionId(1), now);
-    offer.opened(SessionId(2), now);
-    assert!(takes(&mut offer, SessionId(1), &given, true, now).len() >= given.len());
-}
-
-#[test]
-fn a_peer_that_gives_to_nobody_is_shown_more_after_a_while() {
-    let (mut offer, now) = (offer(64), Instant::now());
-    let given = offer.opened(SessionId(1), now);
-    offer.opened(SessionId(2), now);
-    assert!(takes(&mut offer, SessionId(1), &given, false, now).is_empty());
-    // The other one sits on what it was shown, which is shown to somebody else too; that does not count here.
-    offer.moves(SessionId(2), now + PATIENCE);
-    assert!(offer.tick(now + PATIENCE).is_empty());
-    let shown = offer.tick(now + PATIENCE + Duration::from_millis(1));
-    assert!(shown.len() == given.len() && shown.iter().all(|(session, _)| *session == SessionId(1)), "{shown:?}");
-}
-
-#[test]
-fn what_most_of_those_that_stay_have_is_spread() {
-    let (mut offer, now) = (offer(64), Instant::now());
-    let given = offer.opened(SessionId(1), now);
-    (2..5).for_each(|peer| _ = offer.opened(SessionId(peer), now));
-    assert!(takes(&mut offer, SessionId(1), &given, false, now).is_empty());
-    given.iter().for_each(|piece| assert!(offer.gained(SessionId(2), *piece, false, now).is_empty(), "two of four"));
-    let shown = offer.closed(SessionId(3), now);
-    assert!(shown.iter().any(|(session, _)| *session == SessionId(1)), "two of three: {shown:?}");
-}
-
 #[test]
 fn at_the_end_whoever_is_free_is_shown_what_another_has_not_come_to() {
     let (mut offer, now) = (offer(8), Instant::now());
@@ -294,17 +240,7 @@ impl Swarm {
             let is_pending = |peer: &&Shown| peer.shown.get(piece) && !peer.theirs.get(piece);
             assert_eq!(usize::from(*pending), self.offer.peers.values().filter(is_pending).count());
         }
-        let mut spread = BTreeMap::<_, u32>::new();
-        for (index, first) in self.offer.spreading.pieces() {
-            let most = self.offer.peers.len() / 2 + 1;
-            assert!(
-                (1..most).contains(&usize::from(self.offer.copies[index as usize]))
-                    && self.offer.peers[&first].theirs.get(index)
-            );
-            *spread.entry(first).or_default() += 1;
-        }
-        for (session, shown) in &self.offer.peers {
-            assert_eq!(self.offer.spreading.count(*session), spread.get(session).copied().unwrap_or(0));
+        for shown in self.offer.peers.values() {
             let pending = shown.shown.iter().filter(|index| !shown.theirs.get(*index)).count();
             assert!(shown.pending as usize == pending && shown.pending <= shown.lead);
         }
