@@ -98,6 +98,12 @@ impl Mailbox {
         }
     }
 
+    /// Whether its writer has taken all that cannot wait.
+    #[cfg(test)]
+    pub(super) fn is_taken(&self) -> bool {
+        !self.lock().outbox.has_work(1)
+    }
+
     fn ring(&self, state: &mut State) {
         state.asleep = false;
         self.bell.notify_one();

@@ -269,6 +269,32 @@ fn a_choke_is_told_and_what_is_asked_meanwhile_stays_unanswered() {
 }
 
 #[test]
+fn control_goes_out_while_blocks_wait_for_their_turn_and_they_go_in_the_end() {
+    let torrent = Torrent::all_of(1);
+    let (session, mut other, handle) = serving(&torrent);
+    assert_eq!([other.message()[0], other.message()[0]], [5, 1]);
+    let turns: Vec<_> = std::iter::from_fn(|| torrent.host.turns.take(Duration::ZERO)).collect();
+    assert!(!turns.is_empty());
+    // It waits for a tenth of a second, in which a busy machine may not let this thread speak; so it may try again.
+    let said_first = (0..20).any(|_| {
+        other.send(Message::Request(raw(1, 0, 10)));
+        other.send(Message::Interested);
+        assert!(matches!(torrent.event(), Event::Interested(..)));
+        while !handle.mailbox.is_taken() {
+            thread::yield_now();
+        }
+        handle.order(Order::Interested);
+        let said = [other.message()[0], other.message()[0]];
+        assert!(said.contains(&2) && said.contains(&7), "{said:?}");
+        said == [2, 7]
+    });
+    assert!(said_first);
+    other.0.shutdown(Shutdown::Both).unwrap();
+    assert!(matches!(torrent.closed(), (End::ClosedByPeer | End::Io(_), _)));
+    assert!(session.join().unwrap().is_ok());
+}
+
+#[test]
 fn a_session_that_takes_asks_for_its_pieces_and_hands_them_on_whole() {
     let torrent = Torrent::nothing_of(1);
     let (session, mut other) = dialled(&torrent);

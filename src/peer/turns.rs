@@ -14,7 +14,7 @@ use std::{
 const AT_ONCE: usize = 8;
 
 /// How long a session waits for its turn at most.
-const PATIENCE: Duration = Duration::from_millis(100);
+pub const PATIENCE: Duration = Duration::from_millis(100);
 
 /// How long a turn lasts at most: eight of them at 20 Mbit/s. Whoever takes longer is stuck with a peer that does not read,
 /// and goes on without.
@@ -42,9 +42,9 @@ struct State {
 pub struct Turn<'a>(&'a Turns, u64);
 
 impl Turns {
-    /// Waits for a turn; `None` when that takes too long.
-    pub fn take(&self) -> Option<Turn<'_>> {
-        let deadline = Instant::now() + PATIENCE;
+    /// Waits for a turn; `None` when that takes longer than `patience`.
+    pub fn take(&self, patience: Duration) -> Option<Turn<'_>> {
+        let deadline = Instant::now() + patience;
         let mut state = self.lock();
         loop {
             let now = Instant::now();
@@ -93,11 +93,11 @@ mod tests {
     #[test]
     fn there_are_so_many_turns_and_each_comes_back() {
         let turns = Turns::default();
-        let mut taken: Vec<_> = (0..AT_ONCE).map(|_| turns.take().unwrap()).collect();
+        let mut taken: Vec<_> = (0..AT_ONCE).map(|_| turns.take(Duration::ZERO).unwrap()).collect();
         let begun = Instant::now();
-        assert!(turns.take().is_none() && begun.elapsed() >= PATIENCE);
+        assert!(turns.take(PATIENCE).is_none() && begun.elapsed() >= PATIENCE);
         taken.pop();
-        assert!(turns.take().is_some());
+        assert!(turns.take(Duration::ZERO).is_some());
     }
 
     #[test]

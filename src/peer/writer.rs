@@ -13,7 +13,7 @@ use super::{
     backlog::{self, Backlog},
     limiter::{Limits, MAX_NAP},
     mailbox::Mail,
-    turns::{TURN, Turn},
+    turns::{self, TURN, Turn, Turns},
 };
 use crate::{
     metainfo::{Block, PieceIndex},
@@ -26,6 +26,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(100);
 /// Bytes of blocks sent before the outbox is looked at again: large enough that a fast link does not notice the look,
 /// small enough that on 100 Mbit/s control waits 5 ms at most.
 const MAX_RUN: u64 = 64 * 1024;
+
+/// How long control waits at most while its session waits for a turn: as long as behind blocks that are on their way.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Pieces of which some blocks were sent that are remembered at most; peers work on a few at a time.
 const MAX_BEGUN: usize = 256;
@@ -52,7 +55,7 @@ pub fn run(host: &Host, handle: &Handle) -> Result<(), End> {
                     continue;
                 }
                 if turn.is_none() {
-                    (turn, left_of_turn) = (host.turns.take(), TURN);
+                    (turn, left_of_turn) = (pen.wait_for_turn(&host.turns)?, TURN);
                 }
                 let sent = pen.send_run(&batch.run)?;
                 due = limits.spend(sent);
@@ -84,6 +87,22 @@ struct Pen<'a> {
 impl Pen<'_> {
     fn send_control(&self, control: &[u8]) -> Result<(), End> {
         if control.is_empty() { Ok(()) } else { self.write(&mut [IoSlice::new(control)]) }
+    }
+
+    /// Waits until it is this session's turn to send blocks; control goes out meanwhile. `None` when it must go without one.
+    fn wait_for_turn<'t>(&self, turns: &'t Turns) -> Result<Option<Turn<'t>>, End> {
+        let deadline = Instant::now() + turns::PATIENCE;
+        loop {
+            let turn = turns.take(LOOK);
+            if turn.is_some() || Instant::now() >= deadline {
+                return Ok(turn);
+            }
+            match self.handle.mailbox.wait(0, Duration::ZERO) {
+                Mail::Batch(batch) => self.send_control(&batch.control)?,
+                Mail::Closed => return Ok(None),
+                Mail::Nothing => {}
+            }
+        }
     }
 
     /// Sends blocks that follow one another, and says how many bytes of them there were.
