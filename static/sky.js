@@ -174,8 +174,9 @@ export class Sky {
   #frame() {
     const began = performance.now();
     this.#draw(began);
-    // A running mean: one slow frame is no reason to slow down.
-    this.#cost += (performance.now() - began - this.#cost) * 0.1;
+    // A running mean, in which one slow frame counts little: the processor may just have been elsewhere.
+    const took = Math.min(performance.now() - began, Math.max(this.#cost, 0.2) * 4);
+    this.#cost += (took - this.#cost) * 0.1;
     this.#wake();
   }
 
