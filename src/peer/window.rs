@@ -9,11 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::metainfo::BLOCK_LENGTH;
 
-/// Open requests at the start, in blocks. In a swarm each peer is asked by all others at once, and what is asked of one that
-/// is busy waits there, while others could have given it sooner. Alone on a fast link the window doubles within moments.
-const FIRST_BLOCKS: usize = 4;
-
-/// Open requests at the least, in blocks.
+/// Open requests at the start and at the least, in blocks. In a swarm each peer is asked by all others at once, and what is
+/// asked of one that is busy waits there, while others could have given it sooner. Where more would bring more, the window
+/// doubles within moments.
 const MIN_BLOCKS: usize = 4;
 
 /// Open requests at the most, in blocks: 4 MiB. What a session may come to hold in memory.
@@ -72,7 +70,7 @@ impl Window {
     /// The smallest window; no rate has been seen.
     pub fn new(now: Instant) -> Window {
         Window {
-            blocks: FIRST_BLOCKS,
+            blocks: MIN_BLOCKS,
             limit: UNSAID_LIMIT,
             since: now,
             turn: 0,
@@ -80,7 +78,7 @@ impl Window {
             rate: None,
             last_arrival: now,
             gap: Duration::ZERO,
-            phase: Phase::Trying { from: FIRST_BLOCKS },
+            phase: Phase::Trying { from: MIN_BLOCKS },
         }
     }
 
@@ -120,6 +118,12 @@ impl Window {
         self.size(rate, now);
         self.rate = Some(rate);
         self.begin_turn(now);
+    }
+
+    /// Opens it to so many blocks at once, as a fast link would.
+    #[cfg(test)]
+    pub fn open(&mut self, blocks: usize) {
+        self.blocks = blocks;
     }
 
     fn size(&mut self, rate: f64, now: Instant) {

@@ -173,7 +173,7 @@ fn hunger_is_told_once_until_work_comes_even_with_a_window_of_one() {
     for window in [1, 2, 3, 16] {
         let now = Instant::now();
         let mut desk = desk(now);
-        desk.limit_window(window);
+        desk.window.open(window);
         for index in 0..2 {
             let mut due: VecDeque<_> = desk.assign(piece(index), now).unwrap().into();
             let mut hungry = Vec::new();

@@ -132,7 +132,7 @@ impl Answering {
 
     /// Sends the last bytes of an answer, and gives the connection back if it is of further use.
     fn finish(&self, mut connection: Connection, bytes: Vec<u8>, then: Then) {
-        // The channel has room for every connection that the door may have. Only a door that closes takes none back.
+        // The channel has room for every connection that the door may have. Only a door that has closed takes none back.
         if connection.answer(bytes, then, &self.limits) && self.returns.try_send(connection).is_ok() {
             self.waker.wake().unwrap_or_else(|error| log::warn!("the door cannot be woken: {error}"));
         }

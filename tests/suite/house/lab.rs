@@ -72,7 +72,7 @@ impl Lab {
 
     /// Gives the link of a host a rate each way, in Mbit/s.
     pub fn limit_link(&self, number: usize, mbit: u32) {
-        self.hosts[number].limit_upload(mbit);
+        self.hosts[number].run(&format!("tc qdisc add dev eth0 {}", rate(mbit))).unwrap();
         let port = format!("port{}", number + 1);
         run(&format!("tc -n {} qdisc add dev {port} {}", self.switch, rate(mbit))).unwrap();
     }
@@ -117,11 +117,6 @@ impl Host {
             Some(namespace) => run(&format!("ip netns exec {namespace} {line}")),
             None => run(line),
         }
-    }
-
-    /// Gives what it sends a rate, in Mbit/s.
-    fn limit_upload(&self, mbit: u32) {
-        self.run(&format!("tc qdisc add dev eth0 {}", rate(mbit))).unwrap();
     }
 
     /// Drops whatever would open a connection to it.
