@@ -1,5 +1,6 @@
 //! Children of a test: each in a process group of its own, with its output in files, and gone when dropped.
 
+use std::env;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
 use std::panic;
@@ -142,7 +143,12 @@ impl Process {
 
     /// The most memory it ever held, in KiB; nothing once it has ended.
     pub fn peak_kib(&self) -> Option<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let process = PathBuf::from(format!("/proc/{}", self.child.id()));
+        // It is started with our memory, and for a moment still has it when we go on: until it is another program.
+        if fs::read_link(process.join("exe")).ok()? == env::current_exe().ok()? {
+            return None;
+        }
+        let status = fs::read_to_string(process.join("status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         line.split_whitespace().next()?.parse().ok()
     }
