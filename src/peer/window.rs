@@ -24,6 +24,9 @@ const UNSAID_LIMIT: usize = 250;
 /// The least time over which a rate is taken.
 const PERIOD: Duration = Duration::from_millis(50);
 
+/// The same for the first rate of all: on a fast link the smallest window costs a wake-up a block, here and there.
+const FIRST_PERIOD: Duration = Duration::from_millis(10);
+
 /// What the rate must gain from a doubled window to be worth it.
 const WORTH: f64 = 1.25;
 
@@ -111,7 +114,8 @@ impl Window {
         self.gap = self.gap.max(now.saturating_duration_since(self.last_arrival)).min(MAX_GAP);
         self.last_arrival = now;
         let elapsed = now.saturating_duration_since(self.since);
-        if self.turn < self.blocks || elapsed < PERIOD {
+        let period = if self.rate.is_none() { FIRST_PERIOD } else { PERIOD };
+        if self.turn < self.blocks || elapsed < period {
             return;
         }
         let rate = self.bytes as f64 / elapsed.as_secs_f64();
