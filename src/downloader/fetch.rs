@@ -291,11 +291,11 @@ impl Shell {
 
     fn tracker_news(&mut self, news: TrackerNews, actions: &mut Vec<Action>) {
         match news {
-            TrackerNews::Peers(addresses) => {
+            TrackerNews::Peers(_, addresses) => {
                 self.meter.tracker_trouble = None;
                 self.coordinator.found(addresses, Instant::now(), actions);
             }
-            TrackerNews::Trouble(reason) => self.meter.tracker_trouble = Some(reason),
+            TrackerNews::Trouble(_, reason) => self.meter.tracker_trouble = Some(reason),
         }
     }
 

@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     io,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -15,7 +16,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select, tick};
 
 use super::{
-    Announcer, Change, Observer, Registry, Slots, Stance,
+    Announcer, Change, Observer, Registry, Slots, Stance, TrackerNews,
     offer::{Offer, Showing},
     report::{Activity, Board},
     watchman::Watchman,
@@ -37,9 +38,13 @@ const MAX_EVENTS: usize = 1024;
 /// Torrents that may wait to be expelled; whoever expels more waits for the coordinator, which does not take long.
 const MAX_EXPELLED: usize = 64;
 
+/// Answers of trackers that may wait; an announcing thread that finds the queue full waits.
+const MAX_NEWS: usize = 64;
+
 /// The thread, and how torrents come to it. Dropping it ends its sessions.
 pub struct Service {
     events: Sender<Event>,
+    news: Sender<TrackerNews>,
     /// Without a sender the thread ends.
     expel: Option<Sender<InfoHash>>,
     thread: Option<JoinHandle<()>>,
@@ -56,6 +61,7 @@ impl Service {
     ) -> io::Result<Service> {
         let (events, event_queue) = bounded(MAX_EVENTS);
         let (expel, expelled) = bounded(MAX_EXPELLED);
+        let (news, tracker_news) = bounded(MAX_NEWS);
         let mut shell = Shell {
             observer: Observer::new(board, Instant::now()),
             watchman: Watchman::start()?,
@@ -67,9 +73,9 @@ impl Service {
             slots: Slots::new(slots, Instant::now()),
             chance: Chance::new(seed),
         };
-        let thread =
-            thread::Builder::new().name("seed coordinator".into()).spawn(move || shell.run(&event_queue, &expelled))?;
-        Ok(Service { events, expel: Some(expel), thread: Some(thread) })
+        let inputs = Inputs { events: event_queue, tracker_news, expelled };
+        let thread = thread::Builder::new().name("seed coordinator".into()).spawn(move || shell.run(&inputs))?;
+        Ok(Service { events, news, expel: Some(expel), thread: Some(thread) })
     }
 
     /// A torrent to be given by this service, once it is in the registry: every piece is in the store, and was right when
@@ -90,6 +96,11 @@ impl Service {
         })
     }
 
+    /// Where announcers tell what trackers said of the torrents that are only seeded.
+    pub fn news(&self) -> Sender<TrackerNews> {
+        self.news.clone()
+    }
+
     /// Ends the sessions of a torrent, which is not in the registry any more.
     pub fn end_sessions(&self, hash: InfoHash) {
         // If the coordinator is gone, so are its sessions.
@@ -103,6 +114,12 @@ impl Drop for Service {
         // If it panicked it has told on its own.
         let _ = self.thread.take().map(JoinHandle::join);
     }
+}
+
+struct Inputs {
+    events: Receiver<Event>,
+    tracker_news: Receiver<TrackerNews>,
+    expelled: Receiver<InfoHash>,
 }
 
 struct Shell {
@@ -120,7 +137,7 @@ struct Shell {
 }
 
 impl Shell {
-    fn run(&mut self, events: &Receiver<Event>, expelled: &Receiver<InfoHash>) {
+    fn run(&mut self, inputs: &Inputs) {
         let ticks = tick(TICK);
         let changed = self.watchman.changed().clone();
         loop {
@@ -128,22 +145,30 @@ impl Shell {
             let watched = self.observer.board().is_watched() && !self.observer.is_idle();
             let looks = if watched { at(self.observer.due()) } else { never() };
             select! {
-                recv(events) -> event => match event {
+                recv(inputs.events) -> event => match event {
                     Ok(event) => self.event(event, Instant::now()),
                     Err(_) => break,
+                },
+                recv(inputs.tracker_news) -> news => if let Ok(TrackerNews::Peers(hash, addresses)) = news {
+                    self.found(hash, &addresses);
                 },
                 recv(ticks) -> _ => self.tick(Instant::now()),
                 recv(looks) -> _ => self.publish(Instant::now()),
                 recv(changed) -> found => if let Ok((share, error)) = found {
                     self.withdraw(&share, &error);
                 },
-                recv(expelled) -> hash => match hash {
+                recv(inputs.expelled) -> hash => match hash {
                     Ok(hash) => self.end_all_of(hash),
                     Err(_) => break,
                 },
             }
         }
         self.sessions.values().for_each(Handle::end);
+    }
+
+    /// A tracker has named peers of a torrent.
+    fn found(&mut self, hash: InfoHash, addresses: &[SocketAddr]) {
+        log::debug!("{hash}: a tracker names {} peers", addresses.len());
     }
 
     fn event(&mut self, event: Event, now: Instant) {

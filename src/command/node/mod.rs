@@ -253,8 +253,8 @@ impl Node {
             return;
         }
         let news = match &torrent.work {
-            Work::Taking(taking) => Some(taking.fetch.news()),
-            Work::Preparing(_) | Work::Giving(_) => None,
+            Work::Taking(taking) => taking.fetch.news(),
+            Work::Preparing(_) | Work::Giving(_) => self.service.news(),
         };
         let mut chance = Chance::new(self.chance.fetch_add(1, Ordering::Relaxed));
         self.announcer.add(share.clone(), &torrent.trackers, torrent.port, news, |bound| chance.below(bound));

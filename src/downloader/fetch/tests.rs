@@ -65,7 +65,10 @@ fn fetches(sources: &[SocketAddr], room: Room) {
     let dead = (0..DEAD).map(|number| SocketAddr::from(([127, 0, 8, number], 1)));
     let named: Vec<_> = dead.chain(sources.iter().copied()).collect();
     for _ in 0..20 {
-        fetch.news().send_timeout(TrackerNews::Peers(named.clone()), PATIENCE).expect("it takes what trackers say");
+        fetch
+            .news()
+            .send_timeout(TrackerNews::Peers(torrent.share.metainfo.info_hash(), named.clone()), PATIENCE)
+            .expect("it takes what trackers say");
     }
     let outcome = fetch.view().outcome().recv_timeout(PATIENCE);
     assert!(matches!(outcome, Ok(Outcome::Complete)), "{room:?}: {outcome:?}, {:?}", fetch.view().report());

@@ -29,13 +29,13 @@ const MAX_THREADS: usize = 4;
 /// A thread's stack, in bytes; TLS needs the most of it.
 const STACK: usize = 512 * 1024;
 
-/// What trackers say about a torrent that is being fetched.
+/// What trackers say about a torrent, for its coordinator.
 #[derive(Debug)]
 pub enum TrackerNews {
-    /// Peers of its swarm.
-    Peers(Vec<SocketAddr>),
+    /// Peers of its swarm. Loopback addresses are among them only where the tracker is on this machine.
+    Peers(InfoHash, Vec<SocketAddr>),
     /// No answer, and why, as a sentence.
-    Trouble(String),
+    Trouble(InfoHash, String),
 }
 
 /// A tracker that runs in this process and is called directly.
@@ -73,13 +73,14 @@ impl Announcer {
         Announcer { inner: Arc::new(inner) }
     }
 
-    /// Announces this torrent, as listening on `port`, from now on. `chance` gives a random number below its argument.
+    /// Announces this torrent, as listening on `port`, from now on, and tells `news` what comes of it. `chance` gives a
+    /// random number below its argument.
     pub fn add(
         &self,
         share: Arc<Share>,
         trackers: &[Vec<String>],
         port: u16,
-        news: Option<Sender<TrackerNews>>,
+        news: Sender<TrackerNews>,
         chance: impl FnMut(usize) -> usize,
     ) {
         let entry = Entry::new(share, Tiers::new(trackers, chance), port, news);
@@ -184,21 +185,21 @@ impl Inner {
                 self.board.update(errand.info_hash, |report| report.trouble = None);
                 log::debug!("{} names {} peers", errand.url, answer.peers.len());
                 answer.warning.into_iter().for_each(|warning| log::warn!("{} warns: {warning}", errand.url));
-                TrackerNews::Peers(answer.peers)
+                TrackerNews::Peers(errand.info_hash, answer.peers)
             }
             Err(error) => {
                 let trouble = format!("tracker {}: {error}", errand.url);
                 self.board.update(errand.info_hash, |report| report.trouble = Some(trouble.clone()));
-                // Whoever takes is shown it for as long as it lasts; whoever gives hears of it once.
-                match errand.news.is_none() && is_new_trouble {
+                // A person at a fetch is shown it for as long as it lasts; the log of a seeder has it once.
+                match errand.announce.is_seeder() && is_new_trouble {
                     true => log::error!("{trouble}; it is asked again until it answers"),
                     false => log::info!("{trouble}"),
                 }
-                TrackerNews::Trouble(trouble)
+                TrackerNews::Trouble(errand.info_hash, trouble)
             }
         };
-        // Whoever wanted to know may have ended meanwhile.
-        errand.news.map(|to| to.send(news));
+        // The coordinator may have ended meanwhile. While its queue is full this thread waits, and holds no lock.
+        let _ = errand.news.send(news);
     }
 
     fn lock(&self) -> MutexGuard<'_, Schedule> {

@@ -50,7 +50,7 @@ pub struct Entry {
     pub share: Arc<Share>,
     pub tiers: Tiers,
     port: u16,
-    news: Option<Sender<TrackerNews>>,
+    news: Sender<TrackerNews>,
     /// Whether it lacked something when it was announced last.
     was_incomplete: bool,
     /// Nothing is lacking since then, and the tracker has not been told.
@@ -71,8 +71,8 @@ pub struct Errand {
     pub host: String,
     pub tracker_id: Option<Vec<u8>>,
     pub announce: Announce,
-    /// Whoever wants to know what comes of it.
-    pub news: Option<Sender<TrackerNews>>,
+    /// The coordinator to tell what comes of it.
+    pub news: Sender<TrackerNews>,
 }
 
 /// What there is for a thread to do.
@@ -149,8 +149,8 @@ impl Schedule {
 }
 
 impl Entry {
-    /// A torrent that listens on `port`; whoever takes wants `news`.
-    pub fn new(share: Arc<Share>, tiers: Tiers, port: u16, news: Option<Sender<TrackerNews>>) -> Entry {
+    /// A torrent that listens on `port`, and its coordinator on `news`.
+    pub fn new(share: Arc<Share>, tiers: Tiers, port: u16, news: Sender<TrackerNews>) -> Entry {
         let was_incomplete = !share.have.is_full();
         Entry {
             number: 0,
@@ -188,8 +188,8 @@ impl Entry {
             downloaded: self.share.traffic.downloaded.load(Ordering::Relaxed),
             left: self.share.left(),
             event,
-            // Whoever has everything waits for those that want it to come.
-            wanted: if event == Event::Stopped || self.news.is_none() { 0 } else { DEFAULT_WANTED },
+            // A seeder wants peers as well: it dials those that cannot dial it.
+            wanted: if event == Event::Stopped { 0 } else { DEFAULT_WANTED },
         }
     }
 

@@ -47,7 +47,7 @@ impl Stage {
 
     fn add(&self, torrent: &Torrent, trackers: &[&str]) -> InfoHash {
         let tiers: Vec<_> = trackers.iter().map(|url| vec![url.to_string()]).collect();
-        let entry = Entry::new(torrent.share.clone(), Tiers::new(&tiers, |_| 0), 6881, None);
+        let entry = Entry::new(torrent.share.clone(), Tiers::new(&tiers, |_| 0), 6881, unbounded().0);
         let hash = entry.share.metainfo.info_hash();
         self.inner.lock().add(entry);
         hash
@@ -182,7 +182,7 @@ fn ending_waits_until_goodbye_is_said() {
     let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own), Arc::default());
     let torrents = [1, 2, 3].map(Torrent::all_of);
     for torrent in &torrents {
-        announcer.add(torrent.share.clone(), &[vec!["http://own".to_owned()]], 6881, None, |_| 0);
+        announcer.add(torrent.share.clone(), &[vec!["http://own".to_owned()]], 6881, unbounded().0, |_| 0);
     }
     let started = torrents.each_ref().map(|_| hears.recv_timeout(PATIENCE).unwrap().event);
     assert_eq!(started, [Event::Started; 3]);
@@ -190,6 +190,24 @@ fn ending_waits_until_goodbye_is_said() {
     announcer.wait(Instant::now() + PATIENCE);
     let stopped: Vec<_> = hears.try_iter().map(|announce| announce.event).collect();
     assert_eq!(stopped, [Event::Stopped; 3]);
+}
+
+#[test]
+fn a_seeder_asks_for_peers_and_its_coordinator_gets_them() {
+    let peers = vec![SocketAddr::from(([10, 0, 0, 1], 6881))];
+    let named = peers.clone();
+    let announce = move |announce: &Announce| {
+        assert!(announce.is_seeder() && announce.wanted > 0);
+        Answer { peers: named.clone(), ..Answer::parse(b"d5:peers0:e").unwrap() }
+    };
+    let own = OwnTracker { is_own: Arc::new(|_| true), announce: Arc::new(announce) };
+    let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own), Arc::default());
+    let (torrent, (news, hears)) = (Torrent::all_of(1), unbounded());
+    announcer.add(torrent.share.clone(), &[vec!["http://own".to_owned()]], 6881, news, |_| 0);
+    match hears.recv_timeout(PATIENCE).unwrap() {
+        TrackerNews::Peers(hash, found) => assert_eq!((hash, found), (torrent.share.metainfo.info_hash(), peers)),
+        TrackerNews::Trouble(_, trouble) => panic!("{trouble}"),
+    }
 }
 
 #[test]
