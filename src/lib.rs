@@ -19,7 +19,7 @@
 //! | [`web`] | 9 the tracker over HTTP: the door, pages, uploads, downloads |
 //! | [`terminal`] | 10 progress, rates, the log |
 //! | [`command`], [`cli`] | the commands, which alone see every layer; the command line |
-//! | [`net`], [`text`], [`chance`] | listening sockets; text made harmless; numbers from a seed: small things for any layer |
+//! | [`net`], [`text`], [`chance`] | listening sockets, which addresses may be dialled; text made harmless; numbers from a seed: small things for any layer |
 //!
 //! A module uses only what stands above it here, or in the last line; of the modules 3 to 5 none knows another. A test holds this against
 //! every `use` line (`tests/suite/layering.rs`).

@@ -1,8 +1,8 @@
-//! Listening sockets: which port, and on both address families.
+//! Listening sockets: which port, and on both address families. And which addresses that others name may be dialled.
 
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -62,9 +62,116 @@ fn bind(socket: Socket, address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// Ports below this are those of a machine's own services (RFC 6335), and no client listens for peers there.
+const FIRST_PEER_PORT: u16 = 1024;
+
+/// Who named an address to be dialled, which says how far it is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamedBy {
+    /// The user of this program, on its command line.
+    User,
+    /// A tracker that is asked by a loopback address, or runs in this process.
+    LocalTracker,
+    /// Any other tracker.
+    Tracker,
+    /// The peer itself, which says on which port of its own address it listens.
+    Peer,
+}
+
+/// Whether an address may be dialled: somebody can listen there, it is not one of `own`, the addresses that we listen on, and
+/// whoever named it does not send us to a machine's own services. Those that only this machine reaches, on its loopback,
+/// are no remote tracker's business; ports below 1024 are nobody's but the user's.
+pub fn may_dial(address: SocketAddr, named_by: NamedBy, own: &[SocketAddr]) -> bool {
+    let (ip, port) = (address.ip().to_canonical(), address.port());
+    let is_own = |own: &SocketAddr| own.port() == port && (ip.is_loopback() || own.ip().to_canonical() == ip);
+    can_be_listened_on(address)
+        && !own.iter().any(is_own)
+        && (named_by == NamedBy::User || port >= FIRST_PEER_PORT)
+        && (named_by != NamedBy::Tracker || !ip.is_loopback())
+}
+
+/// Whether one machine can listen at this address and be found there.
+pub fn can_be_listened_on(address: SocketAddr) -> bool {
+    let is_hosts = match address.ip().to_canonical() {
+        // 0.0.0.0/8 means this network, 240.0.0.0/4 is reserved and ends with the broadcast address (RFC 6890).
+        IpAddr::V4(ip) => ip.octets()[0] != 0 && ip.octets()[0] < 240 && !ip.is_multicast(),
+        IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_multicast(),
+    };
+    is_hosts && address.port() != 0
+}
+
+/// Every address of this machine's interfaces.
+pub fn own_addresses() -> Vec<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
+        log::warn!("this machine's addresses cannot be listed: {error}");
+        Vec::new()
+    });
+    interfaces.into_iter().map(|interface| interface.ip()).collect()
+}
+
+/// Where a listener on this port is reached, for [`may_dial`].
+pub fn listening_on(port: u16) -> Vec<SocketAddr> {
+    let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
+    own_addresses().into_iter().chain([loopback]).map(|ip| SocketAddr::new(ip, port)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_named_an_address_decides_whether_it_may_be_dialled() {
+        let own: Vec<SocketAddr> = ["10.0.0.9:6881", "[fd00::9]:6881"].map(|own| own.parse().unwrap()).to_vec();
+        use NamedBy::{LocalTracker, Peer, Tracker, User};
+        let table: &[(&str, &[NamedBy])] = &[
+            ("10.0.0.1:6881", &[User, LocalTracker, Tracker, Peer]),
+            ("10.0.0.1:1024", &[User, LocalTracker, Tracker, Peer]),
+            ("[fd00::1]:6881", &[User, LocalTracker, Tracker, Peer]),
+            ("[fe80::1]:6881", &[User, LocalTracker, Tracker, Peer]),
+            // The machine's own services.
+            ("10.0.0.1:1023", &[User]),
+            ("10.0.0.1:22", &[User]),
+            ("[fd00::1]:80", &[User]),
+            ("127.0.0.1:80", &[User]),
+            // What only this machine reaches.
+            ("127.0.0.1:6882", &[User, LocalTracker, Peer]),
+            ("127.9.9.9:6882", &[User, LocalTracker, Peer]),
+            ("[::1]:6882", &[User, LocalTracker, Peer]),
+            ("[::ffff:127.0.0.1]:6882", &[User, LocalTracker, Peer]),
+            // Ourselves, and our neighbours on other ports and machines.
+            ("10.0.0.9:6881", &[]),
+            ("[::ffff:10.0.0.9]:6881", &[]),
+            ("[fd00::9]:6881", &[]),
+            ("127.0.0.1:6881", &[]),
+            ("[::1]:6881", &[]),
+            ("10.0.0.9:6882", &[User, LocalTracker, Tracker, Peer]),
+            ("10.0.0.8:6881", &[User, LocalTracker, Tracker, Peer]),
+            // Where nobody can listen.
+            ("10.0.0.1:0", &[]),
+            ("0.0.0.0:6881", &[]),
+            ("0.1.2.3:6881", &[]),
+            ("[::]:6881", &[]),
+            ("[::ffff:0.0.0.0]:6881", &[]),
+            ("224.0.0.1:6881", &[]),
+            ("[::ffff:239.192.152.143]:6881", &[]),
+            ("[ff02::1]:6881", &[]),
+            ("240.0.0.1:6881", &[]),
+            ("255.255.255.255:6881", &[]),
+        ];
+        for (address, may) in table {
+            let parsed = address.parse().unwrap();
+            for named_by in [User, LocalTracker, Tracker, Peer] {
+                assert_eq!(may_dial(parsed, named_by, &own), may.contains(&named_by), "{address} by {named_by:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_listener_is_reached_at_every_address_of_the_machine() {
+        let own = listening_on(6881);
+        assert!(own.contains(&"127.0.0.1:6881".parse().unwrap()));
+        assert!(own_addresses().into_iter().all(|ip| !may_dial(SocketAddr::new(ip, 6881), NamedBy::User, &own)));
+    }
 
     #[test]
     fn a_default_port_moves_on_and_a_port_that_was_asked_for_does_not() {

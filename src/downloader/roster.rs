@@ -12,6 +12,7 @@ use std::{
 
 use crate::{
     metainfo::PeerId,
+    net::{self, NamedBy},
     peer::{Direction, Remote, SessionId},
 };
 
@@ -93,8 +94,7 @@ pub enum Verdict {
 impl Roster {
     /// A peer is said to listen there.
     pub fn add(&mut self, address: SocketAddr, now: Instant) {
-        let dialable = address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast();
-        if dialable && (self.known.len() < MAX_KNOWN || self.forget_one()) {
+        if net::can_be_listened_on(address) && (self.known.len() < MAX_KNOWN || self.forget_one()) {
             self.known.entry(address).or_insert(Known { state: State::Idle(now), failures: 0, is_seed: false });
         }
     }
@@ -181,8 +181,8 @@ impl Roster {
     /// A peer that dialled us says on which port it listens: it need not be dialled while it is here.
     pub fn listens(&mut self, session: SessionId, port: u16, now: Instant) {
         let Some(connected) = self.sessions.get_mut(&session) else { return };
-        if connected.listens.is_none() {
-            let address = SocketAddr::new(connected.remote.ip(), port);
+        let address = SocketAddr::new(connected.remote.ip(), port);
+        if connected.listens.is_none() && net::may_dial(address, NamedBy::Peer, &[]) {
             connected.listens = Some(address);
             self.add(address, now);
             if let Some(known) = self.known.get_mut(&address).filter(|known| matches!(known.state, State::Idle(_))) {

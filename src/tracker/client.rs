@@ -131,7 +131,7 @@ impl Client {
         }
         let (scheme, rest) = url.split_once("://").ok_or_else(|| Error::Url(format!("{url:?} has no scheme")))?;
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let mut answer = match scheme.to_ascii_lowercase().as_str() {
+        match scheme.to_ascii_lowercase().as_str() {
             "https" if !cfg!(feature = "tls") => Err(Error::NoTls),
             "http" | "https" => {
                 let body = self.get(&announce.url(url, self.key, tracker_id), limit, MAX_BODY)?;
@@ -144,12 +144,7 @@ impl Client {
             }
             "udp" => udp::announce(authority, announce, self.key, limit, &is_cancelled),
             _ => Err(Error::Scheme(scheme.to_owned())),
-        }?;
-        if !is_loopback(authority) {
-            // A tracker elsewhere knows nothing of this machine's own services, and must not have us knock at them.
-            answer.peers.retain(|peer| !peer.ip().is_loopback());
         }
-        Ok(answer)
     }
 
     /// From now on only goodbyes are sent; who waits for a UDP tracker stops waiting.
@@ -184,8 +179,10 @@ impl Body {
     }
 }
 
-/// Whether `user@host:port` names this machine by its loopback.
-fn is_loopback(authority: &str) -> bool {
+/// Whether the tracker at this URL is asked by this machine's loopback address.
+pub fn is_on_loopback(url: &str) -> bool {
+    let authority = url.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+    let authority = authority.unwrap_or_default();
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let name = match host.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') => name,
@@ -356,11 +353,26 @@ mod tests {
     }
 
     #[test]
-    fn only_a_tracker_on_this_machine_may_name_peers_on_it() {
+    fn a_tracker_is_on_this_machine_where_its_url_says_so() {
         let here = ["localhost:80", "LOCALHOST", "127.0.0.1:1", "127.9.9.9", "[::1]:80", "[::1]", "a:b@127.0.0.1:1"];
         let elsewhere =
             ["tracker:80", "10.0.0.1:80", "[fd00::1]:80", "127.0.0.1@evil.example", "localhost.evil:80", ""];
-        assert!(here.into_iter().all(is_loopback) && !elsewhere.into_iter().any(is_loopback));
+        let is_here = |authority: &str| {
+            let urls = [
+                format!("http://{authority}/announce"),
+                format!("udp://{authority}"),
+                format!("HTTP://{authority}?a#b"),
+            ];
+            let all: Vec<_> = urls.iter().map(|url| is_on_loopback(url)).collect();
+            assert!(all.iter().all(|one| *one == all[0]), "{authority}");
+            all[0]
+        };
+        assert!(here.into_iter().all(is_here) && !elsewhere.into_iter().any(is_here));
+        assert!(
+            !is_on_loopback("http://evil/127.0.0.1")
+                && !is_on_loopback("127.0.0.1")
+                && !is_on_loopback("http://evil?@127.0.0.1")
+        );
     }
 
     #[test]

@@ -3,21 +3,13 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::door::Request;
+pub use crate::net::own_addresses;
 
 /// Endings that no stranger can own: mDNS (RFC 6762), home and private networks (RFC 8375, RFC 9476 and ICANN's .internal).
 const LOCAL_ENDINGS: [&str; 5] = ["", ".local", ".lan", ".home.arpa", ".internal"];
 
 /// The longest host, in bytes (a DNS name's limit), with a port.
 const MAX_HOST: usize = 253 + 6;
-
-/// Every address of this machine's interfaces.
-pub fn own_addresses() -> Vec<IpAddr> {
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
-        log::warn!("this machine's addresses cannot be listed: {error}");
-        Vec::new()
-    });
-    interfaces.into_iter().map(|interface| interface.ip()).collect()
-}
 
 /// The address that others in the room most likely reach this machine at: private before public, IPv4 before IPv6.
 pub fn lan_address(own: &[IpAddr]) -> Option<IpAddr> {

@@ -46,8 +46,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("storage", &["bitfield", "metainfo", "chance"]),
     ("peer", &["wire", "storage", "bitfield", "metainfo"]),
     ("seeder", &["tracker", "peer", "picker", "storage", "bitfield", "metainfo", "net", "chance"]),
-    ("downloader", &["seeder", "tracker", "peer", "picker", "storage", "bitfield", "metainfo", "chance"]),
-    ("web", &["tracker", "metainfo", "bitfield", "text", "seeder::report", "downloader::report"]),
+    ("downloader", &["seeder", "tracker", "peer", "picker", "storage", "bitfield", "metainfo", "net", "chance"]),
+    ("web", &["tracker", "metainfo", "bitfield", "net", "text", "seeder::report", "downloader::report"]),
     ("terminal", &["text", "seeder::report", "downloader::report"]),
     (
         "command",

@@ -64,13 +64,23 @@ fn of_two_sessions_with_one_peer_both_sides_keep_the_same() {
 #[test]
 fn a_peer_that_dialled_us_is_not_dialled_while_it_is_here() {
     let (mut roster, now) = (Roster::default(), Instant::now());
-    roster.add(address(1), now);
+    roster.add(address(6881), now);
     let guest = remote(1, 9, 40_000, Direction::Accepted);
     assert_eq!(roster.opened(&guest, US), Verdict::Keep);
-    roster.listens(guest.session, 1, now);
+    roster.listens(guest.session, 6881, now);
     assert_eq!(roster.next_to_dial(false, now), None);
     roster.closed(guest.session, Parting::OfUse, false, now);
-    assert_eq!(roster.next_to_dial(false, now + FIRST_WAIT), Some(address(1)));
+    assert_eq!(roster.next_to_dial(false, now + FIRST_WAIT), Some(address(6881)));
+}
+
+#[test]
+fn a_peer_that_says_it_listens_on_a_service_of_its_machine_is_not_dialled_there() {
+    let (mut roster, now) = (Roster::default(), Instant::now());
+    let guest = remote(1, 9, 40_000, Direction::Accepted);
+    roster.opened(&guest, US);
+    roster.listens(guest.session, 22, now);
+    roster.closed(guest.session, Parting::OfUse, false, now);
+    assert_eq!(roster.next_to_dial(false, now + MAX_WAIT), None);
 }
 
 #[test]

@@ -19,8 +19,14 @@ use self::schedule::{Entry, Errand, Next, Schedule};
 use super::report::Board;
 use crate::{
     metainfo::{InfoHash, PeerId},
+    net::{self, NamedBy},
     peer::Share,
-    tracker::{announce::Announce, answer::Answer, client::Client, tiers::Tiers},
+    tracker::{
+        announce::Announce,
+        answer::Answer,
+        client::{self, Client},
+        tiers::Tiers,
+    },
 };
 
 /// Threads that announce, at most. Each waits for one tracker; one that never answers holds up one of them.
@@ -32,7 +38,7 @@ const STACK: usize = 512 * 1024;
 /// What trackers say about a torrent, for its coordinator.
 #[derive(Debug)]
 pub enum TrackerNews {
-    /// Peers of its swarm. Loopback addresses are among them only where the tracker is on this machine.
+    /// Peers of its swarm, those that may be dialled.
     Peers(InfoHash, Vec<SocketAddr>),
     /// No answer, and why, as a sentence.
     Trouble(InfoHash, String),
@@ -181,7 +187,13 @@ impl Inner {
         let is_new_trouble = self.lock().done(&errand, answer.as_ref(), now);
         self.changed.notify_all();
         let news = match answer {
-            Ok(answer) => {
+            Ok(mut answer) => {
+                let named_by = match own.is_some() || client::is_on_loopback(&errand.url) {
+                    true => NamedBy::LocalTracker,
+                    false => NamedBy::Tracker,
+                };
+                let listening = net::listening_on(errand.announce.port);
+                answer.peers.retain(|peer| net::may_dial(*peer, named_by, &listening));
                 self.board.update(errand.info_hash, |report| report.trouble = None);
                 log::debug!("{} names {} peers", errand.url, answer.peers.len());
                 answer.warning.into_iter().for_each(|warning| log::warn!("{} warns: {warning}", errand.url));

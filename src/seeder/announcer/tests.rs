@@ -216,3 +216,22 @@ fn a_host_is_what_stands_before_the_path() {
     assert_eq!(host_of("udp://tracker:80"), "udp://tracker:80");
     assert_eq!(host_of("odd"), "odd");
 }
+
+#[test]
+fn of_the_peers_that_a_tracker_names_only_those_that_may_be_dialled_are_passed_on() {
+    let stage = Stage::new();
+    let torrent = Torrent::nothing_of(1);
+    let (news, told) = unbounded();
+    // One of this machine, a service of it, ourselves, and one that is nowhere.
+    let peers = b"\x7f\0\0\x01\x1a\xe2\x7f\0\0\x01\0\x16\x7f\0\0\x01\x1a\xe1\0\0\0\0\x1a\xe1";
+    let body = [b"d5:peers24:".as_slice(), peers, b"e"].concat();
+    let own = OwnTracker { is_own: Arc::new(|_| true), announce: Arc::new(move |_| Answer::parse(&body).unwrap()) };
+    let inner = Inner { own: Some(own), ..stage.inner };
+    let trackers = [vec!["http://own:1/announce".to_owned()]];
+    let entry = Entry::new(torrent.share.clone(), Tiers::new(&trackers, |_| 0), 6881, news);
+    inner.lock().add(entry);
+    let Next::Errand(errand) = inner.lock().next(inner.peer_id, inner.epoch.elapsed()) else { panic!("nothing due") };
+    inner.run(*errand);
+    let Ok(TrackerNews::Peers(_, named)) = told.try_recv() else { panic!("no peers") };
+    assert_eq!(named, ["127.0.0.1:6882".parse().unwrap()]);
+}
