@@ -54,6 +54,9 @@ const QUIET: Duration = Duration::from_secs(5);
 pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
     let interrupts = signals::listen(INTERRUPTED)?;
     let metainfo = Arc::new(source::read(&arguments.meta)?);
+    if let Some(sentence) = metainfo.renaming() {
+        eprintln!("{sentence}");
+    }
     let begun = Instant::now();
     let out = Path::new(&arguments.out);
     let access = Access::Write { preallocate: arguments.preallocate };

@@ -20,6 +20,8 @@ pub(super) struct Info {
     pub pieces: Range<usize>,
     pub hash: InfoHash,
     pub name: String,
+    /// The name that was asked for, where it is another one.
+    pub asked_name: Option<String>,
     pub geometry: Geometry,
     pub files: Vec<File>,
     pub is_single_file: bool,
@@ -34,7 +36,8 @@ impl Info {
         let raw = node.raw();
         let outline = Outline::read(node)?;
         let hash = InfoHash(Sha1::digest(raw).into());
-        let name = path::sanitise(outline.name).unwrap_or_else(|| hash.to_string());
+        let name = path::top_name(outline.name).unwrap_or_else(|| hash.to_string());
+        let asked_name = (name.as_bytes() != outline.name).then(|| String::from_utf8_lossy(outline.name).into_owned());
         let paths = safe_paths(&outline, &name);
         let spelled = altered_paths(&outline, &paths);
         let files = lay_out(&outline, paths)?;
@@ -50,6 +53,7 @@ impl Info {
             raw: raw.to_vec(),
             hash,
             name,
+            asked_name,
             geometry,
             files,
             is_single_file: matches!(outline.content, Content::File(_)),
@@ -184,6 +188,15 @@ mod tests {
             assert_eq!(info.name, info.hash.to_string(), "{name}");
             assert_eq!(info.files[0].path.to_str(), Some(info.name.as_str()));
         }
+    }
+
+    #[test]
+    fn a_torrent_whose_name_begins_with_a_dot_gets_another_and_is_found_where_it_lies() {
+        let info = read("4:name4:.ssh5:filesld6:lengthi1e4:pathl15:authorized_keyseee").unwrap();
+        assert_eq!((info.name.as_str(), info.asked_name.as_deref()), ("_.ssh", Some(".ssh")));
+        assert_eq!(paths(&info), ["_.ssh/authorized_keys"]);
+        assert_eq!(info.spelled, [(0, PathBuf::from(".ssh/authorized_keys"))]);
+        assert_eq!(read("4:name1:a6:lengthi1e").unwrap().asked_name, None);
     }
 
     #[test]

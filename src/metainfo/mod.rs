@@ -30,6 +30,8 @@ pub use hasher::{Hashes, PieceHasher};
 pub use id::{InfoHash, PeerId};
 pub use outline::MAX_FILES;
 
+use crate::text::escape;
+
 /// The most bytes of a metainfo, in either form, that a caller should read before it gives up. It holds the largest
 /// `.torrent` that loads, 160 MiB of piece hashes, and some 3 million pieces in JSON.
 pub const MAX_METAINFO_LENGTH: u64 = 256 * 1024 * 1024;
@@ -105,6 +107,12 @@ impl Metainfo {
     /// The name of the file or of the folder around the files, safe as one part of a path.
     pub fn name(&self) -> &str {
         &self.info.name
+    }
+
+    /// A sentence about the name, where it is not the one that the torrent asks for.
+    pub fn renaming(&self) -> Option<String> {
+        let (asked, name) = (self.info.asked_name.as_deref()?, self.name());
+        Some(format!("the torrent is named {}, which is not safe as a name here; it is saved as {name}", escape(asked)))
     }
 
     /// How the bytes are cut into pieces.

@@ -15,6 +15,10 @@ use crate::text::is_deceptive;
 /// Bytes that one part of a path may have: what Linux and macOS file systems hold.
 pub const MAX_NAME: usize = 255;
 
+/// The folder in which we keep our own records, beside what they are about. No part of a torrent's path is ever called so,
+/// whoever made it: what lies in such a folder was put there by us, or by the user of this machine.
+pub const RECORDS: &str = ".minitorrent";
+
 /// Parts that one path may have, as in libtorrent. Paths this deep come close to what an operating system opens.
 pub const MAX_DEPTH: usize = 100;
 
@@ -26,6 +30,30 @@ const MAX_SUFFIX: usize = 1 + 10;
 
 /// Whether file systems here take `README` and `readme` for one. Where they do not, both are kept as they are.
 pub(super) const FOLD_CASE: bool = cfg!(any(target_os = "macos", windows));
+
+/// The name of a torrent: harmless as any part of a path, and visible. A name that begins with a dot would hide what
+/// is fetched, and would be that of a folder of settings, such as `.ssh`, in which a stranger has nothing to write.
+pub fn top_name(raw: &[u8]) -> Option<String> {
+    let name = sanitise(raw)?;
+    if !name.starts_with('.') {
+        return Some(name);
+    }
+    let visible = format!("_{name}");
+    Some(shorten(&visible, MAX_NAME).trim_end_matches(['.', ' ']).to_owned())
+}
+
+/// Whether a file or folder of this name is a record of ours, which is no part of what is shared: the folder of records,
+/// or what earlier versions put beside what they fetched, `.INFOHASH.resume` and `.INFOHASH.torrent`.
+pub fn is_record(name: &[u8]) -> bool {
+    let old = || {
+        let (hash, ending) = name.strip_prefix(b".")?.split_at_checked(40)?;
+        Some(hash.iter().all(u8::is_ascii_hexdigit) && OLD_ENDINGS.contains(&ending))
+    };
+    name == RECORDS.as_bytes() || old().unwrap_or(false)
+}
+
+/// The endings of what earlier versions wrote, and of what a kill left of it.
+const OLD_ENDINGS: [&[u8]; 4] = [b".resume", b".resume.new", b".torrent", b".torrent.new"];
 
 /// One part of a path, harmless and at most [`MAX_NAME`] bytes; nothing when nothing is left of it.
 pub fn sanitise(raw: &[u8]) -> Option<String> {
@@ -155,8 +183,11 @@ fn has_drive(name: &[u8]) -> bool {
     matches!(name, [letter, b':', ..] if letter.is_ascii_alphabetic())
 }
 
-/// Names that DOS gave to devices, with any extension.
+/// Names that DOS gave to devices, with any extension, and the name of the folder of our own records.
 fn is_reserved(name: &str) -> bool {
+    if name.trim_end_matches(['.', ' ']).to_lowercase() == RECORDS {
+        return true;
+    }
     let stem = name.split('.').next().unwrap_or(name).trim_end_matches(' ').to_ascii_uppercase();
     match stem.as_bytes() {
         b"CON" | b"PRN" | b"AUX" | b"NUL" | b"CLOCK$" | b"CONIN$" | b"CONOUT$" => true,
@@ -210,6 +241,46 @@ mod tests {
         for nothing in ["", ".", "..", "/", "\\", " ", "\u{202e}", "./.."] {
             assert_eq!(sanitise(nothing.as_bytes()), None, "{nothing:?}");
         }
+    }
+
+    #[test]
+    fn the_name_of_a_torrent_is_visible() {
+        for (raw, want) in [
+            (".ssh", "_.ssh"),
+            ("..ssh", "_..ssh"),
+            ("\u{202e}.ssh", "_.ssh"),
+            ("/.ssh", "_.ssh"),
+            (".0123456789012345678901234567890123456789.resume", "_.0123456789012345678901234567890123456789.resume"),
+            (".minitorrent", "_.minitorrent"),
+            ("a.b", "a.b"),
+        ] {
+            assert_eq!(top_name(raw.as_bytes()).as_deref(), Some(want), "{raw:?}");
+        }
+        let long = top_name(format!(".{}", "a".repeat(300)).as_bytes()).unwrap();
+        assert_eq!(long, format!("_.{}", "a".repeat(MAX_NAME - 2)));
+        assert_eq!(top_name(b".."), None);
+    }
+
+    #[test]
+    fn no_part_of_a_path_is_called_like_the_folder_of_our_records() {
+        for raw in [".minitorrent", ".MiniTorrent", ".minitorrent. .", "\u{200f}.minitorrent/", ".\u{202e}minitorrent"]
+        {
+            assert_eq!(join("t", &[raw.as_bytes(), raw.as_bytes()], 0).matches("/_.").count(), 2, "{raw:?}");
+        }
+        assert_eq!(sanitised(".minitorrents"), ".minitorrents");
+    }
+
+    #[test]
+    fn our_records_old_and_new_are_told_from_what_else_is_hidden() {
+        let hash = "0123456789abcdef0123456789ABCDEF01234567";
+        for ending in ["resume", "resume.new", "torrent", "torrent.new"] {
+            assert!(is_record(format!(".{hash}.{ending}").as_bytes()));
+        }
+        assert!(is_record(b".minitorrent"));
+        for other in [format!("{hash}.resume"), format!(".{hash}"), format!(".{hash}0.resume"), ".a.resume".into()] {
+            assert!(!is_record(other.as_bytes()), "{other}");
+        }
+        assert!(!is_record(b".") && !is_record(&[b'.'; 50]));
     }
 
     #[test]

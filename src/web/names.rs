@@ -13,8 +13,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// The name that a stranger's file is saved under. It begins with no dot: such names are our own.
 pub fn clean(raw: &str) -> String {
     let last = raw.rsplit(['/', '\\']).next().unwrap_or(raw);
-    let name = path::sanitise(last.trim().as_bytes()).unwrap_or_else(|| "file".to_owned());
-    let name = if name.starts_with('.') { format!("_{name}") } else { name };
+    let name = path::top_name(last.trim().as_bytes()).unwrap_or_else(|| "file".to_owned());
     path::shorten(&name, MAX_NAME).trim_end_matches(['.', ' ']).to_owned()
 }
 

@@ -31,6 +31,9 @@ impl Node {
     /// Fetches a torrent into the node's folder, on a thread of its own.
     pub fn fetch(self: &Arc<Node>, metainfo: Arc<Metainfo>) -> Result<(), Failure> {
         self.check_place(&metainfo)?;
+        if let Some(sentence) = metainfo.renaming() {
+            log::warn!("{sentence}");
+        }
         self.begin_fetch(metainfo)
     }
 

@@ -1,7 +1,8 @@
 //! From a file or a folder to its metainfo; the info dictionary is, byte for byte, the one that mktorrent 1.1 makes.
 //!
 //! As there, files come in the order of their paths' bytes, hidden ones included; links are followed, and what is
-//! neither file nor folder is left out. Unlike there, a file that cannot be read or that changes meanwhile is an error.
+//! neither file nor folder is left out. Unlike there, our own records are left out ([`path::is_record`]), and a file that
+//! cannot be read or that changes meanwhile is an error.
 
 mod hash;
 mod walk;
@@ -281,6 +282,21 @@ mod tests {
             assert_eq!(fs::metadata(folder.path().join(path)).unwrap().len(), file.length, "{path:?}");
         }
         assert_eq!((0..metainfo.files().len()).filter_map(spelled).count(), 3);
+    }
+
+    #[test]
+    fn our_own_records_are_no_part_of_a_folder_that_was_fetched_into() {
+        let folder = TempDir::new().unwrap();
+        let hash = "0123456789abcdef0123456789abcdef01234567";
+        for record in
+            ["t/.minitorrent/x", "t/sub/.minitorrent/x", &format!("t/.{hash}.resume"), &format!("t/.{hash}.torrent")]
+        {
+            write(&folder, record, b"ours");
+        }
+        write(&folder, "t/sub/.resume", b"theirs");
+        let metainfo = create_quietly(&folder.path().join("t"), &Options::default()).unwrap();
+        let paths: Vec<_> = metainfo.files().iter().map(|file| file.path.to_str().unwrap()).collect();
+        assert_eq!(paths, ["t/sub/.resume"]);
     }
 
     #[test]

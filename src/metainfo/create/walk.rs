@@ -8,7 +8,12 @@ use std::{
 };
 
 use super::{Error, MetainfoError};
-use crate::metainfo::{FileKind, MAX_FILES, error::Problem, outline::Entry, path::MAX_DEPTH};
+use crate::metainfo::{
+    FileKind, MAX_FILES,
+    error::Problem,
+    outline::Entry,
+    path::{MAX_DEPTH, is_record},
+};
 
 /// A file on the disk, as it was when it was found.
 #[derive(Debug)]
@@ -71,6 +76,9 @@ impl Walk {
         let failed = |error| Error::Io(path.to_owned(), error);
         for entry in fs::read_dir(path).map_err(failed)? {
             let entry = entry.map_err(failed)?;
+            if is_record(entry.file_name().as_bytes()) {
+                continue;
+            }
             self.parts.push(entry.file_name().as_bytes().to_vec());
             self.entry(entry.path())?;
             self.parts.pop();
