@@ -67,6 +67,9 @@ pub enum Form {
 
 impl Announce {
     /// Reads the query of an announce. The info hash may also come as 40 hex digits.
+    ///
+    /// What a peer cannot be listed without is required: info hash, peer id and port. A figure that cannot be read
+    /// counts as one that is not there, since no peer loses its place by what is only shown.
     pub fn parse(query: &[u8]) -> Result<(Announce, Form), Refusal> {
         let (mut info_hash, mut peer_id, mut port, mut left) = (None, None, None, None);
         let (mut uploaded, mut downloaded, mut wanted) = (0, 0, DEFAULT_WANTED);
@@ -76,10 +79,10 @@ impl Announce {
                 b"info_hash" => info_hash = Some(query::info_hash(&value)?),
                 b"peer_id" => peer_id = Some(parse_peer_id(&value)?),
                 b"port" => port = Some(parse_port(&value)?),
-                b"uploaded" => uploaded = query::number("uploaded", &value)?,
-                b"downloaded" => downloaded = query::number("downloaded", &value)?,
-                b"left" => left = Some(query::number("left", &value)?),
-                b"numwant" => wanted = parse_wanted(&value)?,
+                b"uploaded" => uploaded = query::number(&value).unwrap_or(0),
+                b"downloaded" => downloaded = query::number(&value).unwrap_or(0),
+                b"left" => left = query::number(&value),
+                b"numwant" => wanted = parse_wanted(&value),
                 b"event" => event = Event::parse(&value),
                 b"compact" => compact = *value != *b"0",
                 b"no_peer_id" => peer_ids = *value != *b"1",
@@ -155,13 +158,12 @@ fn parse_peer_id(value: &[u8]) -> Result<PeerId, Refusal> {
 }
 
 fn parse_port(value: &[u8]) -> Result<u16, Refusal> {
-    query::number("port", value).map_err(|_| Refusal::Port(query::echo(value)))
+    query::number(value).ok_or_else(|| Refusal::Port(query::echo(value)))
 }
 
 /// Below 0 means that the client leaves it to the tracker.
-fn parse_wanted(value: &[u8]) -> Result<usize, Refusal> {
-    let wanted: i64 = query::number("numwant", value)?;
-    Ok(usize::try_from(wanted).map_or(DEFAULT_WANTED, |wanted| wanted.min(MAX_WANTED)))
+fn parse_wanted(value: &[u8]) -> usize {
+    query::number(value).map_or(DEFAULT_WANTED, |wanted: usize| wanted.min(MAX_WANTED))
 }
 
 fn escaped(bytes: &[u8]) -> impl std::fmt::Display + '_ {
@@ -225,7 +227,16 @@ mod tests {
         for (asked, wanted) in [("0", 0), ("200", 200), ("201", MAX_WANTED), ("-1", DEFAULT_WANTED)] {
             assert_eq!(parse(&format!("&numwant={asked}")).unwrap().0.wanted, wanted);
         }
-        assert!(parse("&numwant=many").is_err());
+    }
+
+    #[test]
+    fn a_figure_that_cannot_be_read_counts_as_one_that_is_not_there() {
+        for odd in ["", "-5", "NaN", "1.5e9", "0x10", "18446744073709551616", "%ff", "+", "1 "] {
+            let (announce, _) = parse(&format!("&uploaded={odd}&downloaded={odd}&numwant={odd}&left={odd}")).unwrap();
+            let figures = (announce.uploaded, announce.downloaded, announce.wanted, announce.left);
+            assert_eq!(figures, (0, 0, DEFAULT_WANTED, LEFT_UNKNOWN), "{odd:?}");
+        }
+        assert!(parse("&left=&event=completed").unwrap().0.is_seeder());
     }
 
     #[test]
@@ -250,7 +261,6 @@ mod tests {
             let want = format!("peer_id has {got} bytes; it must have exactly 20");
             assert_eq!(sentence(&format!("peer_id={}", "x".repeat(got))), want);
         }
-        assert_eq!(parse("&left=lots").unwrap_err().to_string(), "left=lots is not a number that fits");
     }
 
     #[test]

@@ -25,6 +25,10 @@ pub const MIN_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest interval that a tracker is believed: longer, and a swarm loses sight of its peers.
 pub const MAX_INTERVAL: Duration = Duration::from_secs(3600);
 
+/// The longest time that a tracker which refuses is left alone because it says so, unless it says "never": a day, so
+/// that a seeder that runs for weeks comes back.
+pub const MAX_RETRY_IN: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How much of a tracker's own words is kept, in bytes.
 const MAX_WORDS: usize = 300;
 
@@ -53,8 +57,13 @@ pub struct Answer {
 /// Why a body is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// The tracker refuses; its reason, fit for a terminal.
-    Failure(String),
+    /// The tracker refuses.
+    Failure {
+        /// Its reason, fit for a terminal.
+        reason: String,
+        /// When it may be asked again.
+        retry: Retry,
+    },
     /// A page for people.
     Html,
     /// No bencode.
@@ -65,10 +74,24 @@ pub enum Error {
     RaggedPeers(usize),
 }
 
+/// When a tracker that refuses may be asked again (BEP 31).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// It does not say.
+    Unsaid,
+    /// After so long, at most [`MAX_RETRY_IN`].
+    After(Duration),
+    /// Not by this run.
+    Never,
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Failure(reason) => write!(f, "the tracker refuses: {reason}"),
+            Error::Failure { reason, retry: Retry::Never } => {
+                write!(f, "the tracker refuses, and is not to be asked again: {reason}")
+            }
+            Error::Failure { reason, .. } => write!(f, "the tracker refuses: {reason}"),
             Error::Html => f.write_str("the tracker answers with a web page; is this the announce URL?"),
             Error::Bencode(error) => write!(f, "the tracker's answer is no bencode: {error}"),
             Error::NoPeers => f.write_str("the tracker's answer has no list of peers"),
@@ -88,10 +111,16 @@ impl Answer {
             return Err(Error::Html);
         }
         let (dict, _) = bencode::decode_prefix(body).map_err(Error::Bencode)?;
-        if let Some(reason) = dict.get(b"failure reason") {
-            return Err(Error::Failure(words(reason)));
-        }
+        let failure = dict.get(b"failure reason").map(words);
         let (peers, peers6) = (dict.get(b"peers"), dict.get(b"peers6"));
+        let has_peers = |node: &&Node<'_>| {
+            node.as_bytes().is_some_and(|compact| !compact.is_empty())
+                || node.as_list().is_some_and(|list| !list.is_empty())
+        };
+        if let Some(reason) = failure.as_ref().filter(|_| !peers.iter().chain(&peers6).any(has_peers)) {
+            let retry = dict.get(b"retry in").map_or(Retry::Unsaid, Retry::read);
+            return Err(Error::Failure { reason: reason.clone(), retry });
+        }
         if peers.is_none() && peers6.is_none() {
             return Err(Error::NoPeers);
         }
@@ -102,8 +131,10 @@ impl Answer {
             Some(_) => return Err(Error::NoPeers),
             None => {}
         }
-        if let Some(compact) = peers6.and_then(Node::as_bytes) {
-            found.extend(compact_v6(compact)?);
+        match peers6.map(|node| (node.as_bytes(), node.as_list())) {
+            Some((Some(compact), _)) => found.extend(compact_v6(compact)?),
+            Some((_, Some(list))) => found.extend(list.iter().filter_map(peer_of_dict)),
+            Some(_) | None => {}
         }
         let interval = seconds(&dict, b"interval").unwrap_or(DEFAULT_INTERVAL).clamp(MIN_INTERVAL, MAX_INTERVAL);
         Ok(Answer {
@@ -113,8 +144,21 @@ impl Answer {
             complete: count(&dict, b"complete"),
             incomplete: count(&dict, b"incomplete"),
             tracker_id: dict.get(b"tracker id").and_then(tracker_id),
-            warning: dict.get(b"warning message").map(words),
+            // Some trackers complain and name peers all the same.
+            warning: dict.get(b"warning message").map(words).or(failure),
         })
+    }
+}
+
+impl Retry {
+    /// BEP 31: minutes, or "never".
+    fn read(node: &Node<'_>) -> Retry {
+        let written = node.as_str().unwrap_or_default();
+        match node.as_integer().or_else(|| written.parse().ok()).map(u64::try_from) {
+            Some(Ok(minutes @ 1..)) => Retry::After(Duration::from_secs(minutes.saturating_mul(60)).min(MAX_RETRY_IN)),
+            None if written == "never" => Retry::Never,
+            Some(_) | None => Retry::Unsaid,
+        }
     }
 }
 
@@ -152,7 +196,10 @@ pub fn usable(found: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
 
 /// A peer that is named by a host name is passed over: nobody resolves names that a stranger chose.
 fn peer_of_dict(node: &Node<'_>) -> Option<SocketAddr> {
-    let ip: IpAddr = node.get(b"ip")?.as_str()?.parse().ok()?;
+    let ip = node.get(b"ip")?.as_str()?;
+    // Some trackers write an IPv6 address as in a URL.
+    let ip = ip.strip_prefix('[').and_then(|ip| ip.strip_suffix(']')).unwrap_or(ip);
+    let ip: IpAddr = ip.parse().ok()?;
     let port = node.get(b"port")?.as_integer()?;
     Some(SocketAddr::new(ip, u16::try_from(port).ok()?))
 }
@@ -258,6 +305,40 @@ mod tests {
         assert_eq!(parse("d5:peers7:1234567e"), Err(Error::RaggedPeers(7)));
         assert_eq!(parse("d6:peers66:123456e"), Err(Error::RaggedPeers(6)));
         let long = format!("d14:failure reason{}:{}e", MAX_WORDS + 1, "x".repeat(MAX_WORDS + 1));
-        assert_eq!(parse(&long), Err(Error::Failure("x".repeat(MAX_WORDS))));
+        assert_eq!(parse(&long), Err(Error::Failure { reason: "x".repeat(MAX_WORDS), retry: Retry::Unsaid }));
+    }
+
+    #[test]
+    fn an_ipv6_peer_comes_in_brackets_and_in_dictionaries_of_peers6() {
+        let body = b"d5:peersld2:ip13:[2001:db8::1]4:porti1eed2:ip13:[2001:db8::2x4:porti1eee\
+                     6:peers6ld2:ip11:2001:db8::34:porti3eed2:ip3:::14:porti0eeee";
+        assert_eq!(peers(body), ["[2001:db8::1]:1", "[2001:db8::3]:3"]);
+        assert_eq!(peers(b"d6:peers6ld2:ip11:2001:db8::34:porti3eeee"), ["[2001:db8::3]:3"]);
+    }
+
+    #[test]
+    fn a_tracker_that_complains_and_names_peers_is_used() {
+        let answer = Answer::parse(b"d14:failure reason4:hmm!5:peers6:\x09\x09\x09\x09\0\x01e").unwrap();
+        assert_eq!((answer.peers.len(), answer.warning.as_deref()), (1, Some("hmm!")));
+        for none in ["5:peers0:", "5:peersle", "6:peers60:"] {
+            assert!(matches!(parse(&format!("d14:failure reason4:hmm!{none}e")), Err(Error::Failure { .. })), "{none}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_when_to_come_again() {
+        let retry = |value: &str| match parse(&format!("d14:failure reason1:x8:retry in{value}e")) {
+            Err(Error::Failure { retry, .. }) => retry,
+            other => panic!("{value}: {other:?}"),
+        };
+        let minutes = |minutes: u64| Retry::After(Duration::from_secs(60 * minutes));
+        assert_eq!((retry("i5e"), retry("2:15"), retry("i1440e")), (minutes(5), minutes(15), minutes(1440)));
+        assert_eq!((retry("i1441e"), retry("i9223372036854775807e")), (minutes(1440), minutes(1440)));
+        assert_eq!(retry("5:never"), Retry::Never);
+        for odd in ["i0e", "i-1e", "5:later", "0:", "le"] {
+            assert_eq!(retry(odd), Retry::Unsaid, "{odd}");
+        }
+        let never = parse("d14:failure reason4:gone8:retry in5:nevere").unwrap_err();
+        assert_eq!(never.to_string(), "the tracker refuses, and is not to be asked again: gone");
     }
 }

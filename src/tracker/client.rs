@@ -136,7 +136,7 @@ impl Client {
             "http" | "https" => {
                 let body = self.get(&announce.url(url, self.key, tracker_id), limit, MAX_BODY)?;
                 match Answer::parse(&body.bytes) {
-                    Err(error) if !body.is_success() && !matches!(error, answer::Error::Failure(_)) => {
+                    Err(error) if !body.is_success() && !matches!(error, answer::Error::Failure { .. }) => {
                         Err(Error::Status(body.status))
                     }
                     outcome => outcome.map_err(Error::Answer),

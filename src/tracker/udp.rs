@@ -102,7 +102,10 @@ fn body_of(packet: &[u8], action: u32, transaction: u32) -> Option<Result<&[u8],
     let is = |action: u32| *head == (u64::from(action) << 32 | u64::from(transaction)).to_be_bytes();
     match () {
         () if is(action) => Some(Ok(body)),
-        () if is(ERROR) => Some(Err(Error::Answer(answer::Error::Failure(answer::plain_words(body))))),
+        () if is(ERROR) => {
+            let (reason, retry) = (answer::plain_words(body), answer::Retry::Unsaid);
+            Some(Err(Error::Answer(answer::Error::Failure { reason, retry })))
+        }
         () => None,
     }
 }
