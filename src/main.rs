@@ -7,16 +7,16 @@ use minitorrent::{cli, command, terminal};
 fn main() -> ExitCode {
     let arguments = match cli::parse(std::env::args_os()) {
         Ok(arguments) => arguments,
-        Err(cli::Stop::Help(text)) => return terminal::print(&text),
+        Err(cli::Stop::Help(text)) => return terminal::print_lines(&text),
         Err(cli::Stop::Usage(text)) => {
-            eprint!("{text}");
+            text.lines().for_each(terminal::say);
             return ExitCode::from(cli::USAGE);
         }
     };
     match command::run(arguments) {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("minitorrent: {failure}");
+            terminal::say(format_args!("minitorrent: {failure}"));
             ExitCode::FAILURE
         }
     }

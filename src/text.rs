@@ -11,9 +11,29 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-/// Characters that are invisible or turn the writing direction: `exe.txt` that is really `txt.exe`.
+/// The same JSON with whatever [`escape`] would write out written as JSON does: `\u202e`. Line ends stay, since in JSON
+/// only those of its layout are raw.
+pub fn escape_json(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && (c.is_control() || is_deceptive(c)) {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| escaped += &format!("\\u{unit:04x}"));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
+/// Characters that turn the writing direction, so that `exe.txt` is really `txt.exe`, end a line, or show nothing at
+/// all: what Unicode calls default ignorable, but for the selectors of a letter's variant.
 pub fn is_deceptive(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180e}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
+        | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e00ff}'
+    )
 }
 
 /// A number of bytes: `1.5 GiB`.
@@ -49,5 +69,20 @@ mod tests {
     fn what_moves_the_cursor_or_hides_is_shown_and_letters_of_any_script_stay() {
         assert_eq!(escape("a\x1b[2Jb\n\u{202e}c"), r"a\u{1b}[2Jb\n\u{202e}c");
         assert_eq!(escape("Ünïcode, 文件, ملف"), "Ünïcode, 文件, ملف");
+        assert_eq!(
+            escape("\u{9b}2J\u{2028}\u{2069}\u{200d}\u{e0041}\r"),
+            r"\u{9b}2J\u{2028}\u{2069}\u{200d}\u{e0041}\r"
+        );
+        assert_eq!(escape(&escape("\x1b\\")), escape("\x1b\\"), "twice is once");
+    }
+
+    #[test]
+    fn harmless_json_says_the_same() {
+        let value = serde_json::json!({ "a\u{202e}": ["\u{9b}\n\x1b\u{e0041}", "größe"] });
+        for json in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
+            let escaped = escape_json(&json);
+            assert!(!escaped.chars().any(|c| c != '\n' && (c.is_control() || is_deceptive(c))), "{escaped:?}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
+        }
     }
 }

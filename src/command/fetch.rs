@@ -1,7 +1,7 @@
 //! `fetch`: get what a metainfo describes.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -24,7 +24,6 @@ use crate::{
     storage::{self, Access, Journal, Ledger, Store},
     terminal::{self, Progress, Rate, Time},
     text::Size,
-    text::escape,
     web::Kind,
 };
 
@@ -55,10 +54,10 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
     let interrupts = signals::listen(INTERRUPTED)?;
     let metainfo = Arc::new(source::read(&arguments.meta)?);
     if let Some(sentence) = metainfo.renaming() {
-        eprintln!("{sentence}");
+        terminal::say(sentence);
     }
     let begun = Instant::now();
-    let out = Path::new(&arguments.out);
+    let out = arguments.out.as_path();
     let access = Access::Write { preallocate: arguments.preallocate };
     let store = Arc::new(Store::open(metainfo.clone(), out, access)?);
     let node = open_node(&arguments)?;
@@ -69,12 +68,13 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
     let has_tracker = !trackers.is_empty();
     let view = node.take(ledger, have, trackers)?;
     if !has_tracker && !arguments.json {
-        eprintln!("{} names no tracker: only peers that connect here can help", escape(&arguments.meta));
+        terminal::say(format_args!(
+            "{} names no tracker: only peers that connect here can help",
+            arguments.meta.display()
+        ));
     }
     match &page {
-        Some(page) if arguments.json => {
-            _ = terminal::print(&format!("{}\n", serde_json::json!({ "page": page.url() })))
-        }
+        Some(page) if arguments.json => _ = terminal::print_json(serde_json::json!({ "page": page.url() })),
         Some(page) => page.say(),
         None => {}
     }
@@ -126,7 +126,7 @@ fn open_node(arguments: &cli::Fetch) -> Result<Arc<Node>, Failure> {
         },
         port: arguments.port.map_or(PortChoice::From(PORT), PortChoice::Asked),
         own_tracker: None,
-        folder: PathBuf::from(&arguments.out),
+        folder: arguments.out.clone(),
         memory: None,
     })
 }
@@ -217,7 +217,7 @@ impl Watch<'_> {
     /// Whoever serves a page does so until it is stopped, whatever came of this torrent: there may be others.
     fn stay(&self, failure: Option<&Failure>) {
         if self.has_page {
-            failure.inspect(|failure| eprintln!("minitorrent: {failure}"));
+            failure.inspect(|failure| terminal::say(format_args!("minitorrent: {failure}")));
             // The sender lives as long as the process.
             let _ = self.signals.recv();
         }
@@ -229,23 +229,23 @@ impl Watch<'_> {
         }
         let (report, time) = (self.view.report(), self.begun.elapsed());
         let path = out.join(self.name);
-        let (path, size) = (escape(&path.to_string_lossy()), Size(report.length));
-        terminal::print(&if report.downloaded == 0 {
-            format!("{path} is complete: {size}, here already\n")
+        let (path, size) = (path.display(), Size(report.length));
+        terminal::print(if report.downloaded == 0 {
+            format!("{path} is complete: {size}, here already")
         } else {
             let rate = Rate(report.downloaded as f64 / time.as_secs_f64().max(0.001));
-            format!("{path} is complete: {size} in {}, {rate}\n", Time(time))
+            format!("{path} is complete: {size} in {}, {rate}", Time(time))
         });
     }
 
     fn say_interrupted(&self) {
         let report = self.view.report();
         if !self.json {
-            eprintln!(
+            terminal::say(format_args!(
                 "stopped with {} of {}; the same command goes on from there",
                 Size(report.verified),
                 Size(report.length)
-            );
+            ));
         }
     }
 }
@@ -292,5 +292,5 @@ fn summary(metainfo: &Metainfo, report: &Report, took: Duration, complete: bool)
         "uploaded": report.uploaded,
         "seconds": took.as_secs_f64(),
     });
-    terminal::print(&format!("{line}\n"));
+    terminal::print_json(line);
 }

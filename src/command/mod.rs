@@ -36,7 +36,7 @@ const MAX_DESCRIPTORS: u64 = 16 * 1024;
 /// Does what the command line says.
 pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let Some(command) = arguments.command else {
-        return Ok(terminal::print(concat!("minitorrent ", env!("CARGO_PKG_VERSION"), "\n")));
+        return Ok(terminal::print(concat!("minitorrent ", env!("CARGO_PKG_VERSION"))));
     };
     let verbose = match &command {
         Command::Tracker(tracker) => tracker.verbose,

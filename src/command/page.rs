@@ -1,8 +1,9 @@
 //! The page of `seed` and `fetch`: the same door and the same page as a tracker's, for the torrents of this process.
 
 use std::{
-    fs,
+    fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
@@ -35,7 +36,7 @@ pub struct Page {
 /// Serves a page for this node, if an address is named.
 pub fn open_if_asked(
     address: Option<&str>,
-    password_file: Option<&str>,
+    password_file: Option<&Path>,
     kind: Kind,
     node: &Arc<Node>,
 ) -> Result<Option<Page>, Failure> {
@@ -58,14 +59,14 @@ pub fn open_if_asked(
 }
 
 /// The password that a file holds, if one is named; a line's end is no part of it.
-pub fn password(file: Option<&str>) -> Result<Option<String>, Failure> {
+pub fn password(file: Option<&Path>) -> Result<Option<String>, Failure> {
     let Some(path) = file else { return Ok(None) };
-    let text = fs::read_to_string(path).map_err(|error| Failure::about(path, error))?;
+    let text = fs::read_to_string(path).map_err(|error| Failure::about(path.display(), error))?;
     let password = text.trim_end_matches(['\r', '\n']);
     match password.len() {
-        0 => Err(Failure::about(path, "there is no password in it")),
+        0 => Err(Failure::about(path.display(), "there is no password in it")),
         1..=MAX_PASSWORD => Ok(Some(password.to_owned())),
-        _ => Err(Failure::about(path, format_args!("a password has {MAX_PASSWORD} bytes at most"))),
+        _ => Err(Failure::about(path.display(), format_args!("a password has {MAX_PASSWORD} bytes at most"))),
     }
 }
 
@@ -79,7 +80,9 @@ fn parse(address: &str) -> Result<SocketAddr, Failure> {
 
 impl Page {
     fn open(address: SocketAddr, web: &Arc<Web>) -> Result<Page, Failure> {
-        let about = |error| Failure::about(format_args!("the page at {address}"), error);
+        let about = |error: io::Error| {
+            Failure::listening(format_args!("{address} for the page"), &error, "--page takes another")
+        };
         let listener = TcpListener::bind(address).map_err(about)?;
         let address = listener.local_addr().map_err(about)?;
         let door = web.serve(listener, door::Limits::of_this_process()).map_err(about)?;
@@ -111,7 +114,7 @@ impl Page {
 
     /// Says where it is.
     pub fn say(&self) {
-        terminal::print(&format!("watch and control it at {}\n", self.url()));
+        terminal::print(format_args!("watch and control it at {}", self.url()));
     }
 }
 
@@ -144,10 +147,10 @@ mod tests {
         let path = folder.path().join("secret");
         let read = |text: &str| {
             fs::write(&path, text).unwrap();
-            password(path.to_str())
+            password(Some(&path))
         };
         assert_eq!(read("open sesame \r\n").unwrap().as_deref(), Some("open sesame "));
-        assert!(read("\n").is_err() && password(Some("/nowhere/at/all")).is_err());
+        assert!(read("\n").is_err() && password(Some(Path::new("/nowhere/at/all"))).is_err());
         assert!(read(&"x".repeat(MAX_PASSWORD)).is_ok() && read(&"x".repeat(MAX_PASSWORD + 1)).is_err());
         assert_eq!(password(None).unwrap(), None);
     }

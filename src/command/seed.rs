@@ -27,7 +27,6 @@ use crate::{
     storage::{Access, Store},
     terminal,
     text::Size,
-    text::escape,
     tracker::client::Client,
     web::Kind,
 };
@@ -56,7 +55,7 @@ pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
         fetching: Settings { max_peers: FETCH_PEERS, slots: DEFAULT_SLOTS, memory: FETCH_MEMORY },
         port: arguments.port.map_or(PortChoice::From(PORT), PortChoice::Asked),
         own_tracker: None,
-        folder: PathBuf::from(arguments.dir.as_deref().unwrap_or(".")),
+        folder: arguments.dir.clone().unwrap_or_else(|| ".".into()),
         memory: None,
     })?;
     let page = page::open_if_asked(arguments.page.as_deref(), arguments.password_file.as_deref(), Kind::Seed, &node)?;
@@ -76,13 +75,13 @@ pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
 struct What {
     metainfo: Arc<Metainfo>,
     dir: PathBuf,
-    /// Lines for a person.
-    made: String,
+    /// Where its metainfo was written, if it was made here.
+    made: Option<create::Out>,
 }
 
 /// A metainfo is what --dir belongs to, what comes from a URL or ends in .torrent, and a .json that reads like one.
 fn prepare(arguments: &cli::Seed) -> Result<What, Failure> {
-    let ending = Path::new(&arguments.what).extension().and_then(|ending| ending.to_str());
+    let ending = arguments.what.extension().and_then(|ending| ending.to_str());
     let named = arguments.dir.is_some() || source::is_url(&arguments.what) || ending == Some("torrent");
     match ending {
         _ if named => from_metainfo(arguments, source::read(&arguments.what)?),
@@ -95,7 +94,7 @@ fn prepare(arguments: &cli::Seed) -> Result<What, Failure> {
 }
 
 fn from_metainfo(arguments: &cli::Seed, mut metainfo: Metainfo) -> Result<What, Failure> {
-    let dir = PathBuf::from(arguments.dir.as_deref().unwrap_or("."));
+    let dir = arguments.dir.clone().unwrap_or_else(|| ".".into());
     if !arguments.tracker.is_empty() {
         metainfo = metainfo.with_trackers(tiers(&arguments.tracker));
     }
@@ -104,16 +103,17 @@ fn from_metainfo(arguments: &cli::Seed, mut metainfo: Metainfo) -> Result<What, 
     let have = verify::check(&store, arguments.json)?;
     if !have.is_full() {
         let (name, right, all) = (metainfo.name(), have.count(), have.len());
-        let dir = dir.display();
+        let (dir, absent) = (dir.display(), verify::absent(&store));
         return Err(Failure::new(format!(
-            "{name}: only {right} of {all} pieces are right in {dir}; --dir says where the data lies, and fetch gets the rest"
+            "{name}: only {right} of {all} pieces are right in {dir}{absent}; --dir says where the data lies, and fetch gets the rest"
         )));
     }
-    Ok(What { metainfo, dir, made: String::new() })
+    Ok(What { metainfo, dir, made: None })
 }
 
 fn from_data(arguments: &cli::Seed) -> Result<What, Failure> {
-    let path = Path::new(&arguments.what);
+    let path = arguments.what.as_path();
+    let out = create::Out::checked(path, arguments.out.as_deref())?;
     let trackers = match arguments.tracker.is_empty() {
         true => vec![own_tracker()],
         false => arguments.tracker.clone(),
@@ -125,11 +125,22 @@ fn from_data(arguments: &cli::Seed) -> Result<What, Failure> {
         ..Options::default()
     };
     let metainfo = create::make(path, &options, arguments.json)?;
-    let written = create::write(&metainfo, arguments.out.as_deref())?;
-    let made = create::said(&metainfo, &written);
-    let dir = path.canonicalize().map_err(|error| Failure::about(path.display(), error))?;
-    let dir = dir.parent().ok_or_else(|| Failure::about(path.display(), "the root folder cannot be shared"))?;
-    Ok(What { metainfo: Arc::new(metainfo), dir: dir.to_owned(), made })
+    out.write(&metainfo)?;
+    Ok(What { metainfo: Arc::new(metainfo), dir: folder_of(path)?, made: Some(out) })
+}
+
+/// The folder in which this is found under its own name, which for a link is that of the link.
+fn folder_of(path: &Path) -> Result<PathBuf, Failure> {
+    let about = |error: &dyn std::fmt::Display| Failure::about(path.display(), error);
+    let canonical = |path: &Path| path.canonicalize().map_err(|error| about(&error));
+    match (path.file_name(), path.parent()) {
+        (Some(_), Some(parent)) if parent.as_os_str().is_empty() => canonical(Path::new(".")),
+        (Some(_), Some(parent)) => canonical(parent),
+        _ => {
+            let parent = canonical(path)?.parent().map(Path::to_owned);
+            parent.ok_or_else(|| about(&"the root folder cannot be shared"))
+        }
+    }
 }
 
 fn tiers(trackers: &[String]) -> Vec<Vec<String>> {
@@ -174,7 +185,7 @@ fn register(metainfo: &Arc<Metainfo>, quiet: bool) -> Result<(), Failure> {
 
 fn say_registered(base: &str, status: u16, quiet: bool) {
     match status {
-        200..300 if !quiet => _ = terminal::print(&format!("listed at {base}/\n")),
+        200..300 if !quiet => _ = terminal::print(format_args!("listed at {base}/")),
         // A tracker without a page knows no such path.
         200..300 | 404 | 405 => {}
         _ => log::error!("{base} does not list it: HTTP status {status}"),
@@ -188,20 +199,48 @@ fn say(arguments: &cli::Seed, what: &What, port: u16, page: Option<&Page>) {
             "info_hash": what.metainfo.info_hash().to_string(), "port": port, "trackers": trackers,
             "page": page.map(Page::url),
         });
-        terminal::print(&format!("{line}\n"));
+        terminal::print_json(line);
         return;
     }
-    let named = escape(&trackers.join(", "));
-    let announced = if trackers.is_empty() { "no tracker".to_owned() } else { named };
+    let announced = if trackers.is_empty() { "no tracker".to_owned() } else { trackers.join(", ") };
     page.inspect(|page| page.say());
-    terminal::print(&format!("{}seeding on port {port}, announced to {announced}; Ctrl-C ends it\n", what.made));
+    what.made.as_ref().inspect(|out| _ = create::said(&what.metainfo, out));
+    terminal::print(format_args!("seeding on port {port}, announced to {announced}; Ctrl-C ends it"));
 }
 
 fn say_goodbye(arguments: &cli::Seed, share: &Share) {
     let uploaded = share.traffic.uploaded.load(Ordering::Relaxed);
     if arguments.json {
-        terminal::print(&format!("{}\n", serde_json::json!({ "uploaded": uploaded })));
+        terminal::print_json(serde_json::json!({ "uploaded": uploaded }));
     } else {
-        terminal::print(&format!("gave {}\n", Size(uploaded)));
+        terminal::print(format_args!("uploaded {}", Size(uploaded)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+
+    #[test]
+    fn what_is_shared_by_a_link_is_found_under_the_name_of_the_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        fs::create_dir_all(at("store/tree")).unwrap();
+        fs::create_dir(at("share")).unwrap();
+        fs::write(at("store/disk-12.5.iso"), "content").unwrap();
+        fs::write(at("store/tree/a.txt"), "text").unwrap();
+        symlink("../store/disk-12.5.iso", at("share/latest.iso")).unwrap();
+        symlink("../store/tree", at("share/docs")).unwrap();
+        for path in
+            ["share/latest.iso", "share/docs", "share/docs/", "share/docs/.", "store/tree/../tree", "store/tree/.."]
+        {
+            let created = crate::metainfo::create::create(&at(path), &Options::default(), &|_| {}).unwrap();
+            let dir = folder_of(&at(path)).unwrap();
+            let store = Store::open(Arc::new(created.metainfo), &dir, Access::Read).unwrap();
+            assert!(verify::check(&store, true).unwrap().is_full(), "{path} is not found in {}", dir.display());
+        }
+        assert!(folder_of(Path::new("/")).unwrap_err().to_string().contains("the root folder cannot be shared"));
     }
 }

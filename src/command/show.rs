@@ -8,10 +8,9 @@ use crate::{cli, terminal};
 /// Prints a metainfo for a person, or as a JSON metainfo.
 pub fn run(arguments: &cli::Show) -> Result<ExitCode, Failure> {
     let metainfo = source::read(&arguments.meta)?;
-    let text = if arguments.json {
-        String::from_utf8(metainfo.to_json()).expect("JSON is UTF-8")
+    Ok(if arguments.json {
+        terminal::print_json(String::from_utf8(metainfo.to_json()).expect("JSON is UTF-8").trim_end())
     } else {
-        metainfo.describe()
-    };
-    Ok(terminal::print(&(text.trim_end().to_owned() + "\n")))
+        terminal::print_lines(&metainfo.describe())
+    })
 }

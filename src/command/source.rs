@@ -15,19 +15,25 @@ const MAX_BYTES: u64 = 256 << 20;
 const MAX_TIME: Duration = Duration::from_secs(60);
 
 /// Whether this names a URL rather than a path.
-pub fn is_url(meta: &str) -> bool {
-    meta.contains("://")
+pub fn is_url(meta: &Path) -> bool {
+    !is_magnet(meta) && meta.to_str().is_some_and(|meta| meta.contains("://"))
+}
+
+/// Whether this is a magnet link (BEP 9), whose trackers may be URLs.
+fn is_magnet(meta: &Path) -> bool {
+    meta.as_os_str().as_encoded_bytes().get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"magnet:"))
 }
 
 /// Reads a metainfo.
-pub fn read(meta: &str) -> Result<Metainfo, Failure> {
-    let bytes = if is_url(meta) { download(meta)? } else { read_file(Path::new(meta))? };
-    Metainfo::read(&bytes).map_err(|error| Failure::about(meta, error))
+pub fn read(meta: &Path) -> Result<Metainfo, Failure> {
+    let url = meta.to_str().filter(|_| is_url(meta));
+    let bytes = url.map_or_else(|| read_file(meta), download)?;
+    Metainfo::read(&bytes).map_err(|error| Failure::about(meta.display(), error))
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     let about = |error: &dyn std::fmt::Display| Failure::about(path.display(), error);
-    if path.to_string_lossy().starts_with("magnet:") {
+    if is_magnet(path) {
         return Err(about(&"a magnet link does not describe the pieces; the .torrent or the JSON metainfo does"));
     }
     let file = File::open(path).map_err(|error| about(&error))?;
@@ -57,5 +63,18 @@ fn said(error: Error) -> String {
         Error::Http(why) => format!("the server speaks no proper HTTP: {why}"),
         Error::TooLarge(limit) => format!("longer than {limit} bytes, which no metainfo is"),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_magnet_link_is_called_one_whatever_its_trackers_look_like() {
+        for link in ["magnet:?xt=urn:btih:aa", "MAGNET:?xt=a&tr=udp://tracker:80", "magnet:?tr=http%3A%2F%2Fa"] {
+            assert!(read(Path::new(link)).unwrap_err().to_string().contains("a magnet link does not"), "{link}");
+        }
+        assert!(is_url(Path::new("HTTP://a/b.json")) && !is_url(Path::new("a.json")));
     }
 }

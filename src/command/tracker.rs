@@ -25,7 +25,6 @@ use crate::{
     seeder::{DEFAULT_SLOTS, OwnTracker},
     storage::{Access, Store},
     terminal,
-    text::escape,
     tracker::{Limits, address::Asker, announce::Announce, answer::Answer},
     web::{
         RateLimits, Rules, Setup, Site, Web,
@@ -86,10 +85,11 @@ fn wait(web: &Web, signals: &Receiver<i32>) {
 
 fn open(choice: PortChoice) -> Result<std::net::TcpListener, Failure> {
     let (PortChoice::Asked(wanted) | PortChoice::From(wanted)) = choice;
-    let listener = net::listen(choice).map_err(|error| Failure::about(format_args!("port {wanted}"), error))?;
+    let listener = net::listen(choice)
+        .map_err(|error| Failure::listening(format_args!("port {wanted}"), &error, "--port takes another"))?;
     match listener.local_addr() {
         Ok(address) if address.port() != wanted && wanted != 0 => {
-            eprintln!("port {wanted} is taken; the tracker is on {}", address.port());
+            terminal::say(format_args!("port {wanted} is in use; using {} for the tracker", address.port()));
         }
         _ => {}
     }
@@ -108,18 +108,12 @@ fn base_url(arguments: &cli::Tracker, port: u16) -> String {
 }
 
 fn say(arguments: &cli::Tracker, base: &str, sharing: Option<&Sharing>) {
-    let mut text = match sharing {
-        Some(sharing) => {
-            let data = escape(&arguments.data);
-            format!(
-                "share and fetch files at {base}/\nfiles are kept in {data}, and seeded on port {}\n",
-                sharing.node.port()
-            )
-        }
-        None => String::new(),
-    };
-    text += &format!("clients announce to {base}/announce; Ctrl-C ends it\n");
-    terminal::print(&text);
+    if let Some(sharing) = sharing {
+        let (data, port) = (arguments.data.display(), sharing.node.port());
+        terminal::print(format_args!("share and fetch files at {base}/"));
+        terminal::print(format_args!("files are kept in {data}, and seeded on port {port}"));
+    }
+    terminal::print(format_args!("clients announce to {base}/announce; Ctrl-C ends it"));
 }
 
 /// The page's files, and the node that gives them.
@@ -132,7 +126,7 @@ struct Sharing {
 
 impl Sharing {
     fn open(arguments: &cli::Tracker, swarms: &Arc<Swarms>, base: &str) -> Result<Sharing, Failure> {
-        let data = Path::new(&arguments.data);
+        let data = arguments.data.as_path();
         let library = Library::open(data).map_err(|error| Failure::about(data.display(), error))?;
         let library = Arc::new(library);
         let lock = lock(data)?;
@@ -164,7 +158,8 @@ impl Sharing {
             public_url: arguments.public_url.clone(),
             carry_out: self.node.carry_out(),
         };
-        Site::open(self.library.clone(), swarms.clone(), setup).map_err(|error| Failure::about(&arguments.data, error))
+        Site::open(self.library.clone(), swarms.clone(), setup)
+            .map_err(|error| Failure::about(arguments.data.display(), error))
     }
 }
 

@@ -1,7 +1,6 @@
 //! `verify`: check data against a metainfo.
 
 use std::{
-    path::Path,
     process::ExitCode,
     sync::{
         Arc, Mutex, PoisonError,
@@ -20,22 +19,32 @@ use crate::{
 /// Hashes every piece; done when all are right, failed when some are not.
 pub fn run(arguments: &cli::Verify) -> Result<ExitCode, Failure> {
     let metainfo = Arc::new(source::read(&arguments.meta)?);
-    let store = Store::open(metainfo.clone(), Path::new(&arguments.dir), Access::Read)?;
+    let store = Store::open(metainfo.clone(), &arguments.dir, Access::Read)?;
     let have = check(&store, arguments.json)?;
     let (right, all) = (have.count(), have.len());
     if arguments.json {
         let line = serde_json::json!({
             "info_hash": metainfo.info_hash().to_string(), "pieces": all, "right": right, "complete": have.is_full(),
         });
-        terminal::print(&format!("{line}\n"));
+        terminal::print_json(line);
     } else if have.is_full() {
-        terminal::print(&format!("{}: all {all} pieces are right\n", crate::text::escape(metainfo.name())));
+        terminal::print(format_args!("{}: all {all} pieces verified", metainfo.name()));
     }
     if have.is_full() {
         return Ok(ExitCode::SUCCESS);
     }
-    let name = metainfo.name();
-    Err(Failure::new(format!("{name}: {right} of {all} pieces are right in {}", arguments.dir)))
+    let (name, dir, absent) = (metainfo.name(), arguments.dir.display(), absent(&store));
+    Err(Failure::new(format!("{name}: {right} of {all} pieces are right in {dir}{absent}")))
+}
+
+/// The end of a sentence about pieces that are not right: which files are not there, or too short.
+pub fn absent(store: &Store) -> String {
+    let absent = store.absent();
+    match (absent.first(), absent.len()) {
+        (None, _) => String::new(),
+        (Some(first), 1) => format!("; {first}"),
+        (Some(first), count) => format!("; {first}, and {} more files are missing or too short", count - 1),
+    }
 }
 
 /// Hashes every piece of a store, with progress.

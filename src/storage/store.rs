@@ -182,6 +182,21 @@ impl Store {
         self.handles.close_all();
     }
 
+    /// The files that are not there, or shorter than the metainfo says, as errors that say so.
+    pub fn absent(&self) -> Vec<Error> {
+        let files = self.metainfo.files().iter().enumerate();
+        let written = files.filter(|(_, file)| file.kind == FileKind::Normal && file.length > 0);
+        let absent = written.filter_map(|(index, file)| {
+            let path = self.path_of(index);
+            match fs::metadata(&path) {
+                Ok(found) if found.len() < file.length => Some(Error::Short { path }),
+                Ok(_) => None,
+                Err(error) => Some(Error::new("look at", &path, error)).filter(Error::is_absence),
+            }
+        });
+        absent.collect()
+    }
+
     fn prepare(&self, preallocate: bool) -> Result<(), Error> {
         fs::create_dir_all(&self.dir).map_err(|error| Error::new("create", &self.dir, error))?;
         for (index, file) in self.metainfo.files().iter().enumerate() {

@@ -1,14 +1,17 @@
 //! Progress: a bar on a terminal, a plain line now and then elsewhere.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     time::{Duration, Instant},
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Rate, Time};
-use crate::{downloader::report::Report, text::Size};
+use super::{Rate, Time, say};
+use crate::{
+    downloader::report::Report,
+    text::{Size, escape},
+};
 
 /// How often there is a line where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -57,12 +60,11 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_length(total.max(1));
             bar.set_position(done);
-            bar.set_message(text.to_owned());
+            bar.set_message(escape(text));
         } else if self.lines && self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
             let percent = done as f64 * 100.0 / total.max(1) as f64;
-            // Nobody may be reading; that is no reason to stop.
-            let _ = writeln!(io::stderr(), "{percent:5.1} % of {}, {text}", Size(total));
+            say(format_args!("{percent:5.1} % of {}, {text}", Size(total)));
         }
     }
 

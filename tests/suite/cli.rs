@@ -1,7 +1,9 @@
 //! The command line as a newcomer meets it: help, mistakes, ports that are taken, and what `create`, `show` and `verify` do.
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -134,6 +136,72 @@ fn create_writes_the_same_info_dictionary_as_mktorrent() {
         minitorrent::bencode::decode(&bytes).unwrap().get(b"info").unwrap().raw().to_vec()
     };
     assert!(info("ours.torrent") == info("theirs.torrent"), "the info dictionaries differ");
+}
+
+#[test]
+fn a_file_of_any_name_can_be_shared_under_it() {
+    let work = folder();
+    let [latin, umlaut, long, cjk] =
+        [b"caf\xe9".to_vec(), "größe".into(), vec![b'n'; 255], "忘".repeat(85).into()].map(OsString::from_vec);
+    for name in [&latin, &umlaut, &long, &cjk] {
+        fs::write(work.path().join(name), [7; 1000]).unwrap();
+        let made = work.path().join("made");
+        fs::create_dir(&made).unwrap();
+        let mut command = Command::new(MINITORRENT);
+        command.arg("create").arg(Path::new("..").join(name)).current_dir(&made);
+        let created = Process::start(command, work.path(), "run").ended(LIMIT);
+        assert_eq!(created.code, Some(0), "{name:?}: {}", created.stderr);
+        let forms: Vec<_> = fs::read_dir(&made).unwrap().map(|form| form.unwrap().path()).collect();
+        assert_eq!(forms.len(), 2, "{name:?}: {forms:?}");
+        for form in forms {
+            let verified = run(work.path(), &["verify", form.to_str().expect("it is made harmless")]);
+            assert_eq!(verified.code, Some(0), "{form:?}: {}", verified.stderr);
+        }
+        fs::remove_dir_all(&made).unwrap();
+    }
+}
+
+#[test]
+fn a_metainfo_that_cannot_be_written_is_refused_before_a_byte_is_read() {
+    let work = folder();
+    // Nobody waits for a tebibyte of zeros to be hashed.
+    fs::File::create(work.path().join("huge.json")).unwrap().set_len(1 << 40).unwrap();
+    fs::create_dir(work.path().join("there.torrent")).unwrap();
+    fs::write(work.path().join("huge.json.json"), r#"{"mine": 1}"#).unwrap();
+    let outs: [(&[&str], &str); 5] = [
+        (&["--out", "no/such/x.torrent"], "no such folder"),
+        (&["--out=x.tor"], "ends in .json or .torrent"),
+        (&["--out=there.torrent"], "is a folder"),
+        (&["--out=huge.json"], "is what the metainfo is made of"),
+        (&[], "is there already and is no metainfo"),
+    ];
+    for command in ["create", "seed"] {
+        for (out, why) in outs {
+            let ended = run(work.path(), &[&[command, "huge.json"], out].concat());
+            assert_eq!(ended.code, Some(1), "{command} {out:?}: {}", ended.stderr);
+            assert!(ended.stderr.contains(why), "{command} {out:?}: {}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn verify_names_what_is_not_there() {
+    let work = folder();
+    let content = Content::folder(work.path());
+    assert_eq!(run(work.path(), &["create", &content.name, "--out=it.json"]).code, Some(0));
+    let first = content
+        .files
+        .iter()
+        .map(|(path, _)| path)
+        .find(|path| fs::metadata(work.path().join(path)).is_ok_and(|file| file.len() > 0));
+    let first = first.expect("a file that is not empty");
+    fs::remove_file(work.path().join(first)).unwrap();
+    for line in [["verify", "it.json", "--dir=."], ["seed", "it.json", "--dir=."]] {
+        let ended = run(work.path(), &line);
+        let path = Path::new(".").join(first);
+        assert_eq!(ended.code, Some(1));
+        assert!(ended.stderr.contains(&format!("{} is not there", path.display())), "{line:?}: {}", ended.stderr);
+    }
 }
 
 fn run(work: &Path, arguments: &[&str]) -> Ended {

@@ -11,6 +11,7 @@ use crate::{
     net::PortChoice,
     peer::Host,
     seeder::{Gate, Listener},
+    terminal,
     web::library::MAX_PORTS,
 };
 
@@ -25,11 +26,12 @@ impl Ports {
     /// Opens the main port; one that is not the first choice is said aloud.
     pub fn open(choice: PortChoice, host: &Host, gate: Arc<Gate>) -> Result<Ports, Failure> {
         let (PortChoice::Asked(wanted) | PortChoice::From(wanted)) = choice;
-        let listener = Listener::open(choice, gate.clone())
-            .map_err(|error| Failure::about(format_args!("port {wanted} for peers"), error))?;
+        let listener = Listener::open(choice, gate.clone()).map_err(|error| {
+            Failure::listening(format_args!("port {wanted} for peers"), &error, "--port and --seed-port take another")
+        })?;
         let main = listener.port();
         if main != wanted && wanted != 0 {
-            eprintln!("port {wanted} is taken; peers connect to {main}");
+            terminal::say(format_args!("port {wanted} is in use; using {main} for peers"));
         }
         host.set_port(main);
         Ok(Ports { gate, main, open: Mutex::new(HashMap::from([(main, listener)])) })

@@ -33,7 +33,7 @@ impl Source {
         let content: Vec<u8> = (0..LENGTH).map(|at| (at / 3) as u8 ^ (at >> 11) as u8).collect();
         fs::write(dir.path().join("it.bin"), &content).unwrap();
         let options = create::Options { piece_length: 64 << 10, ..create::Options::default() };
-        let metainfo = Arc::new(create::create(&dir.path().join("it.bin"), &options, &|_| {}).unwrap());
+        let metainfo = Arc::new(create::create(&dir.path().join("it.bin"), &options, &|_| {}).unwrap().metainfo);
         let node = Node::open(options_in(dir.path(), None)).unwrap();
         node.give(metainfo.clone(), dir.path(), &[], None).unwrap();
         Source { node, metainfo, content, dir }

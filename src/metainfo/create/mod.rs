@@ -1,11 +1,13 @@
 //! From a file or a folder to its metainfo; the info dictionary is, byte for byte, the one that mktorrent 1.1 makes.
 //!
 //! As there, files come in the order of their paths' bytes, hidden ones included; links are followed, and what is
-//! neither file nor folder is left out. Unlike there, our own records are left out ([`path::is_record`]), and a file that
-//! cannot be read or that changes meanwhile is an error.
+//! neither file nor folder is left out. Unlike there, our own records are left out ([`path::is_record`]), a file that
+//! cannot be read or that changes meanwhile is an error, and what is left out is told.
 
 mod hash;
 mod walk;
+
+pub use walk::LeftOut;
 
 use std::{
     fmt, io,
@@ -52,8 +54,10 @@ pub enum Error {
     Io(PathBuf, io::Error),
     /// A file that had another length or time of change afterwards.
     Changed(PathBuf),
-    /// A link to a folder around it.
-    Loop(PathBuf),
+    /// A folder in which there is no file.
+    Empty(PathBuf),
+    /// A file, or a folder of files, without a single byte.
+    NoBytes(PathBuf),
     /// Neither a file nor a folder.
     NotAFile(PathBuf),
     /// A name that is no name of a file.
@@ -81,7 +85,8 @@ impl fmt::Display for Error {
         match self {
             Error::Io(path, error) => write!(f, "{path:?} cannot be read: {error}"),
             Error::Changed(path) => write!(f, "{path:?} changed while it was read; try again when it is at rest"),
-            Error::Loop(path) => write!(f, "{path:?} links to a folder that it lies in"),
+            Error::Empty(path) => write!(f, "{} contains no files", path.display()),
+            Error::NoBytes(path) => write!(f, "{} is empty; there is nothing to share", path.display()),
             Error::NotAFile(path) => write!(f, "{path:?} is neither a file nor a folder"),
             Error::BadName(name) => write!(f, "{name:?} is no name for a file or folder"),
             Error::Metainfo(error) => fmt::Display::fmt(error, f),
@@ -97,9 +102,18 @@ impl From<MetainfoError> for Error {
     }
 }
 
+/// What was made of a file or folder.
+#[derive(Debug)]
+pub struct Created {
+    /// What describes it.
+    pub metainfo: Metainfo,
+    /// What was found in the folder and is not in the metainfo.
+    pub left_out: Vec<LeftOut>,
+}
+
 /// Hashes the file, or all files in the folder, on every core. `progress` is told on the calling thread how many bytes
 /// are hashed so far; the last time, all of them.
-pub fn create(path: &Path, options: &Options, progress: &dyn Fn(u64)) -> Result<Metainfo, Error> {
+pub fn create(path: &Path, options: &Options, progress: &dyn Fn(u64)) -> Result<Created, Error> {
     let name = match &options.name {
         Some(name) => name.as_bytes().to_vec(),
         None => own_name(path)?,
@@ -107,15 +121,18 @@ pub fn create(path: &Path, options: &Options, progress: &dyn Fn(u64)) -> Result<
     if !path::is_possible(&name) {
         return Err(Error::BadName(String::from_utf8_lossy(&name).into_owned()));
     }
-    let found = walk::walk(path)?;
+    let (found, left_out) = walk::walk(path)?;
     let length = found.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.length));
     let length = length.ok_or(MetainfoError::LengthOverflow)?;
+    if length == 0 {
+        return Err(Error::NoBytes(path.to_owned()));
+    }
     let geometry = Geometry::new(length, options.piece_length.into()).map_err(MetainfoError::Geometry)?;
     let pieces = hash::hash(&found, &geometry, progress)?;
     let is_folder = found.iter().any(|file| !file.parts.is_empty());
     let content =
         if is_folder { Content::Folder(found.iter().map(Found::entry).collect()) } else { Content::File(length) };
-    Ok(assemble(&name, content, &pieces, options)?)
+    Ok(Created { metainfo: assemble(&name, content, &pieces, options)?, left_out })
 }
 
 impl Metainfo {
@@ -140,6 +157,12 @@ fn assemble(name: &[u8], content: Content<'_>, pieces: &[u8], options: &Options)
         extra: Extra::new(),
     };
     Ok(Metainfo { info: Info::read(&bencode::decode(&raw)?)?, outer })
+}
+
+/// What the metainfo of this file or folder is called, as [`Metainfo::name`] says it.
+pub fn safe_name(path: &Path) -> Result<String, Error> {
+    // Nothing is left of some names, and then it is the info hash, which is not known yet.
+    Ok(path::top_name(&own_name(path)?).unwrap_or_else(|| "_".to_owned()))
 }
 
 /// The last part of a path; that of the folder it means, for `.` and the like.
@@ -178,7 +201,7 @@ mod tests {
     }
 
     fn create_quietly(path: &Path, options: &Options) -> Result<Metainfo, Error> {
-        create(path, options, &|_| ())
+        create(path, options, &|_| ()).map(|created| created.metainfo)
     }
 
     /// Names whose order depends on how they are compared, with links, hidden files and nothing in some.
@@ -306,9 +329,9 @@ mod tests {
         fs::create_dir(folder.path().join("none")).unwrap();
         let sentence =
             |path: &str| create_quietly(&folder.path().join(path), &Options::default()).unwrap_err().to_string();
-        assert_eq!(sentence("t"), "a torrent without a single byte has nothing to share");
-        assert_eq!(sentence("t/empty"), "a torrent without a single byte has nothing to share");
-        assert!(sentence("none").contains("a torrent without a file"));
+        assert!(sentence("t").ends_with("/t is empty; there is nothing to share"));
+        assert!(sentence("t/empty").ends_with("/t/empty is empty; there is nothing to share"));
+        assert!(sentence("none").ends_with("/none contains no files"));
         assert!(sentence("missing").contains("missing\" cannot be read: No such file"));
     }
 
@@ -327,13 +350,28 @@ mod tests {
     }
 
     #[test]
-    fn links_that_lead_nowhere_or_in_circles_are_errors() {
+    fn links_that_lead_nowhere_or_in_circles_and_what_is_no_file_are_left_out_and_named() {
         let folder = nasty_folder();
-        symlink("..", folder.path().join("t/a/up")).unwrap();
-        assert!(matches!(create_quietly(&folder.path().join("t"), &Options::default()), Err(Error::Loop(_))));
-        fs::remove_file(folder.path().join("t/a/up")).unwrap();
-        symlink("nowhere", folder.path().join("t/dangling")).unwrap();
-        assert!(matches!(create_quietly(&folder.path().join("t"), &Options::default()), Err(Error::Io(..))));
+        let all = create_quietly(&folder.path().join("t"), &Options::default()).unwrap();
+        for (link, target) in [("a/up", ".."), ("lock", "nowhere"), ("me", "me"), ("under", "a.txt/x")] {
+            symlink(target, folder.path().join("t").join(link)).unwrap();
+        }
+        let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("t/socket")).unwrap();
+        let created = create(&folder.path().join("t"), &Options::default(), &|_| ()).unwrap();
+        assert_eq!(created.metainfo, all);
+        let mut said: Vec<_> = created.left_out.iter().map(|left_out| left_out.to_string()).collect();
+        said.sort();
+        let prefix = folder.path().join("t").display().to_string();
+        assert_eq!(
+            said.iter().map(|line| line.strip_prefix(&prefix).unwrap()).collect::<Vec<_>>(),
+            [
+                "/a/up is left out: it links to a folder that it lies in",
+                "/lock is left out: it is a link that leads nowhere",
+                "/me is left out: it is a link that leads nowhere",
+                "/socket is left out: it is neither a file nor a folder",
+                "/under is left out: it is a link that leads nowhere",
+            ]
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Which files a folder holds, in the order in which they enter the torrent.
 
 use std::{
-    fs,
+    fmt, fs, io,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
     time::SystemTime,
@@ -43,23 +43,37 @@ impl Found {
     }
 }
 
-/// The file itself, or every file below the folder, sorted by the bytes of their paths.
-pub(super) fn walk(path: &Path) -> Result<Vec<Found>, Error> {
+/// Something in the folder that does not enter the torrent.
+#[derive(Debug)]
+pub struct LeftOut {
+    path: PathBuf,
+    why: &'static str,
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is left out: {}", self.path.display(), self.why)
+    }
+}
+
+/// The file itself, or every file below the folder, sorted by the bytes of their paths; and what is left out.
+pub(super) fn walk(path: &Path) -> Result<(Vec<Found>, Vec<LeftOut>), Error> {
     let metadata = metadata(path)?;
     if metadata.is_file() {
-        return Ok(vec![Found::new(path.to_owned(), Vec::new(), &metadata)]);
+        return Ok((vec![Found::new(path.to_owned(), Vec::new(), &metadata)], Vec::new()));
     }
     if !metadata.is_dir() {
         return Err(Error::NotAFile(path.to_owned()));
     }
-    let mut walk = Walk { found: Vec::new(), parts: Vec::new(), around: Vec::new() };
+    let mut walk = Walk { found: Vec::new(), left_out: Vec::new(), parts: Vec::new(), around: Vec::new() };
     walk.folder(path, &metadata)?;
     walk.found.sort_by_cached_key(|file| file.parts.join(&b'/'));
-    if walk.found.is_empty() { Err(MetainfoError::NoFiles.into()) } else { Ok(walk.found) }
+    if walk.found.is_empty() { Err(Error::Empty(path.to_owned())) } else { Ok((walk.found, walk.left_out)) }
 }
 
 struct Walk {
     found: Vec<Found>,
+    left_out: Vec<LeftOut>,
     /// The parts of the path to the current folder.
     parts: Vec<Vec<u8>>,
     /// Device and inode of the current folder and of all around it.
@@ -70,7 +84,8 @@ impl Walk {
     fn folder(&mut self, path: &Path, metadata: &fs::Metadata) -> Result<(), Error> {
         let identity = (metadata.dev(), metadata.ino());
         if self.around.contains(&identity) {
-            return Err(Error::Loop(path.to_owned()));
+            self.leave_out(path, "it links to a folder that it lies in");
+            return Ok(());
         }
         self.around.push(identity);
         let failed = |error| Error::Io(path.to_owned(), error);
@@ -87,8 +102,19 @@ impl Walk {
         Ok(())
     }
 
+    fn leave_out(&mut self, path: &Path, why: &'static str) {
+        self.left_out.push(LeftOut { path: path.to_owned(), why });
+    }
+
     fn entry(&mut self, path: PathBuf) -> Result<(), Error> {
-        let metadata = metadata(&path)?;
+        let metadata = match fs::metadata(&path) {
+            // A link to nothing, to itself, or to something below a file.
+            Err(error) if path.is_symlink() && error.kind() != io::ErrorKind::PermissionDenied => {
+                self.leave_out(&path, "it is a link that leads nowhere");
+                return Ok(());
+            }
+            looked => looked.map_err(|error| Error::Io(path.clone(), error))?,
+        };
         if self.parts.len() > MAX_DEPTH {
             let problem = Problem::TooDeep(self.parts.len());
             return Err(MetainfoError::field(format!("path {path:?}"), problem).into());
@@ -98,6 +124,8 @@ impl Walk {
         }
         if metadata.is_file() {
             self.found.push(Found::new(path, self.parts.clone(), &metadata));
+        } else {
+            self.leave_out(&path, "it is neither a file nor a folder");
         }
         if self.found.len() > MAX_FILES { Err(MetainfoError::TooManyFiles(self.found.len()).into()) } else { Ok(()) }
     }

@@ -1,8 +1,10 @@
 //! The command line: names, help, defaults. No logic.
 
-use std::ffi::OsString;
+mod words;
 
-use argh::FromArgs;
+use std::{ffi::OsString, path::PathBuf};
+
+use argh::{ArgsInfo, FromArgs};
 
 /// The exit code of a wrong command line.
 pub const USAGE: u8 = 2;
@@ -20,7 +22,7 @@ pub enum Stop {
 }
 
 /// Move a file from one machine to every machine in the room, by BitTorrent.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     help_triggers("-h", "--help"),
     example = "minitorrent tracker\nminitorrent seed big.iso\nminitorrent fetch http://192.168.1.5:5000/metainfos/big.iso.json",
@@ -31,7 +33,7 @@ pub struct Arguments {
     #[argh(switch, short = 'v')]
     pub verbose: u8,
     /// print the version
-    #[argh(switch)]
+    #[argh(switch, short = 'V')]
     pub version: bool,
     /// what to do
     #[argh(subcommand)]
@@ -39,7 +41,7 @@ pub struct Arguments {
 }
 
 /// What to do.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand)]
 pub enum Command {
     /// Run a tracker with its page.
@@ -57,27 +59,27 @@ pub enum Command {
 }
 
 /// Run a tracker, and a page on which to share files. What is uploaded there is kept and seeded.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "tracker", help_triggers("-h", "--help"), example = "minitorrent tracker --data /srv/share")]
 pub struct Tracker {
     /// port of the page and of announces (5000, or the next free one)
-    #[argh(option)]
+    #[argh(option, from_str_fn(port_number))]
     pub port: Option<u16>,
     /// folder of uploads and metainfos (the current one)
-    #[argh(option, default = "String::from(\".\")")]
-    pub data: String,
+    #[argh(option, default = "PathBuf::from(\".\")", from_str_fn(any_path))]
+    pub data: PathBuf,
     /// URL under which others reach this tracker, where it cannot be guessed
-    #[argh(option)]
+    #[argh(option, from_str_fn(any_url))]
     pub public_url: Option<String>,
     /// announces only: no page, no uploads, nothing seeded
     #[argh(switch)]
     pub no_web: bool,
     /// port on which uploads are seeded (6881, or the next free one)
-    #[argh(option)]
+    #[argh(option, from_str_fn(port_number))]
     pub seed_port: Option<u16>,
     /// file that holds the password of whoever may control from the page (without one: whoever sits at this machine)
-    #[argh(option)]
-    pub password_file: Option<String>,
+    #[argh(option, from_str_fn(any_path))]
+    pub password_file: Option<PathBuf>,
     /// only whoever may control may upload (otherwise anyone may)
     #[argh(switch)]
     pub no_upload: bool,
@@ -96,7 +98,7 @@ pub struct Tracker {
 }
 
 /// Give a file or folder to others, until stopped. From a metainfo, what it describes is looked for in --dir.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,
     name = "seed",
@@ -105,29 +107,29 @@ pub struct Tracker {
 )]
 pub struct Seed {
     /// file or folder to share, or a metainfo (path or URL)
-    #[argh(positional)]
-    pub what: String,
+    #[argh(positional, from_str_fn(any_path))]
+    pub what: PathBuf,
     /// folder in which the data of a metainfo lies (the current one)
-    #[argh(option)]
-    pub dir: Option<String>,
+    #[argh(option, from_str_fn(any_path))]
+    pub dir: Option<PathBuf>,
     /// tracker to announce to; may be given again (the one on this machine)
     #[argh(option, from_str_fn(tracker))]
     pub tracker: Vec<String>,
     /// where to write the metainfo; the ending says the form (NAME.json and NAME.torrent, here)
-    #[argh(option)]
-    pub out: Option<String>,
+    #[argh(option, from_str_fn(any_path))]
+    pub out: Option<PathBuf>,
     /// bytes a piece, such as 64K or 1M, when a metainfo is made (256K)
     #[argh(option, from_str_fn(piece_length))]
     pub piece_length: Option<u32>,
     /// port for peers (6881, or the next free one)
-    #[argh(option)]
+    #[argh(option, from_str_fn(port_number))]
     pub port: Option<u16>,
     /// address of a page that shows and controls this, such as 8080 (this machine only) or 0.0.0.0:8080
-    #[argh(option)]
+    #[argh(option, from_str_fn(plain_text))]
     pub page: Option<String>,
     /// file that holds the password of whoever may control from the page (without one: whoever sits at this machine)
-    #[argh(option)]
-    pub password_file: Option<String>,
+    #[argh(option, from_str_fn(any_path))]
+    pub password_file: Option<PathBuf>,
     /// bytes a second to send at most, such as 500K or 10M
     #[argh(option, default = "0", from_str_fn(rate))]
     pub upload_limit: u64,
@@ -143,7 +145,7 @@ pub struct Seed {
 }
 
 /// Get what a metainfo describes, from every peer that has pieces of it, and give pieces to others meanwhile.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,
     name = "fetch",
@@ -152,16 +154,16 @@ pub struct Seed {
 )]
 pub struct Fetch {
     /// metainfo: a path or an http(s) URL, JSON or .torrent
-    #[argh(positional)]
-    pub meta: String,
+    #[argh(positional, from_str_fn(any_path))]
+    pub meta: PathBuf,
     /// folder to put it in (the current one)
-    #[argh(option, default = "String::from(\".\")")]
-    pub out: String,
+    #[argh(option, default = "PathBuf::from(\".\")", from_str_fn(any_path))]
+    pub out: PathBuf,
     /// port for peers (6882, or the next free one)
-    #[argh(option)]
+    #[argh(option, from_str_fn(port_number))]
     pub port: Option<u16>,
     /// seconds to go on giving once all is here (until nobody needs it, 60 at most)
-    #[argh(option)]
+    #[argh(option, from_str_fn(whole_seconds))]
     pub seed_for: Option<u32>,
     /// tracker to ask besides those of the metainfo; may be given again
     #[argh(option, from_str_fn(tracker))]
@@ -179,13 +181,13 @@ pub struct Fetch {
     #[argh(option, default = "60", from_str_fn(count))]
     pub max_peers: usize,
     /// address of a page that shows and controls this, such as 8080 (this machine only) or 0.0.0.0:8080; it then runs until stopped
-    #[argh(option)]
+    #[argh(option, from_str_fn(plain_text))]
     pub page: Option<String>,
     /// file that holds the password of whoever may control from the page (without one: whoever sits at this machine)
-    #[argh(option)]
-    pub password_file: Option<String>,
+    #[argh(option, from_str_fn(any_path))]
+    pub password_file: Option<PathBuf>,
     /// mebibytes that pieces under way may hold in memory (12)
-    #[argh(option, default = "12")]
+    #[argh(option, default = "12", from_str_fn(whole_mebibytes))]
     pub memory: u32,
     /// print one line of JSON at the end, and no progress
     #[argh(switch)]
@@ -196,7 +198,7 @@ pub struct Fetch {
 }
 
 /// Make a metainfo of a file or folder.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,
     name = "create",
@@ -205,8 +207,8 @@ pub struct Fetch {
 )]
 pub struct Create {
     /// file or folder
-    #[argh(positional)]
-    pub path: String,
+    #[argh(positional, from_str_fn(any_path))]
+    pub path: PathBuf,
     /// announce URL; may be given again, each is a tier of its own
     #[argh(option, from_str_fn(tracker))]
     pub tracker: Vec<String>,
@@ -214,10 +216,10 @@ pub struct Create {
     #[argh(option, from_str_fn(piece_length))]
     pub piece_length: Option<u32>,
     /// where to write it; the ending says the form (NAME.json and NAME.torrent, here)
-    #[argh(option)]
-    pub out: Option<String>,
+    #[argh(option, from_str_fn(any_path))]
+    pub out: Option<PathBuf>,
     /// a remark for people
-    #[argh(option)]
+    #[argh(option, from_str_fn(plain_text))]
     pub comment: Option<String>,
     /// peers come from the trackers alone (BEP 27)
     #[argh(switch)]
@@ -228,7 +230,7 @@ pub struct Create {
 }
 
 /// Print a metainfo.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,
     name = "show",
@@ -237,15 +239,15 @@ pub struct Create {
 )]
 pub struct Show {
     /// metainfo: a path or an http(s) URL, JSON or .torrent
-    #[argh(positional)]
-    pub meta: String,
+    #[argh(positional, from_str_fn(any_path))]
+    pub meta: PathBuf,
     /// as a JSON metainfo
     #[argh(switch)]
     pub json: bool,
 }
 
 /// Check data against a metainfo: every piece is hashed.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,
     name = "verify",
@@ -254,11 +256,11 @@ pub struct Show {
 )]
 pub struct Verify {
     /// metainfo: a path or an http(s) URL, JSON or .torrent
-    #[argh(positional)]
-    pub meta: String,
+    #[argh(positional, from_str_fn(any_path))]
+    pub meta: PathBuf,
     /// folder in which the data lies (the current one)
-    #[argh(option, default = "String::from(\".\")")]
-    pub dir: String,
+    #[argh(option, default = "PathBuf::from(\".\")", from_str_fn(any_path))]
+    pub dir: PathBuf,
     /// print one line of JSON
     #[argh(switch)]
     pub json: bool,
@@ -266,47 +268,84 @@ pub struct Verify {
 
 /// Reads a command line, the program's own name first.
 pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Arguments, Stop> {
-    let words: Vec<String> = words
-        .map(|word| {
-            word.into_string().map_err(|word| format!("{} is not UTF-8\n", word.to_string_lossy().escape_debug()))
-        })
-        .collect::<Result<_, _>>()
-        .map_err(Stop::Usage)?;
-    let words: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
+    let words = words.skip(1).map(|word| words::encode(&word)).collect();
+    let usage = |text: &str| Stop::Usage(format!("{}\nTry --help.\n", readable(text.trim_end())));
+    let words = words::spell_out(words, &Arguments::get_args_info()).map_err(|sentence| usage(&sentence))?;
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let arguments = Arguments::from_args(&["minitorrent"], &words).map_err(|exit| match exit.status {
         Ok(()) => Stop::Help(exit.output + "\n"),
-        Err(()) => Stop::Usage(exit.output.trim_end().to_owned() + "\nTry --help.\n"),
+        Err(()) => usage(&exit.output),
     })?;
     if arguments.command.is_none() && !arguments.version {
-        let what = "Say what to do: tracker, seed, fetch, create, show or verify.\nTry --help.\n";
-        return Err(Stop::Usage(what.to_owned()));
+        return Err(usage("Say what to do: tracker, seed, fetch, create, show or verify."));
     }
     Ok(arguments)
 }
 
+/// A word for people, whatever bytes are in it.
+fn readable(word: &str) -> String {
+    words::decode(word).to_string_lossy().into_owned()
+}
+
+/// A file or folder, whose name may be any bytes; or a URL.
+fn any_path(word: &str) -> Result<PathBuf, String> {
+    Ok(words::decode(word).into())
+}
+
+/// Anything that is text.
+fn plain_text(word: &str) -> Result<String, String> {
+    words::decode(word).into_string().map_err(|_| format!("{:?} is not UTF-8", readable(word)))
+}
+
+/// A port to listen on; 0 is for any that is free.
+fn port_number(word: &str) -> Result<u16, String> {
+    word.parse().map_err(|_| format!("{:?} is not a port; write a number from 0 to 65535", readable(word)))
+}
+
+/// A number of seconds.
+fn whole_seconds(word: &str) -> Result<u32, String> {
+    word.parse().map_err(|_| format!("{:?} is not a number of seconds; write one such as 60", readable(word)))
+}
+
+/// A number of mebibytes.
+fn whole_mebibytes(word: &str) -> Result<u32, String> {
+    word.parse().map_err(|_| format!("{:?} is not a number of mebibytes; write one such as 12", readable(word)))
+}
+
 /// A number of peers: each may take two threads and a descriptor.
-fn count(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|number| (1..=MAX_COUNT).contains(number));
-    number.ok_or_else(|| format!("{text:?} is no number of peers; write one from 1 to {MAX_COUNT}"))
+fn count(word: &str) -> Result<usize, String> {
+    let number = word.parse().ok().filter(|number| (1..=MAX_COUNT).contains(number));
+    number.ok_or_else(|| format!("{:?} is not a number of peers; write one from 1 to {MAX_COUNT}", readable(word)))
+}
+
+/// A URL as others write it: schemes are the same in capitals (RFC 3986, section 3.1), and not every program knows.
+fn any_url(word: &str) -> Result<String, String> {
+    let text = plain_text(word)?;
+    Ok(match text.split_once("://") {
+        Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()),
+        None => text,
+    })
 }
 
 /// An announce URL.
-fn tracker(text: &str) -> Result<String, String> {
-    let is_url = ["http://", "https://", "udp://"].iter().any(|scheme| text.starts_with(scheme));
+fn tracker(word: &str) -> Result<String, String> {
+    let url = any_url(word)?;
+    let is_known = ["http://", "https://", "udp://"].iter().any(|scheme| url.starts_with(scheme));
     let sentence =
-        || format!("{text:?} is no tracker; write a URL such as http://192.168.1.5:5000/announce or udp://…");
-    is_url.then(|| text.to_owned()).ok_or_else(sentence)
+        || format!("{url:?} is not a tracker; write a URL such as http://192.168.1.5:5000/announce or udp://…");
+    is_known.then_some(url.clone()).ok_or_else(sentence)
 }
 
-/// A rate such as `800`, `500K` or `10M`: bytes a second, with 1024 to the K.
-fn rate(text: &str) -> Result<u64, String> {
-    scaled(text).ok_or_else(|| format!("{text:?} is no rate; write bytes a second, such as 500K or 10M"))
+/// A rate such as `800`, `500K` or `10M`: bytes per second, with 1024 to the K.
+fn rate(word: &str) -> Result<u64, String> {
+    let sentence = || format!("{:?} is not a rate; write bytes per second, such as 500K or 10M", readable(word));
+    scaled(word).ok_or_else(sentence)
 }
 
 /// A piece length such as `262144`, `64K` or `1M`, in bytes.
-fn piece_length(text: &str) -> Result<u32, String> {
-    let length = scaled(text).and_then(|length| u32::try_from(length).ok());
-    length.ok_or_else(|| format!("{text:?} is no piece length; write bytes, such as 64K or 1M"))
+fn piece_length(word: &str) -> Result<u32, String> {
+    let length = scaled(word).and_then(|length| u32::try_from(length).ok());
+    length.ok_or_else(|| format!("{:?} is not a piece length; write bytes, such as 64K or 1M", readable(word)))
 }
 
 /// A number with K, M or G behind it, or nothing; 1024 to the K.
@@ -323,6 +362,8 @@ fn scaled(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
+
     use super::*;
 
     fn parsed(line: &str) -> Result<Arguments, Stop> {
@@ -344,9 +385,10 @@ mod tests {
         for good in ["http://a:5000/announce", "https://a/announce", "udp://a:80"] {
             assert_eq!(tracker(good).as_deref(), Ok(good));
         }
+        assert_eq!(tracker("HTTP://A/Announce").as_deref(), Ok("http://A/Announce"));
         assert!(["", "a:5000", "ftp://a", "192.168.1.5:5000/announce"].iter().all(|bad| tracker(bad).is_err()));
         assert!(
-            matches!(parsed("create a --tracker a:5000"), Err(Stop::Usage(text)) if text.contains("is no tracker"))
+            matches!(parsed("create a --tracker a:5000"), Err(Stop::Usage(text)) if text.contains("is not a tracker"))
         );
     }
 
@@ -378,7 +420,7 @@ mod tests {
     #[test]
     fn a_file_may_be_called_help() {
         let Ok(Arguments { command: Some(Command::Seed(seed)), .. }) = parsed("seed help") else { panic!() };
-        assert_eq!(seed.what, "help");
+        assert_eq!(seed.what, Path::new("help"));
     }
 
     #[test]
@@ -388,5 +430,82 @@ mod tests {
         assert!(matches!(parsed("fetch"), Err(Stop::Usage(_))));
         assert!(matches!(parsed("fetch a --nonsense"), Err(Stop::Usage(_))));
         assert!(matches!(parsed("fetch a --port 70000"), Err(Stop::Usage(_))));
+    }
+
+    fn usage(line: &str) -> String {
+        match parsed(line) {
+            Err(Stop::Usage(text)) => text,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn created(line: &str) -> Create {
+        match parsed(line) {
+            Ok(Arguments { command: Some(Command::Create(create)), .. }) => create,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_options_value_may_stand_behind_an_equals_sign() {
+        let create = created("create a=b --out=x=y.torrent --piece-length=64K --comment --json=1 --json");
+        assert_eq!((create.path, create.out), ("a=b".into(), Some("x=y.torrent".into())));
+        assert_eq!((create.piece_length, create.json), (Some(65_536), true));
+        assert_eq!(create.comment.as_deref(), Some("--json=1"), "a value is whatever follows");
+        assert_eq!(created("create --out= -- --out=b").path, Path::new("--out=b"), "behind -- are no options");
+        assert!(usage("create a --json=yes").contains("--json takes no value"));
+        assert!(usage("create a --out").contains("No value provided for option"));
+    }
+
+    #[test]
+    fn short_switches_may_share_a_word() {
+        for (line, verbose) in [("-v", 1), ("-vv", 2), ("-v -vv", 3)] {
+            assert_eq!(parsed(&format!("{line} show a")).unwrap().verbose, verbose, "{line}");
+            let Ok(Arguments { command: Some(Command::Seed(seed)), .. }) = parsed(&format!("seed a {line}")) else {
+                panic!("{line}")
+            };
+            assert_eq!(seed.verbose, verbose, "{line}");
+        }
+        assert!(parsed("-V").unwrap().version && parsed("--version").unwrap().version);
+        assert!(usage("seed a -vx").contains("no option -vx"));
+    }
+
+    #[test]
+    fn a_slip_of_the_finger_is_answered_by_what_was_meant() {
+        for (line, meant) in [
+            ("sed x", "There is no command sed; did you mean seed?"),
+            ("fecth x", "did you mean fetch?"),
+            ("seed x --ouy=1", "There is no option --ouy; did you mean --out?"),
+            ("tracker --prot 5", "did you mean --port?"),
+            ("nothing-like-it", "There is no command nothing-like-it. The commands are tracker, seed,"),
+        ] {
+            assert!(usage(line).contains(meant), "{line}: {}", usage(line));
+        }
+    }
+
+    #[test]
+    fn a_wrong_number_is_answered_by_the_right_ones() {
+        assert!(usage("seed a --port abc").contains("\"abc\" is not a port; write a number from 0 to 65535"));
+        assert!(usage("tracker --port=65536").contains("is not a port"));
+        assert!(usage("fetch a --seed-for -1").contains("is not a number of seconds"));
+        assert!(usage("fetch a --memory x").contains("is not a number of mebibytes"));
+        assert!(usage("seed a --upload-limit 5MB").contains("is not a rate; write bytes per second"));
+    }
+
+    #[test]
+    fn a_path_may_be_any_bytes_and_text_may_not() {
+        let line = |option: &[u8]| {
+            let words: [&[u8]; 4] = [b"minitorrent", b"create", b"caf\xe9", option];
+            parse(words.into_iter().map(|word| OsStr::from_bytes(word).to_owned()))
+        };
+        let Ok(Arguments { command: Some(Command::Create(create)), .. }) = line(b"--out=\xff.json") else { panic!() };
+        assert_eq!(create.path.as_os_str().as_bytes(), b"caf\xe9");
+        assert_eq!(create.out.unwrap().as_os_str().as_bytes(), b"\xff.json");
+        for (word, why) in [(&b"--comment=\xe9"[..], "is not UTF-8"), (b"\xe9\xff", "Unrecognized argument")] {
+            match line(word) {
+                Err(Stop::Usage(text)) => assert!(text.contains(why) && text.contains('\u{fffd}'), "{text}"),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 }
