@@ -19,7 +19,7 @@
 //! | [`web`] | 9 the tracker over HTTP: the door, pages, uploads, downloads |
 //! | [`terminal`] | 10 progress, rates, the log |
 //! | [`command`], [`cli`] | the commands, which alone see every layer; the command line |
-//! | [`net`], [`text`], [`chance`] | listening sockets, which addresses may be dialled; text made harmless; numbers from a seed: small things for any layer |
+//! | [`net`], [`text`], [`chance`], [`quota`] | listening sockets, which addresses may be dialled; text made harmless; numbers from a seed; how often somebody may come: small things for any layer |
 //!
 //! A module uses only what stands above it here, or in the last line; of the modules 3 to 5 none knows another. A test holds this against
 //! every `use` line (`tests/suite/layering.rs`).
@@ -39,7 +39,7 @@
 //! |---|---|---|
 //! | `door`, and a fixed few web handlers | public HTTP connections | a bounded queue of whole requests |
 //! | `web-feed`; `web-hash`, one a long upload; `web-metainfo` | pages that are told what happens; nothing; nothing | bounded queues |
-//! | `accept`, one a port | the count of connections | – |
+//! | `accept`, `utp reset`, one a port | the count of connections; nothing | – |
 //! | `session reader`, `session writer` | the two halves of a socket | events to the coordinator; desk and outbox |
 //! | `coordinator`, one a fetch; `seed coordinator`, one for all that is only seeded | picker, roster, slots, offers | one `select!` |
 //! | `download worker`, started on demand | one dialled session | a bounded queue of addresses |
@@ -84,6 +84,7 @@ pub mod metainfo;
 pub mod net;
 pub mod peer;
 pub mod picker;
+pub mod quota;
 pub mod seeder;
 pub mod storage;
 pub mod terminal;

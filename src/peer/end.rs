@@ -18,8 +18,14 @@ pub enum End {
     Silent,
     /// A message took too long from its first byte to its last.
     Slow,
-    /// It does not speak BitTorrent in the clear.
+    /// It does not speak BitTorrent.
     Handshake(wire::HandshakeError),
+    /// It speaks it neither in the clear nor encrypted.
+    Encrypted(wire::mse::MseError),
+    /// Too many key exchanges have been asked for, there or in all.
+    TooManyExchanges,
+    /// An encrypted handshake was asked about a torrent that is not shared here.
+    UnknownRequest,
     /// It was asked about one torrent and answered about another.
     OtherTorrent(InfoHash),
     /// It asked about a torrent that is not shared here.
@@ -53,8 +59,13 @@ impl End {
     pub fn is_violation(&self) -> bool {
         match self {
             End::ClosedByPeer | End::ClosedByUs | End::Io(_) | End::Silent | End::Slow => false,
-            End::UnknownTorrent(_) | End::Storage(_) => false,
-            End::Handshake(_) | End::OtherTorrent(_) | End::Myself | End::Wire(_) | End::Bitfield(_) => true,
+            End::UnknownTorrent(_) | End::UnknownRequest | End::TooManyExchanges | End::Storage(_) => false,
+            End::Encrypted(_)
+            | End::Handshake(_)
+            | End::OtherTorrent(_)
+            | End::Myself
+            | End::Wire(_)
+            | End::Bitfield(_) => true,
             End::Extension(_) | End::NoSuchPiece(_) | End::NoSuchBlock(_) => true,
             End::PieceNotHere(_) | End::Unasked(_) | End::Chatter | End::Overflow(_) => true,
         }
@@ -70,6 +81,9 @@ impl fmt::Display for End {
             End::Silent => f.write_str("it has been silent for too long"),
             End::Slow => f.write_str("it took too long over one message"),
             End::Handshake(error) => fmt::Display::fmt(error, f),
+            End::Encrypted(error) => fmt::Display::fmt(error, f),
+            End::TooManyExchanges => f.write_str("its encrypted handshake comes at a time of too many"),
+            End::UnknownRequest => f.write_str("its encrypted handshake is about a torrent that is not shared here"),
             End::OtherTorrent(hash) => write!(f, "it answered for another torrent, {hash}"),
             End::UnknownTorrent(hash) => write!(f, "it asked for {hash}, which is not shared here"),
             End::Myself => f.write_str("it is this program itself"),

@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::End;
+use crate::wire::mse::Cipher;
 
 /// How long a peer may be silent between messages. Keep-alives are due every 2 minutes (BEP 3).
 const MAX_SILENCE: Duration = Duration::from_secs(150);
@@ -37,14 +38,17 @@ pub struct Inlet {
     end: usize,
     last_heard: Instant,
     frame_began: Option<Instant>,
+    /// Where the stream is encrypted.
+    cipher: Option<Cipher>,
 }
 
 impl Inlet {
-    /// Reads from this socket from now on.
-    pub fn new(socket: Arc<TcpStream>) -> io::Result<Inlet> {
+    /// Reads from this socket from now on, behind what has been read, which is decrypted already.
+    pub fn new(socket: Arc<TcpStream>, read: Vec<u8>, cipher: Option<Cipher>) -> io::Result<Inlet> {
         socket.set_read_timeout(Some(TICK))?;
-        let buffer = vec![0; SMALL];
-        Ok(Inlet { socket, buffer, start: 0, end: 0, last_heard: Instant::now(), frame_began: None })
+        let (end, mut buffer) = (read.len(), read);
+        buffer.resize(end.max(SMALL), 0);
+        Ok(Inlet { socket, buffer, start: 0, end, last_heard: Instant::now(), frame_began: None, cipher })
     }
 
     /// The bytes that have come and were not consumed.
@@ -142,6 +146,9 @@ impl Inlet {
                 Ok(0) => return Err(End::ClosedByPeer),
                 Ok(got) => {
                     self.last_heard = Instant::now();
+                    if let Some(cipher) = &mut self.cipher {
+                        decrypt(cipher, parts, got);
+                    }
                     return Ok(got);
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
@@ -156,5 +163,14 @@ impl Inlet {
                 Err(error) => return Err(End::Io(error)),
             }
         }
+    }
+}
+
+/// Decrypts the first `got` bytes of these buffers.
+fn decrypt(cipher: &mut Cipher, parts: &mut [IoSliceMut<'_>], mut got: usize) {
+    for part in parts {
+        let here = got.min(part.len());
+        cipher.apply(&mut part[..here]);
+        got -= here;
     }
 }

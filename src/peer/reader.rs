@@ -29,11 +29,7 @@ use crate::{
 const MAX_UNASKED: u32 = 16;
 
 /// Reads until the session ends, and says why.
-pub fn run(host: &Host, handle: &Handle) -> End {
-    let inlet = match Inlet::new(handle.socket().clone()) {
-        Ok(inlet) => inlet,
-        Err(error) => return error.into(),
-    };
+pub fn run(host: &Host, handle: &Handle, inlet: Inlet) -> End {
     let count = handle.share.geometry().piece_count();
     let patience = Patience::new(Instant::now());
     let judge = Judge { host, handle, theirs: Bitfield::empty(count), spoke: false, unasked: 0, asked: 0, patience };

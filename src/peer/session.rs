@@ -1,7 +1,7 @@
 //! The beginning and the end of a session: dial or accept, shake hands, run both threads, tell the coordinator.
 
 use std::{
-    io::{self, ErrorKind, Read, Write},
+    io,
     net::{Shutdown, SocketAddr, TcpStream},
     panic::{self, AssertUnwindSafe},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -12,20 +12,23 @@ use std::{
 use socket2::{SockRef, TcpKeepalive};
 
 use super::{
-    Direction, End, Event, Guest, HaveSet, Host, Order, Remote, SessionId, Share, Traffic, backlog, desk::Desk,
-    mailbox::Mailbox, outbox::MAX_OPEN_REQUESTS, piece::PieceInFlight, reader, writer,
+    Direction, End, Event, Guest, HaveSet, Host, Order, Remote, SessionId, Share, Traffic, backlog,
+    desk::Desk,
+    inlet::Inlet,
+    mailbox::Mailbox,
+    opening::{Begun, Opening, Wanted},
+    outbox::MAX_OPEN_REQUESTS,
+    piece::PieceInFlight,
+    reader, writer,
 };
 use crate::{
     bitfield::Bitfield,
-    metainfo::{Block, InfoHash},
-    wire::{self, ExtendedHandshake, HANDSHAKE_LENGTH, Handshake},
+    metainfo::Block,
+    wire::{self, ExtendedHandshake, Handshake},
 };
 
 /// How long a connection may take to come about. On a LAN it takes a millisecond; a lost first packet costs one second.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long the other side may take over its handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long one write may make no progress before the peer counts as gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -59,26 +62,33 @@ pub struct Handle {
 
 /// Connects to a peer and runs the session until it ends, which its coordinator is told. An error says why it never began.
 pub fn dial(host: &Arc<Host>, share: &Arc<Share>, address: SocketAddr) -> Result<(), End> {
-    let mut stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)?;
+    let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)?;
     prepare(&stream)?;
     let info_hash = share.metainfo.info_hash();
-    stream.write_all(&Handshake::ours(info_hash, host.peer_id()).to_bytes())?;
-    let theirs = read_handshake(&stream)?;
+    let mut opening = Opening::new(&stream);
+    opening.write(&Handshake::ours(info_hash, host.peer_id()).to_bytes())?;
+    let theirs = opening.handshake()?;
     if theirs.info_hash != info_hash {
         return Err(End::OtherTorrent(theirs.info_hash));
     }
-    run(host, share.clone(), Guest::new(stream), theirs, Direction::Dialled)
+    let begun = opening.begun();
+    run(host, share.clone(), Guest::new(stream), theirs, Direction::Dialled, begun)
 }
 
-/// Answers a peer that has connected and runs the session until it ends; `route` finds the torrent it asks about.
-/// An error says why it never began.
-pub fn accept(host: &Arc<Host>, guest: Guest, route: impl FnOnce(InfoHash) -> Option<Arc<Share>>) -> Result<(), End> {
-    let mut stream = &*guest.socket;
-    prepare(stream)?;
-    let theirs = read_handshake(stream)?;
-    let share = route(theirs.info_hash).ok_or(End::UnknownTorrent(theirs.info_hash))?;
-    stream.write_all(&Handshake::ours(theirs.info_hash, host.peer_id()).to_bytes())?;
-    run(host, share, guest, theirs, Direction::Accepted)
+/// Answers a peer that has connected, in the clear or encrypted, and runs the session until it ends; `route` finds the torrent it
+/// asks about. An error says why it never began.
+pub fn accept(host: &Arc<Host>, guest: Guest, route: impl Fn(Wanted) -> Option<Arc<Share>>) -> Result<(), End> {
+    prepare(&guest.socket)?;
+    let socket = guest.socket.clone();
+    let mut opening = Opening::new(&socket);
+    opening.decrypt(&host.exchanges, &route)?;
+    let info_hash = opening.info_hash()?;
+    let share = route(Wanted::InfoHash(info_hash)).ok_or(End::UnknownTorrent(info_hash))?;
+    // Some give their peer id only after they have heard ours.
+    opening.write(&Handshake::ours(info_hash, host.peer_id()).to_bytes())?;
+    let theirs = opening.handshake()?;
+    let begun = opening.begun();
+    run(host, share, guest, theirs, Direction::Accepted, begun)
 }
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {
@@ -95,39 +105,13 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     backlog::limit(stream, backlog::FIRST)
 }
 
-/// Reads a handshake by its deadline; a first byte of another protocol ends it there.
-fn read_handshake(mut stream: &TcpStream) -> Result<Handshake, End> {
-    let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
-    let mut bytes = [0; HANDSHAKE_LENGTH];
-    let mut have = 0;
-    while have < bytes.len() {
-        let rest = deadline.saturating_duration_since(Instant::now());
-        if rest.is_zero() {
-            return Err(End::Silent);
-        }
-        stream.set_read_timeout(Some(rest))?;
-        match stream.read(&mut bytes[have..]) {
-            Ok(0) => return Err(End::ClosedByPeer),
-            Ok(got) => have += got,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                return Err(End::Silent);
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
-        }
-        if bytes[0] != wire::PROTOCOL_LENGTH {
-            return Err(End::Handshake(wire::HandshakeError::Protocol));
-        }
-    }
-    Handshake::from_bytes(&bytes).map_err(End::Handshake)
-}
-
 fn run(
     host: &Arc<Host>,
     share: Arc<Share>,
     connection: Guest,
     theirs: Handshake,
     direction: Direction,
+    begun: Begun,
 ) -> Result<(), End> {
     if theirs.peer_id == host.peer_id() {
         return Err(End::Myself);
@@ -143,7 +127,7 @@ fn run(
     }
     let events = &handle.share.events;
     events.send(Event::Opened(handle.clone())).map_err(|_| End::ClosedByUs)?;
-    let end = run_threads(host, &handle);
+    let end = run_threads(host, &handle, begun);
     // Choked for good: what is assigned from now on comes back at once.
     let pieces = handle.desk().choke();
     // A coordinator that is gone needs no telling.
@@ -153,17 +137,24 @@ fn run(
 
 /// Reads on this thread, writes on another; both have ended when this returns. One that panics takes the session with
 /// it and nothing else: its coordinator still hears that it is over.
-fn run_threads(host: &Arc<Host>, handle: &Handle) -> End {
+fn run_threads(host: &Arc<Host>, handle: &Handle, begun: Begun) -> End {
+    let Begun { bytes, ciphers } = begun;
+    let (incoming, outgoing) = ciphers.map(|ciphers| (ciphers.incoming, ciphers.outgoing)).unzip();
     thread::scope(|scope| {
-        let writer = thread::Builder::new().name("session writer".into()).stack_size(STACK).spawn_scoped(scope, || {
-            let _ending = EndWhenDropped(handle);
-            writer::run(host, handle)
-        });
+        let writer =
+            thread::Builder::new().name("session writer".into()).stack_size(STACK).spawn_scoped(scope, move || {
+                let _ending = EndWhenDropped(handle);
+                writer::run(host, handle, outgoing)
+            });
         let writer = match writer {
             Ok(writer) => writer,
             Err(error) => return error.into(),
         };
-        let read = panic::catch_unwind(AssertUnwindSafe(|| reader::run(host, handle))).unwrap_or(End::ClosedByUs);
+        let read = || {
+            Inlet::new(handle.socket().clone(), bytes, incoming)
+                .map_or_else(End::from, |inlet| reader::run(host, handle, inlet))
+        };
+        let read = panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or(End::ClosedByUs);
         let ended_here = handle.mailbox.is_closed();
         handle.end();
         match writer.join() {

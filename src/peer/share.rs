@@ -10,7 +10,7 @@ use std::{
 
 use crossbeam_channel::Sender;
 
-use super::{Buffers, Event, Limiter, PieceInFlight, SessionId, turns::Turns};
+use super::{Buffers, Event, Limiter, PieceInFlight, SessionId, exchanges::Exchanges, turns::Turns};
 use crate::{
     bitfield::Bitfield,
     metainfo::{Geometry, Metainfo, PeerId, PieceIndex},
@@ -28,6 +28,8 @@ pub struct Host {
     pub upload: Limiter,
     /// What all sessions may take, together.
     pub download: Limiter,
+    /// Who may exchange keys.
+    pub(super) exchanges: Exchanges,
     /// Whose turn it is to send blocks.
     pub(super) turns: Turns,
     /// Block buffers for all of them.
@@ -86,6 +88,7 @@ impl Host {
             next_session: AtomicU64::new(0),
             upload: Limiter::new(upload_limit),
             download: Limiter::new(download_limit),
+            exchanges: Exchanges::default(),
             turns: Turns::default(),
             buffers: Arc::default(),
         }

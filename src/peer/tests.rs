@@ -16,7 +16,10 @@ use super::*;
 use crate::{
     metainfo::{BLOCK_LENGTH, InfoHash, Metainfo},
     storage::{Access, Store},
-    wire::{self, HANDSHAKE_LENGTH, Handshake, Message, RawBlock, Reserved},
+    wire::{
+        self, HANDSHAKE_LENGTH, Handshake, Message, RawBlock, Reserved,
+        mse::{self, tests::Initiator},
+    },
 };
 
 /// How long anything may take that should happen at once.
@@ -181,8 +184,10 @@ fn pair() -> (TcpStream, Other) {
 fn accepted(torrent: &Torrent) -> (JoinHandle<Result<(), End>>, Other) {
     let (ours, other) = pair();
     let share = torrent.share.clone();
+    let hash = torrent.hash();
+    let names = [Wanted::InfoHash(hash), Wanted::RequestHash(mse::request_hash(hash))];
+    let find = move |wanted| names.contains(&wanted).then(|| share.clone());
     let host = torrent.host.clone();
-    let find = move |hash| (share.metainfo.info_hash() == hash).then_some(share);
     (thread::spawn(move || accept(&host, Guest::new(ours), find)), other)
 }
 
@@ -223,6 +228,146 @@ fn taking(torrent: &Torrent) -> (JoinHandle<Result<(), End>>, Other, Handle) {
 
 fn raw(index: u32, begin: u32, length: u32) -> RawBlock {
     RawBlock { index, begin, length }
+}
+
+/// The other end of an encrypted connection, after the handshake inside: it has provided these methods and sends this first.
+fn encrypted(torrent: &Torrent, provided: u32, initial: usize) -> (JoinHandle<Result<(), End>>, Other, mse::Ciphers) {
+    let (session, mut other) = accepted(torrent);
+    let ours = Handshake { reserved: Reserved([0; 8]), info_hash: torrent.hash(), peer_id: THEM }.to_bytes();
+    let begin = ours[..initial.min(HANDSHAKE_LENGTH)].to_vec();
+    let initiator = Initiator { torrent: torrent.hash(), initial: begin, ..Initiator::that_provides(provided) };
+    other.send_bytes(&initiator.begin());
+    let mut key = [0; mse::KEY_LENGTH];
+    other.0.read_exact(&mut key).unwrap();
+    let (rest, mut ciphers) = initiator.go_on(&key);
+    other.send_bytes(&rest);
+    let mut answer = [0; 14];
+    other.0.read_exact(&mut answer).unwrap();
+    ciphers.incoming.apply(&mut answer);
+    let chosen = if provided & 1 != 0 { 1 } else { 2 };
+    assert_eq!(answer, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, chosen, 0, 0]);
+    let mut rest = ours[initial.min(HANDSHAKE_LENGTH)..].to_vec();
+    if chosen == 2 {
+        ciphers.outgoing.apply(&mut rest);
+    }
+    other.send_bytes(&rest);
+    let mut theirs = vec![0; HANDSHAKE_LENGTH];
+    other.0.read_exact(&mut theirs).unwrap();
+    if chosen == 2 {
+        ciphers.incoming.apply(&mut theirs);
+    }
+    assert_eq!(theirs, Handshake::ours(torrent.hash(), US).to_bytes());
+    (session, other, ciphers)
+}
+
+#[test]
+fn a_peer_that_encrypts_its_handshake_is_served_in_the_clear_where_it_allows_that() {
+    let torrent = Torrent::all_of(1);
+    for initial in [0, 48, HANDSHAKE_LENGTH] {
+        let (session, mut other, ..) = encrypted(&torrent, 3, initial);
+        let handle = torrent.opened();
+        handle.order(Order::Start(Some(torrent.share.have.snapshot())));
+        handle.order(Order::Unchoke);
+        assert_eq!(other.message(), [5, 0b1110_0000]);
+        assert_eq!(other.message(), [1]);
+        let block = raw(2, BLOCK_LENGTH, 777);
+        other.send(Message::Request(block));
+        assert_eq!(other.message()[9..], *torrent.bytes(block));
+        drop(other);
+        assert!(session.join().unwrap().is_ok());
+        assert!(matches!(torrent.closed().0, End::ClosedByPeer));
+    }
+}
+
+#[test]
+fn a_peer_that_insists_on_encryption_gives_and_takes_encrypted() {
+    let torrent = Torrent::all_of(1);
+    let (session, mut other, mut ciphers) = encrypted(&torrent, 2, HANDSHAKE_LENGTH);
+    let handle = torrent.opened();
+    handle.order(Order::Start(Some(torrent.share.have.snapshot())));
+    handle.order(Order::Unchoke);
+    let blocks = [raw(0, 0, BLOCK_LENGTH), raw(0, BLOCK_LENGTH, BLOCK_LENGTH), raw(2, 2 * BLOCK_LENGTH, 500)];
+    let mut wanted = vec![0, 0, 0, 2, 5, 0b1110_0000, 0, 0, 0, 1, 1];
+    for block in blocks {
+        let mut request = Vec::new();
+        wire::encode(Message::Request(block), &mut request);
+        ciphers.outgoing.apply(&mut request);
+        // However it is cut.
+        request.chunks(3).for_each(|part| other.send_bytes(part));
+        wanted.extend((9 + block.length).to_be_bytes());
+        wanted.extend([&[7], &block.index.to_be_bytes()[..], &block.begin.to_be_bytes()].concat());
+        wanted.extend(torrent.bytes(block));
+    }
+    let mut got = vec![0; wanted.len()];
+    other.0.read_exact(&mut got).unwrap();
+    ciphers.incoming.apply(&mut got);
+    assert!(got == wanted, "what was sent encrypted is not what it should be");
+    handle.end();
+    other.wait_for_end();
+    assert!(session.join().unwrap().is_ok());
+}
+
+#[test]
+fn a_block_that_comes_encrypted_is_taken() {
+    let torrent = Torrent::nothing_of(1);
+    let (session, mut other, mut ciphers) = encrypted(&torrent, 2, 0);
+    let handle = torrent.opened();
+    handle.order(Order::Start(None));
+    let mut say = |bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        ciphers.outgoing.apply(&mut bytes);
+        other.send_bytes(&bytes);
+    };
+    say(&[0, 0, 0, 1, 1]);
+    assert!(matches!(torrent.event(), Event::Unchoked(..)));
+    let piece = torrent.share.geometry().piece(2).unwrap();
+    let length = torrent.share.geometry().length_of(piece);
+    let work = PieceInFlight::new(torrent.share.geometry(), piece, Home::Memory);
+    handle.assign(work, Instant::now()).unwrap();
+    for begin in (0..length).step_by(BLOCK_LENGTH as usize) {
+        let block = raw(2, begin, BLOCK_LENGTH.min(length - begin));
+        let mut message = (9 + block.length).to_be_bytes().to_vec();
+        message.extend([&[7], &block.index.to_be_bytes()[..], &block.begin.to_be_bytes()].concat());
+        message.extend(torrent.bytes(block));
+        say(&message);
+    }
+    torrent.finished.recv_timeout(PATIENCE).expect("the piece is finished");
+    assert_eq!(handle.traffic.downloaded.load(Ordering::Relaxed), u64::from(length));
+    drop(other);
+    assert!(session.join().unwrap().is_ok());
+}
+
+#[test]
+fn a_handshake_is_answered_once_it_has_named_the_torrent() {
+    let torrent = Torrent::all_of(1);
+    let (session, mut other) = accepted(&torrent);
+    let theirs = Handshake { reserved: Reserved([0; 8]), info_hash: torrent.hash(), peer_id: THEM }.to_bytes();
+    other.send_bytes(&theirs[..48]);
+    assert_eq!(other.handshake().peer_id, US);
+    other.send_bytes(&theirs[48..]);
+    assert_eq!(torrent.opened().remote.peer_id, THEM);
+    drop(other);
+    assert!(session.join().unwrap().is_ok());
+}
+
+#[test]
+fn what_is_no_handshake_in_the_clear_nor_encrypted_is_closed() {
+    let torrent = Torrent::all_of(1);
+    let (session, mut other) = accepted(&torrent);
+    other.send_bytes(b"GET / HTTP/1.1\r\n\r\n");
+    other.0.shutdown(Shutdown::Write).unwrap();
+    assert!(matches!(session.join().unwrap(), Err(End::ClosedByPeer)));
+    let (session, mut other) = accepted(&torrent);
+    other.send_bytes(&[b'x'; 96 + 532]);
+    assert!(matches!(session.join().unwrap(), Err(End::Encrypted(mse::MseError::NoSync))));
+    // One that is about a torrent that is not here.
+    let (session, mut other) = accepted(&torrent);
+    let stranger = Initiator::that_provides(3);
+    other.send_bytes(&stranger.begin());
+    let mut key = [0; mse::KEY_LENGTH];
+    other.0.read_exact(&mut key).unwrap();
+    other.send_bytes(&stranger.go_on(&key).0);
+    assert!(matches!(session.join().unwrap(), Err(End::UnknownRequest)));
 }
 
 #[test]
@@ -431,7 +576,8 @@ fn strangers_are_turned_away_before_there_is_a_session() {
     other.wait_for_end();
     assert!(matches!(session.join().unwrap(), Err(End::UnknownTorrent(hash)) if hash == elsewhere.hash()));
 
-    let (session, mut other) = accepted(&torrent);
+    // Whom we dial speaks in the clear. One that dials us may go on with an encrypted handshake.
+    let (session, mut other) = dialled(&torrent);
     other.send_bytes(b"G");
     other.wait_for_end();
     assert!(matches!(session.join().unwrap(), Err(End::Handshake(_))), "one byte is enough to tell");

@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     io::{self, ErrorKind, IoSlice, Write},
     net::TcpStream,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -17,7 +20,7 @@ use super::{
 };
 use crate::{
     metainfo::{Block, PieceIndex},
-    wire::{self, Message},
+    wire::{self, Message, mse::Cipher},
 };
 
 /// How long we may be silent before a keep-alive is due (BEP 3: peers close after 2 minutes).
@@ -34,8 +37,10 @@ const LOOK: Duration = Duration::from_millis(10);
 const MAX_BEGUN: usize = 256;
 
 /// Writes until the session ends.
-pub fn run(host: &Host, handle: &Handle) -> Result<(), End> {
-    let mut pen = Pen { handle, run: Vec::new(), begun: BTreeMap::new(), backlog: Backlog::new(Instant::now()) };
+pub fn run(host: &Host, handle: &Handle, cipher: Option<Cipher>) -> Result<(), End> {
+    let outlet = Outlet { socket: handle.socket().clone(), cipher };
+    let mut pen =
+        Pen { handle, outlet, run: Vec::new(), begun: BTreeMap::new(), backlog: Backlog::new(Instant::now()) };
     let limits = Limits([&host.upload, &handle.share.upload]);
     let mut due = Default::default();
     let mut turn = None::<Turn<'_>>;
@@ -77,6 +82,7 @@ pub fn run(host: &Host, handle: &Handle) -> Result<(), End> {
 
 struct Pen<'a> {
     handle: &'a Handle,
+    outlet: Outlet,
     /// The bytes of one run; let go when nothing is left to send, so that an idle session costs nothing.
     run: Vec<u8>,
     /// How many blocks were sent of pieces of which not all were.
@@ -85,12 +91,12 @@ struct Pen<'a> {
 }
 
 impl Pen<'_> {
-    fn send_control(&self, control: &[u8]) -> Result<(), End> {
-        if control.is_empty() { Ok(()) } else { self.write(&mut [IoSlice::new(control)]) }
+    fn send_control(&mut self, control: &[u8]) -> Result<(), End> {
+        if control.is_empty() { Ok(()) } else { self.outlet.write(&mut [IoSlice::new(control)]) }
     }
 
     /// Waits until it is this session's turn to send blocks; control goes out meanwhile. `None` when it must go without one.
-    fn wait_for_turn<'t>(&self, turns: &'t Turns) -> Result<Option<Turn<'t>>, End> {
+    fn wait_for_turn<'t>(&mut self, turns: &'t Turns) -> Result<Option<Turn<'t>>, End> {
         let deadline = Instant::now() + turns::PATIENCE;
         loop {
             let turn = turns.take(LOOK);
@@ -118,7 +124,7 @@ impl Pen<'_> {
             parts.extend([IoSlice::new(head), IoSlice::new(bytes)]);
             rest = after;
         }
-        self.write(&mut parts)?;
+        self.outlet.write(&mut parts)?;
         if let Some(limit) = self.backlog.sent(bytes, Instant::now()) {
             backlog::limit(self.handle.socket(), limit)?;
         }
@@ -150,9 +156,26 @@ impl Pen<'_> {
         let offset = self.handle.share.geometry().block_offset(*first);
         self.handle.share.store.read(offset, &mut self.run).map_err(End::Storage)
     }
+}
 
-    fn write(&self, parts: &mut [IoSlice<'_>]) -> Result<(), End> {
-        write_all(self.handle.socket(), parts).map_err(|error| match error.kind() {
+/// The sending end of a socket.
+struct Outlet {
+    socket: Arc<TcpStream>,
+    /// Where the stream is encrypted.
+    cipher: Option<Cipher>,
+}
+
+impl Outlet {
+    fn write(&mut self, parts: &mut [IoSlice<'_>]) -> Result<(), End> {
+        let written = match &mut self.cipher {
+            None => write_all(&self.socket, parts),
+            Some(cipher) => {
+                let mut bytes = parts.iter().flat_map(|part| part.iter().copied()).collect::<Vec<u8>>();
+                cipher.apply(&mut bytes);
+                write_all(&self.socket, &mut [IoSlice::new(&bytes)])
+            }
+        };
+        written.map_err(|error| match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => End::Slow,
             _ => End::Io(error),
         })

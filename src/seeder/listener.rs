@@ -15,6 +15,7 @@ use std::{
 use super::{
     Registry,
     places::{Entry, PlaceId, Places},
+    utp::UtpReset,
 };
 use crate::{
     net::{self, PortChoice},
@@ -27,12 +28,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The stack of a connection's reading thread, in bytes.
 const STACK: usize = 256 * 1024;
 
-/// Where peers connect to us. Dropping it closes the port; sessions go on.
+/// Where peers connect to us, and are told that it is not by uTP. Dropping it closes the port; sessions go on.
 #[derive(Debug)]
 pub struct Listener {
     port: u16,
     ending: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
+    _utp: Option<UtpReset>,
 }
 
 /// Lets connections in, from all listeners of the process, as long as there are places.
@@ -60,7 +62,10 @@ impl Listener {
             let ending = ending.clone();
             move || accept(&socket, &gate, &ending)
         })?;
-        Ok(Listener { port, ending, accepting: Some(accepting) })
+        let utp = UtpReset::open(port).inspect_err(|error| {
+            log::warn!("peers that try uTP first come later: UDP port {port} cannot be opened: {error}");
+        });
+        Ok(Listener { port, ending, accepting: Some(accepting), _utp: utp.ok() })
     }
 
     /// The port it listens on.
@@ -116,7 +121,7 @@ impl Gate {
         let place = Place { gate: self.clone(), id, ip, guest };
         let spawned = thread::Builder::new().name("session reader".into()).stack_size(STACK).spawn(move || {
             let gate = &place.gate;
-            if let Err(end) = peer::accept(&gate.host, place.guest.clone(), |hash| gate.registry.find(hash)) {
+            if let Err(end) = peer::accept(&gate.host, place.guest.clone(), |wanted| gate.registry.wanted(wanted)) {
                 log::debug!("no session with {}: {end}", place.ip);
             }
         });

@@ -14,6 +14,7 @@ pub mod report;
 mod service;
 mod slots;
 mod speed;
+mod utp;
 mod watchman;
 
 pub use announcer::{Announcer, OwnTracker, TrackerNews};

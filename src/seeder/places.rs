@@ -7,9 +7,11 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     time::{Duration, Instant},
 };
+
+use crate::quota::{Allowances, Origin};
 
 /// Connections that one origin may make at once: a room behind one router that is switched on.
 const BURST: f64 = 60.0;
@@ -19,9 +21,6 @@ const REFILL: f64 = 2.0;
 
 /// What a connection costs besides when it ends and no block has passed on it, in connections.
 const USELESS: f64 = 4.0;
-
-/// Origins whose coming is remembered at most. Whoever has not come for half a minute needs no remembering.
-const MAX_CALLERS: usize = 4096;
 
 /// How long no block may pass until a connection counts as idle: longer than a peer waits for its turn in a usual room.
 const IDLE: Duration = Duration::from_secs(10);
@@ -39,13 +38,9 @@ pub struct Places {
     limit: usize,
     held: BTreeMap<PlaceId, Holder>,
     leaving: usize,
-    callers: HashMap<Origin, Caller>,
+    callers: Allowances,
     next: u64,
 }
-
-/// Where connections come from that are judged together: an IPv4 address; the 64 bits of an IPv6 network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Origin(IpAddr);
 
 #[derive(Debug)]
 struct Holder {
@@ -54,13 +49,6 @@ struct Holder {
     useful: Instant,
     /// Bytes of blocks that had passed then.
     moved: u64,
-}
-
-/// How many connections an origin may still make.
-#[derive(Debug, Clone, Copy)]
-struct Caller {
-    allowance: f64,
-    since: Instant,
 }
 
 /// What to do with a new connection.
@@ -77,13 +65,13 @@ pub enum Entry {
 impl Places {
     /// So many, all free.
     pub fn new(limit: usize) -> Places {
-        Places { limit, held: BTreeMap::new(), leaving: 0, callers: HashMap::new(), next: 0 }
+        Places { limit, held: BTreeMap::new(), leaving: 0, callers: Allowances::new(BURST, REFILL), next: 0 }
     }
 
     /// A connection comes. `moved` tells how many bytes of blocks have passed on another.
     pub fn enter(&mut self, ip: IpAddr, now: Instant, moved: impl Fn(PlaceId) -> u64) -> Entry {
         let origin = Origin::of(ip);
-        if !self.caller(origin, now).may_come() {
+        if !self.callers.take(origin, now) {
             return Entry::Refused("it comes too often");
         }
         let of_origin = self.held.values().filter(|holder| holder.origin == origin).count();
@@ -113,7 +101,7 @@ impl Places {
             self.leaving -= 1;
         }
         if moved == 0 {
-            self.caller(Origin::of(ip), now).allowance -= USELESS;
+            self.callers.charge(Origin::of(ip), USELESS, now);
         }
     }
 
@@ -166,50 +154,6 @@ impl Places {
             *by_origin.entry(holder.origin).or_default() += 1;
         });
         by_origin
-    }
-
-    fn caller(&mut self, origin: Origin, now: Instant) -> &mut Caller {
-        if self.callers.len() >= MAX_CALLERS && !self.callers.contains_key(&origin) {
-            self.callers.retain(|_, caller| !caller.is_rested(now));
-            if self.callers.len() >= MAX_CALLERS {
-                // Thousands at once: to forget them costs each of them a burst, and us no memory.
-                self.callers.clear();
-            }
-        }
-        let caller = self.callers.entry(origin).or_insert(Caller { allowance: BURST, since: now });
-        caller.rest(now);
-        caller
-    }
-}
-
-impl Origin {
-    fn of(ip: IpAddr) -> Origin {
-        match ip.to_canonical() {
-            IpAddr::V6(ip) => {
-                let network = u128::from(ip) >> 64 << 64;
-                Origin(Ipv6Addr::from(network).into())
-            }
-            v4 => Origin(v4),
-        }
-    }
-}
-
-impl Caller {
-    fn rest(&mut self, now: Instant) {
-        let rested = now.saturating_duration_since(self.since).as_secs_f64() * REFILL;
-        // What is owed is owed for half a minute at most.
-        (self.allowance, self.since) = ((self.allowance.max(-BURST) + rested).min(BURST), now);
-    }
-
-    fn is_rested(&self, now: Instant) -> bool {
-        let rested = now.saturating_duration_since(self.since).as_secs_f64() * REFILL;
-        self.allowance + rested >= BURST
-    }
-
-    fn may_come(&mut self) -> bool {
-        let may = self.allowance >= 1.0;
-        self.allowance -= if may { 1.0 } else { 0.0 };
-        may
     }
 }
 
@@ -294,19 +238,5 @@ mod tests {
         assert!((12..=17).contains(&entered), "{entered} in ten seconds");
         assert!(matches!(places.enter(ip(2), now, idle), Entry::Free(_)));
         assert!(matches!(places.enter(ip(1), now + Duration::from_secs(60), idle), Entry::Free(_)));
-    }
-
-    #[test]
-    fn an_ipv6_network_counts_as_one_origin_and_memory_is_bounded() {
-        let at = |network: u16, host: u16| IpAddr::from([0x2001, 0xdb8, 0, network, 0, 0, 0, host]);
-        assert_eq!(Origin::of(at(1, 1)), Origin::of(at(1, 2)));
-        assert_ne!(Origin::of(at(1, 1)), Origin::of(at(2, 1)));
-        let (mut places, now) = (Places::new(LIMIT), Instant::now());
-        for network in 0..10_000 {
-            if let Entry::Free(place) | Entry::InsteadOf(place, _) = places.enter(at(network, 1), now, idle) {
-                places.leave(place, at(network, 1), 0, now);
-            }
-        }
-        assert!(places.callers.len() <= MAX_CALLERS && places.held.is_empty());
     }
 }

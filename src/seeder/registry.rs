@@ -5,31 +5,55 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use crate::{metainfo::InfoHash, peer::Share};
+use crate::{
+    metainfo::InfoHash,
+    peer::{Share, Wanted},
+    wire::mse,
+};
 
 /// The torrents of this process, by info hash.
 #[derive(Debug, Default)]
 pub struct Registry {
-    shares: RwLock<HashMap<InfoHash, Arc<Share>>>,
+    torrents: RwLock<Torrents>,
+}
+
+#[derive(Debug, Default)]
+struct Torrents {
+    shares: HashMap<InfoHash, Arc<Share>>,
+    /// How encrypted handshakes name them.
+    by_request: HashMap<[u8; 20], InfoHash>,
 }
 
 impl Registry {
     /// Peers that ask about this torrent are let in from now on; false when it is there already.
     pub fn add(&self, share: Arc<Share>) -> bool {
-        let mut shares = self.shares.write().unwrap_or_else(PoisonError::into_inner);
+        let mut torrents = self.torrents.write().unwrap_or_else(PoisonError::into_inner);
         let hash = share.metainfo.info_hash();
-        let new = !shares.contains_key(&hash);
-        shares.entry(hash).or_insert(share);
+        let new = !torrents.shares.contains_key(&hash);
+        torrents.shares.entry(hash).or_insert(share);
+        torrents.by_request.insert(mse::request_hash(hash), hash);
         new
     }
 
     /// Nobody is let in to this torrent any more; false when nobody was.
     pub fn remove(&self, hash: InfoHash) -> bool {
-        self.shares.write().unwrap_or_else(PoisonError::into_inner).remove(&hash).is_some()
+        let mut torrents = self.torrents.write().unwrap_or_else(PoisonError::into_inner);
+        torrents.by_request.remove(&mse::request_hash(hash));
+        torrents.shares.remove(&hash).is_some()
     }
 
     /// The torrent of that info hash.
     pub fn find(&self, hash: InfoHash) -> Option<Arc<Share>> {
-        self.shares.read().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned()
+        self.wanted(Wanted::InfoHash(hash))
+    }
+
+    /// The torrent that a handshake is about; one look-up, however many there are.
+    pub fn wanted(&self, wanted: Wanted) -> Option<Arc<Share>> {
+        let torrents = self.torrents.read().unwrap_or_else(PoisonError::into_inner);
+        let hash = match wanted {
+            Wanted::InfoHash(hash) => hash,
+            Wanted::RequestHash(request) => *torrents.by_request.get(&request)?,
+        };
+        torrents.shares.get(&hash).cloned()
     }
 }

@@ -7,8 +7,8 @@ use crate::metainfo::{InfoHash, PeerId};
 /// Bytes of a handshake: the protocol's name with its length, reserved bits, info hash, peer id.
 pub const HANDSHAKE_LENGTH: usize = 1 + PROTOCOL.len() + 8 + 20 + 20;
 
-/// The first byte of every handshake. Anything else is no BitTorrent in the clear, and needs no second byte to say so.
-pub const PROTOCOL_LENGTH: u8 = PROTOCOL.len() as u8;
+/// The first byte of every handshake.
+const PROTOCOL_LENGTH: u8 = PROTOCOL.len() as u8;
 
 const PROTOCOL: &[u8; 19] = b"BitTorrent protocol";
 
@@ -58,6 +58,12 @@ impl Handshake {
         Handshake { reserved: Reserved::OURS, info_hash, peer_id }
     }
 
+    /// Whether a handshake may begin with these bytes. Anything else is no BitTorrent in the clear, and often one byte says so.
+    pub fn may_begin_with(bytes: &[u8]) -> bool {
+        let name = [PROTOCOL_LENGTH].into_iter().chain(*PROTOCOL);
+        bytes.iter().zip(name).all(|(byte, wanted)| *byte == wanted)
+    }
+
     /// As it travels.
     pub fn to_bytes(&self) -> [u8; HANDSHAKE_LENGTH] {
         let mut bytes = [0; HANDSHAKE_LENGTH];
@@ -100,7 +106,9 @@ mod tests {
     #[test]
     fn another_protocol_is_refused() {
         let mut bytes = Handshake::ours(InfoHash([7; 20]), PeerId([8; 20])).to_bytes();
+        assert!(Handshake::may_begin_with(&[]) && Handshake::may_begin_with(&bytes));
         bytes[5] ^= 1;
+        assert!(Handshake::may_begin_with(&bytes[..5]) && !Handshake::may_begin_with(&bytes[..6]));
         assert_eq!(Handshake::from_bytes(&bytes), Err(HandshakeError::Protocol));
     }
 }

@@ -13,5 +13,5 @@ pub mod mse;
 pub mod utp;
 
 pub use extension::{EXTENDED_HANDSHAKE, ExtendedHandshake, ExtensionError};
-pub use handshake::{HANDSHAKE_LENGTH, Handshake, HandshakeError, PROTOCOL_LENGTH, Reserved};
+pub use handshake::{HANDSHAKE_LENGTH, Handshake, HandshakeError, Reserved};
 pub use message::{Error, Limits, Message, RawBlock, Step, decode, encode, piece_head};

@@ -361,4 +361,4 @@ impl fmt::Display for MseError {
 impl std::error::Error for MseError {}
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

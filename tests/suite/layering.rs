@@ -15,6 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("text", &[]),
     ("net", &[]),
     ("chance", &[]),
+    ("quota", &[]),
     ("metainfo", &["bencode", "text"]),
     ("tracker", &["bencode", "metainfo::id", "metainfo::InfoHash", "metainfo::PeerId"]),
     (
@@ -44,8 +45,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("storage", &["bitfield", "metainfo", "chance"]),
-    ("peer", &["wire", "storage", "bitfield", "metainfo"]),
-    ("seeder", &["tracker", "peer", "picker", "storage", "bitfield", "metainfo", "net", "chance"]),
+    ("peer", &["wire", "storage", "bitfield", "metainfo", "quota"]),
+    ("seeder", &["tracker", "peer", "picker", "storage", "bitfield", "metainfo", "net", "chance", "quota"]),
     ("downloader", &["seeder", "tracker", "peer", "picker", "storage", "bitfield", "metainfo", "net", "chance"]),
     ("web", &["tracker", "metainfo", "bitfield", "net", "text", "seeder::report", "downloader::report"]),
     ("terminal", &["text", "seeder::report", "downloader::report"]),

@@ -30,7 +30,7 @@ fn source(number: u8) -> SocketAddr {
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let (share, host) = (share.clone(), host.clone());
-            thread::spawn(move || peer::accept(&host, Guest::new(stream), |_| Some(share)));
+            thread::spawn(move || peer::accept(&host, Guest::new(stream), |_| Some(share.clone())));
         }
     });
     thread::spawn(move || {

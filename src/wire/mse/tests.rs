@@ -27,18 +27,20 @@ fn handshake() -> [u8; HANDSHAKE_LENGTH] {
 }
 
 /// The other side of a handshake, as far as it can be varied.
-struct Initiator {
-    pad_a: Vec<u8>,
-    verification: [u8; 8],
-    provided: u32,
-    pad_c: usize,
-    initial: Vec<u8>,
-    behind: Vec<u8>,
+pub(crate) struct Initiator {
+    pub(crate) torrent: InfoHash,
+    pub(crate) pad_a: Vec<u8>,
+    pub(crate) verification: [u8; 8],
+    pub(crate) provided: u32,
+    pub(crate) pad_c: usize,
+    pub(crate) initial: Vec<u8>,
+    pub(crate) behind: Vec<u8>,
 }
 
 impl Initiator {
-    fn that_provides(provided: u32) -> Initiator {
+    pub(crate) fn that_provides(provided: u32) -> Initiator {
         Initiator {
+            torrent: TORRENT,
             pad_a: vec![],
             verification: VERIFICATION,
             provided,
@@ -50,12 +52,22 @@ impl Initiator {
 
     /// All that it sends, and what goes on.
     fn speak(&self) -> (Vec<u8>, Ciphers) {
-        let ours = exchange([0xb2; 20], &[0; KEY_LENGTH]).0;
-        let (public, secret) = exchange([0xa1; 20], &ours);
-        let mut outgoing = Cipher::new(hash([b"keyA", &secret.0, &TORRENT.0]));
-        let incoming = Cipher::new(hash([b"keyB", &secret.0, &TORRENT.0]));
-        let named: Vec<u8> =
-            request_hash(TORRENT).iter().zip(hash([b"req3", &secret.0])).map(|(left, right)| left ^ right).collect();
+        let (begun, (rest, ciphers)) = (self.begin(), self.go_on(&exchange([0xb2; 20], &[0; KEY_LENGTH]).0));
+        ([begun, rest].concat(), ciphers)
+    }
+
+    /// Its key and PadA.
+    pub(crate) fn begin(&self) -> Vec<u8> {
+        [&exchange([0xa1; 20], &[0; KEY_LENGTH]).0[..], &self.pad_a].concat()
+    }
+
+    /// What it sends when it has the responder's key, and what goes on.
+    pub(crate) fn go_on(&self, theirs: &[u8; KEY_LENGTH]) -> (Vec<u8>, Ciphers) {
+        let (_, secret) = exchange([0xa1; 20], theirs);
+        let mut outgoing = Cipher::new(hash([b"keyA", &secret.0, &self.torrent.0]));
+        let incoming = Cipher::new(hash([b"keyB", &secret.0, &self.torrent.0]));
+        let request = request_hash(self.torrent);
+        let named: Vec<u8> = request.iter().zip(hash([b"req3", &secret.0])).map(|(left, right)| left ^ right).collect();
         let mut encrypted = self.verification.to_vec();
         encrypted.extend(self.provided.to_be_bytes());
         encrypted.extend((self.pad_c as u16).to_be_bytes());
@@ -65,7 +77,7 @@ impl Initiator {
         let goes_on_encrypted = self.provided & PLAIN == 0;
         encrypted.extend(goes_on_encrypted.then_some(&self.behind).into_iter().flatten());
         outgoing.apply(&mut encrypted);
-        let mut all = [&public[..], &self.pad_a, &hash([b"req1", &secret.0]), &named, &encrypted].concat();
+        let mut all = [&hash([b"req1", &secret.0])[..], &named, &encrypted].concat();
         all.extend((!goes_on_encrypted).then_some(&self.behind).into_iter().flatten());
         (all, Ciphers { incoming, outgoing })
     }
