@@ -5,6 +5,7 @@
 //! themselves is `report`.
 
 mod announcer;
+mod candidates;
 mod listener;
 mod observer;
 mod offer;

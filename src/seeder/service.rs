@@ -17,6 +17,7 @@ use crossbeam_channel::{Receiver, Sender, at, bounded, never, select, tick};
 
 use super::{
     Announcer, Change, Observer, Registry, Slots, Stance, TrackerNews,
+    candidates::{Candidates, MAX_DIALLED},
     offer::{Offer, Showing},
     report::{Activity, Board},
     watchman::Watchman,
@@ -25,7 +26,7 @@ use crate::{
     bitfield::Bitfield,
     chance::Chance,
     metainfo::{InfoHash, Metainfo},
-    peer::{End, Event, Handle, HaveSet, Limiter, Order, SessionId, Share, Traffic},
+    peer::{self, End, Event, Handle, HaveSet, Host, Limiter, Order, SessionId, Share, Traffic},
     storage::{self, Stamps, Store},
 };
 
@@ -41,6 +42,9 @@ const MAX_EXPELLED: usize = 64;
 /// Answers of trackers that may wait; an announcing thread that finds the queue full waits.
 const MAX_NEWS: usize = 64;
 
+/// The stack of the reading thread of a session that was dialled, in bytes.
+const STACK: usize = 256 * 1024;
+
 /// The thread, and how torrents come to it. Dropping it ends its sessions.
 pub struct Service {
     events: Sender<Event>,
@@ -53,6 +57,7 @@ pub struct Service {
 impl Service {
     /// Starts the thread. `slots` peers are served at once; `seed` is where chance begins.
     pub fn start(
+        host: Arc<Host>,
         registry: Arc<Registry>,
         announcer: Announcer,
         board: Arc<Board>,
@@ -62,7 +67,13 @@ impl Service {
         let (events, event_queue) = bounded(MAX_EVENTS);
         let (expel, expelled) = bounded(MAX_EXPELLED);
         let (news, tracker_news) = bounded(MAX_NEWS);
+        // As many as there can be, so that no thread waits to tell of one.
+        let (failures, failed) = bounded(MAX_DIALLED);
         let mut shell = Shell {
+            host,
+            candidates: Candidates::default(),
+            next_dial: None,
+            failures,
             observer: Observer::new(board, Instant::now()),
             watchman: Watchman::start()?,
             sessions: HashMap::new(),
@@ -73,7 +84,7 @@ impl Service {
             slots: Slots::new(slots, Instant::now()),
             chance: Chance::new(seed),
         };
-        let inputs = Inputs { events: event_queue, tracker_news, expelled };
+        let inputs = Inputs { events: event_queue, tracker_news, failed, expelled };
         let thread = thread::Builder::new().name("seed coordinator".into()).spawn(move || shell.run(&inputs))?;
         Ok(Service { events, news, expel: Some(expel), thread: Some(thread) })
     }
@@ -119,10 +130,19 @@ impl Drop for Service {
 struct Inputs {
     events: Receiver<Event>,
     tracker_news: Receiver<TrackerNews>,
+    failed: Receiver<Failure>,
     expelled: Receiver<InfoHash>,
 }
 
+/// A peer of a torrent that was dialled, and came to no session.
+type Failure = (InfoHash, SocketAddr, End);
+
 struct Shell {
+    host: Arc<Host>,
+    candidates: Candidates,
+    /// When the next of them is due.
+    next_dial: Option<Instant>,
+    failures: Sender<Failure>,
     sessions: HashMap<SessionId, Handle>,
     /// Bytes of blocks that each session had taken at the last tick.
     given: HashMap<SessionId, u64>,
@@ -144,21 +164,31 @@ impl Shell {
             // Between ticks there is something to publish only while somebody watches somebody.
             let watched = self.observer.board().is_watched() && !self.observer.is_idle();
             let looks = if watched { at(self.observer.due()) } else { never() };
+            let dials = self.next_dial.map_or_else(never, at);
             select! {
                 recv(inputs.events) -> event => match event {
                     Ok(event) => self.event(event, Instant::now()),
                     Err(_) => break,
                 },
                 recv(inputs.tracker_news) -> news => if let Ok(TrackerNews::Peers(hash, addresses)) = news {
-                    self.found(hash, &addresses);
+                    self.found(hash, &addresses, Instant::now());
                 },
+                recv(inputs.failed) -> failure => if let Ok((hash, address, end)) = failure {
+                    log::debug!("no session with {address}: {end}");
+                    self.candidates.failed((hash, address), &end, Instant::now());
+                    self.dial(Instant::now());
+                },
+                recv(dials) -> _ => self.dial(Instant::now()),
                 recv(ticks) -> _ => self.tick(Instant::now()),
                 recv(looks) -> _ => self.publish(Instant::now()),
                 recv(changed) -> found => if let Ok((share, error)) = found {
                     self.withdraw(&share, &error);
                 },
                 recv(inputs.expelled) -> hash => match hash {
-                    Ok(hash) => self.end_all_of(hash),
+                    Ok(hash) => {
+                        self.candidates.forget(hash);
+                        self.end_all_of(hash);
+                    }
                     Err(_) => break,
                 },
             }
@@ -167,8 +197,32 @@ impl Shell {
     }
 
     /// A tracker has named peers of a torrent.
-    fn found(&mut self, hash: InfoHash, addresses: &[SocketAddr]) {
-        log::debug!("{hash}: a tracker names {} peers", addresses.len());
+    fn found(&mut self, hash: InfoHash, addresses: &[SocketAddr], now: Instant) {
+        self.candidates.found(hash, addresses, now);
+        self.dial(now);
+    }
+
+    /// Dials whoever is due.
+    fn dial(&mut self, now: Instant) {
+        while let Some((hash, address)) = self.candidates.next(now) {
+            let Some(share) = self.registry.find(hash) else {
+                self.candidates.failed((hash, address), &End::UnknownTorrent(hash), now);
+                self.candidates.forget(hash);
+                continue;
+            };
+            let (host, failures) = (self.host.clone(), self.failures.clone());
+            let started = thread::Builder::new().name("session reader".into()).stack_size(STACK).spawn(move || {
+                if let Err(end) = peer::dial(&host, &share, address) {
+                    // The coordinator may have ended meanwhile.
+                    let _ = failures.send((hash, address, end));
+                }
+            });
+            if let Err(error) = started {
+                log::warn!("no thread for a connection: {error}");
+                self.candidates.failed((hash, address), &End::Io(error), now);
+            }
+        }
+        self.next_dial = self.candidates.due(now);
     }
 
     fn event(&mut self, event: Event, now: Instant) {
@@ -200,6 +254,10 @@ impl Shell {
                 self.given.remove(&session);
                 if let Some(handle) = self.sessions.remove(&session) {
                     log::debug!("{}: {end}", handle.remote);
+                    let offer = self.offers.get(&handle.share.metainfo.info_hash());
+                    let is_seeder = offer.is_some_and(|offer| offer.is_done(session));
+                    let was_of_use = handle.traffic.uploaded.load(Ordering::Relaxed) > 0;
+                    self.candidates.closed(session, is_seeder, was_of_use, now);
                     self.forget(&handle, now);
                     if let End::Storage(error) = &end {
                         self.withdraw(&handle.share, error);
@@ -207,9 +265,16 @@ impl Shell {
                 }
                 let changes = self.slots.closed(session, now);
                 self.tell(changes);
+                self.dial(now);
+            }
+            Event::Introduced { session, port, .. } => {
+                if let Some(port) = port {
+                    self.candidates.listens(session, port);
+                    self.dial(now);
+                }
             }
             // We take nothing, so nothing of this matters here.
-            Event::Introduced { .. } | Event::Unchoked(..) | Event::Choked(..) | Event::Hungry(..) => {}
+            Event::Unchoked(..) | Event::Choked(..) | Event::Hungry(..) => {}
             Event::Errand(..) | Event::StorageFailed(_) => {}
         }
     }
@@ -218,12 +283,15 @@ impl Shell {
         let id = handle.id();
         let hash = handle.share.metainfo.info_hash();
         self.watchman.look_at(&handle.share);
-        // A peer that comes again from the same address has lost its first connection, whether we have noticed or not.
-        let before = self
-            .sessions
-            .values()
-            .find(|other| other.remote.is_same_peer(&handle.remote) && other.share.metainfo.info_hash() == hash);
+        // A peer that comes again from the same address has lost its first connection, whether we have noticed or not. Where we have
+        // dialled it and it us, both are alive, and one of them goes later.
+        let before = self.sessions.values().find(|other| {
+            other.remote.is_same_peer(&handle.remote)
+                && other.remote.direction == handle.remote.direction
+                && other.share.metainfo.info_hash() == hash
+        });
         before.into_iter().for_each(Handle::end);
+        self.candidates.opened(hash, &handle.remote, now);
         let offer = self.offers.entry(hash).or_insert_with(|| Offer::new(handle.share.geometry(), self.chance.next()));
         let shown = offer.opened(id, now);
         self.slots.opened(id, now);
@@ -235,6 +303,7 @@ impl Shell {
             handle.end();
         }
         self.sessions.insert(id, handle);
+        self.dial(now);
     }
 
     fn forget(&mut self, handle: &Handle, now: Instant) {
@@ -250,12 +319,13 @@ impl Shell {
     }
 
     /// The files of a torrent cannot be read any more: nobody is let in to it from now on, or sent to us.
-    fn withdraw(&self, share: &Share, error: &storage::Error) {
+    fn withdraw(&mut self, share: &Share, error: &storage::Error) {
         let hash = share.metainfo.info_hash();
         if self.registry.remove(hash) {
             log::error!("{} is not seeded any more: {error}", share.metainfo.name());
             self.observer.board().update(hash, |report| report.activity = Activity::Failed(error.to_string()));
             self.announcer.remove(hash);
+            self.candidates.forget(hash);
             self.end_all_of(hash);
         }
     }
@@ -282,6 +352,9 @@ impl Shell {
         let mut changes = self.slots.rotate(now, |_| 0);
         changes.extend(self.slots.take_unused(now, |id| self.given.get(&id).copied().unwrap_or(0)));
         self.tell(changes);
+        let moved = |id| self.given.get(&id).copied().unwrap_or(0);
+        let superfluous = self.candidates.superfluous(now, moved);
+        superfluous.iter().filter_map(|id| self.sessions.get(id)).for_each(Handle::end);
         self.publish(now);
     }
 

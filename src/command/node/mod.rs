@@ -126,7 +126,7 @@ impl Node {
         let client = Client::new(chance()? as u32);
         let announcer = Announcer::new(client, host.peer_id(), own_tracker, board.clone());
         let (slots, seed) = (DEFAULT_SLOTS, chance()?);
-        let service = Service::start(registry.clone(), announcer.clone(), board.clone(), slots, seed);
+        let service = Service::start(host.clone(), registry.clone(), announcer.clone(), board.clone(), slots, seed);
         Ok(Arc::new(Node {
             announcer,
             service: service.map_err(|error| Failure::about("threads", error))?,
