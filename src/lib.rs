@@ -45,7 +45,7 @@
 //! | `download worker`, started on demand | one dialled session | a bounded queue of addresses |
 //! | `hash worker`, one a core | nothing | pieces in; right or wrong out |
 //! | `journal` | resume logs | a bounded queue |
-//! | `announcer`, up to four | nothing; the schedule's lock to look and to note | results to the coordinator |
+//! | `announcer`, up to 16 | nothing; the schedule's lock to look and to note | results to the coordinator |
 //! | `watchman` | nothing | torrents to look at in; those whose files have changed out |
 //! | `fetch`, one for each that the page asked for | nothing | waits for the disk, then for the outcome |
 //! | `page`, `signals`; now and then `verify uploads`, `try again`, `web-stamp` | nothing | what they find out |

@@ -94,7 +94,7 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
     });
     let took = begun.elapsed();
     if let Ok(Ending::Complete) = ending {
-        node.hurry(metainfo.info_hash());
+        node.hurry();
         watch.say_complete(out);
         watch.serve_on(arguments.seed_for.map(|seconds| Duration::from_secs(seconds.into())));
     } else if !matches!(ending, Ok(Ending::Interrupted)) {

@@ -132,6 +132,7 @@ impl Fetch {
             download: Limiter::new(0),
             traffic: Traffic::default(),
             sending: AtomicUsize::new(0),
+            lacks_peers: AtomicBool::new(!plan.have.is_full()),
         });
         let bench = Bench { ledger: plan.ledger, have: share.have.clone(), pieces, results };
         let mut threads = hash::start(plan.hash_workers, &bench, &stopped)?;
@@ -304,6 +305,7 @@ impl Shell {
         self.pause_or_go_on(now, actions);
         let pulses: Vec<_> = self.handles.iter().map(|(id, handle)| (*id, pulse(handle, now))).collect();
         self.coordinator.tick(&pulses, now, actions);
+        self.share.lacks_peers.store(self.coordinator.lacks_peers(now), Ordering::Relaxed);
         self.send_unsent();
         let report = self.meter.report(&self.coordinator, &self.share, now);
         *self.report.lock().unwrap_or_else(PoisonError::into_inner) = report;

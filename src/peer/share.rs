@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -58,6 +58,8 @@ pub struct Share {
     pub traffic: Traffic,
     /// How many sessions are sending blocks at this moment; with none the uplink idles.
     pub sending: AtomicUsize,
+    /// Whether it is being fetched and no peer gives any of it: its trackers are asked sooner.
+    pub lacks_peers: AtomicBool,
 }
 
 /// Bytes of blocks that passed: the payload, as trackers count it (BEP 3).

@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -84,6 +84,7 @@ impl Torrent {
             download: Limiter::new(0),
             traffic: Traffic::default(),
             sending: AtomicUsize::new(0),
+            lacks_peers: AtomicBool::new(false),
         };
         Torrent { share: Arc::new(share), content, host: Arc::new(Host::new(US, 0, 0)), events, finished, _dir: dir }
     }

@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -104,6 +104,7 @@ impl Service {
             download: Limiter::new(0),
             traffic: Traffic::default(),
             sending: AtomicUsize::new(0),
+            lacks_peers: AtomicBool::new(false),
         })
     }
 

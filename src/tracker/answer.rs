@@ -16,8 +16,9 @@ pub const MAX_PEERS: usize = 1000;
 /// The interval where the tracker names none.
 pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(120);
 
-/// How soon a peer in need may ask again where the tracker does not say: BEP 3 allows it, and a room has no half hour.
-pub const DEFAULT_MIN_INTERVAL: Duration = Duration::from_secs(60);
+/// How soon a peer in need may ask again where the tracker does not say. That is no matter of every second: whoever needs
+/// peers doubles the wait each time.
+pub const DEFAULT_MIN_INTERVAL: Duration = MIN_INTERVAL;
 
 /// The shortest interval that a tracker is believed.
 pub const MIN_INTERVAL: Duration = Duration::from_secs(1);
@@ -283,11 +284,11 @@ mod tests {
             let answer = parse(&format!("d{fields}5:peers0:e")).unwrap();
             (answer.interval.as_secs(), answer.min_interval.as_secs())
         };
-        assert_eq!(interval(""), (120, 60));
+        assert_eq!(interval(""), (120, 1));
         assert_eq!(interval("8:intervali0e"), (1, 1));
         assert_eq!(interval("8:intervali-5e"), (1, 1));
-        assert_eq!(interval("8:intervali3600e"), (3600, 60));
-        assert_eq!(interval("8:intervali3601e"), (3600, 60));
+        assert_eq!(interval("8:intervali3600e"), (3600, 1));
+        assert_eq!(interval("8:intervali3601e"), (3600, 1));
         assert_eq!(interval("8:intervali9e12:min intervali10e"), (9, 9));
         assert_eq!(interval("8:intervali9e12:min intervali2e"), (9, 2));
     }

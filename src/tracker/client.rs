@@ -15,7 +15,8 @@ use ureq::Agent;
 
 use super::{
     announce::{Announce, Event},
-    answer::{self, Answer},
+    answer::{self, Answer, Retry},
+    tiers::Failure,
     udp,
 };
 
@@ -87,6 +88,17 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+impl Error {
+    /// What this says about the tracker and its host.
+    pub fn failure(&self) -> Failure {
+        match self {
+            Error::Unreachable(_) | Error::Timeout => Failure::Host,
+            Error::Answer(answer::Error::Failure { retry, .. }) => Failure::Tracker(*retry),
+            _ => Failure::Tracker(Retry::Unsaid),
+        }
+    }
+}
+
 /// What a server answered.
 #[derive(Debug)]
 pub struct Body {
@@ -123,8 +135,10 @@ impl Client {
 
     /// Announces to the tracker at `url` and waits for its answer.
     pub fn announce(&self, url: &str, announce: &Announce, tracker_id: Option<&[u8]>) -> Result<Answer, Error> {
-        let is_goodbye = announce.event == Event::Stopped;
-        let is_cancelled = || !is_goodbye && self.is_ending.load(Ordering::Relaxed);
+        let is_ending = || self.is_ending.load(Ordering::Relaxed);
+        // Both are said even by a process that ends.
+        let is_cancelled = || !matches!(announce.event, Event::Completed | Event::Stopped) && is_ending();
+        let is_goodbye = announce.event == Event::Stopped || is_ending();
         let limit = if is_goodbye { GOODBYE_TIMEOUT } else { TOTAL_TIMEOUT };
         if is_cancelled() {
             return Err(Error::Cancelled);
@@ -147,7 +161,7 @@ impl Client {
         }
     }
 
-    /// From now on only goodbyes are sent; who waits for a UDP tracker stops waiting.
+    /// From now on only `completed` and `stopped` are announced; whatever else waits for a UDP tracker stops waiting.
     pub fn end(&self) {
         self.is_ending.store(true, Ordering::Relaxed);
     }

@@ -104,7 +104,7 @@ impl Node {
             return;
         }
         if let Some(Ok(Outcome::Complete)) = view.map(|view| view.outcome().recv()) {
-            self.hurry(hash);
+            self.hurry();
             log::info!("{} is complete", metainfo.name());
         }
     }

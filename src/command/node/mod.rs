@@ -283,8 +283,8 @@ impl Node {
     }
 
     /// The last piece of a torrent has come: its trackers hear of it.
-    pub fn hurry(&self, hash: InfoHash) {
-        self.announcer.hurry(hash);
+    pub fn hurry(&self) {
+        self.announcer.hurry();
     }
 
     /// Ends in order, within the time: goodbyes are said, what was fetched is safe on disk.

@@ -193,6 +193,12 @@ impl Coordinator {
         self.paused
     }
 
+    /// Whether pieces are missing, and no peer that has any answers our requests.
+    pub fn lacks_peers(&self, now: Instant) -> bool {
+        let is_giving = |peer: &Peer| peer.interesting && peer.can_give(now);
+        !self.paused && !self.is_complete() && !self.peers.values().any(is_giving)
+    }
+
     /// Whether some peer is still fetching.
     pub fn is_needed(&self) -> bool {
         self.peers.values().any(|peer| !peer.theirs.is_full())

@@ -233,6 +233,28 @@ fn a_peer_that_stalls_loses_its_pieces_and_gets_none_while_others_can_give() {
 }
 
 #[test]
+fn a_fetch_lacks_peers_until_one_that_has_something_for_it_answers_its_requests() {
+    let mut stage = Stage::new();
+    let lacks = |stage: &Stage| stage.coordinator.lacks_peers(stage.now);
+    assert!(lacks(&stage));
+    stage.comes(1, 0..4);
+    stage.gives(2, [], 4);
+    assert!(lacks(&stage), "one chokes us, the other has nothing");
+    let good = stage.gives(3, 0..4, 4);
+    assert!(!lacks(&stage));
+    stage.tick(&[(good, stalled())]);
+    assert!(lacks(&stage), "it gives nothing either");
+    stage.now += SNUB;
+    assert!(!lacks(&stage));
+    let mut out = Vec::new();
+    stage.coordinator.pause(&mut out);
+    assert!(!lacks(&stage), "nobody is needed during a pause");
+    stage.coordinator.resume(stage.now, &mut out);
+    stage.tell(Event::Closed { session: good, end: End::ClosedByUs, pieces: Vec::new() });
+    assert!(lacks(&stage), "the last one has left");
+}
+
+#[test]
 fn a_peer_that_stalled_is_fed_again_where_no_other_has_anything_for_us() {
     let mut stage = Stage::new();
     let lame = stage.gives(1, 0..4, 4);

@@ -2,7 +2,8 @@
 //! answer (BEP 3, "trackers"; BEP 12).
 //!
 //! The `schedule` is owned by one lock that is held to look and to note, never while a tracker is waited for. One announce
-//! at a time is under way to each tracker host; with a tracker of our own process there is nothing to wait for.
+//! at a time is under way to each tracker host; with a tracker of our own process there is nothing to wait for. A tracker
+//! that is silent holds up one thread until its timeout, and no other tracker.
 
 mod schedule;
 
@@ -10,12 +11,12 @@ use std::{
     net::SocketAddr,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::Sender;
 
-use self::schedule::{Entry, Errand, Next, Schedule};
+use self::schedule::{Entry, Errand, Next, Schedule, Trouble};
 use super::report::Board;
 use crate::{
     metainfo::{InfoHash, PeerId},
@@ -29,8 +30,12 @@ use crate::{
     },
 };
 
-/// Threads that announce, at most. Each waits for one tracker; one that never answers holds up one of them.
-const MAX_THREADS: usize = 4;
+/// Threads that announce, at most. Each waits for one tracker; they are started when there is something to wait for. There are
+/// more than [`MAX_DOUBTFUL`](crate::tracker::hosts::MAX_DOUBTFUL), so that silent trackers never hold all of them.
+const MAX_THREADS: usize = 16;
+
+/// How often a wait for goodbyes looks whether it still waits for a tracker that is silent.
+const END_CHECK: Duration = Duration::from_millis(100);
 
 /// A thread's stack, in bytes; TLS needs the most of it.
 const STACK: usize = 512 * 1024;
@@ -102,12 +107,8 @@ impl Announcer {
         self.wake();
     }
 
-    /// Something has changed that trackers should hear soon: the torrent is complete, or peers are needed.
-    pub fn hurry(&self, info_hash: InfoHash) {
-        let now = self.inner.epoch.elapsed();
-        if let Some(entry) = self.inner.lock().entries.get_mut(&info_hash) {
-            entry.tiers.hurry(now);
-        }
+    /// A torrent is complete, which its trackers hear at once; without this call they would hear of it a second later.
+    pub fn hurry(&self) {
         self.wake();
     }
 
@@ -121,12 +122,17 @@ impl Announcer {
     /// Waits until every goodbye is said, or the deadline has passed.
     pub fn wait(&self, deadline: Instant) {
         let mut schedule = self.inner.lock();
-        while !schedule.is_over() {
+        while !schedule.is_over(self.inner.epoch.elapsed()) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
-            schedule = self.inner.changed.wait_timeout(schedule, left).unwrap_or_else(PoisonError::into_inner).0;
+            schedule = self
+                .inner
+                .changed
+                .wait_timeout(schedule, left.min(END_CHECK))
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 
@@ -184,7 +190,7 @@ impl Inner {
             None => self.client.announce(&errand.url, &errand.announce, errand.tracker_id.as_deref()),
         };
         let now = self.epoch.elapsed();
-        let is_new_trouble = self.lock().done(&errand, answer.as_ref(), now);
+        let trouble = self.lock().done(&errand, answer.as_ref().map_err(client::Error::failure), now);
         self.changed.notify_all();
         let news = match answer {
             Ok(mut answer) => {
@@ -200,14 +206,17 @@ impl Inner {
                 TrackerNews::Peers(errand.info_hash, answer.peers)
             }
             Err(error) => {
-                let trouble = format!("tracker {}: {error}", errand.url);
-                self.board.update(errand.info_hash, |report| report.trouble = Some(trouble.clone()));
+                let sentence = format!("tracker {}: {error}", errand.url);
                 // A person at a fetch is shown it for as long as it lasts; the log of a seeder has it once.
-                match errand.announce.is_seeder() && is_new_trouble {
-                    true => log::error!("{trouble}; it is asked again until it answers"),
-                    false => log::info!("{trouble}"),
+                match errand.announce.is_seeder() && trouble == Trouble::New {
+                    true => log::error!("{sentence}; it is asked again until it answers"),
+                    false => log::info!("{sentence}"),
                 }
-                TrackerNews::Trouble(errand.info_hash, trouble)
+                if trouble == Trouble::Harmless {
+                    return;
+                }
+                self.board.update(errand.info_hash, |report| report.trouble = Some(sentence.clone()));
+                TrackerNews::Trouble(errand.info_hash, sentence)
             }
         };
         // The coordinator may have ended meanwhile. While its queue is full this thread waits, and holds no lock.

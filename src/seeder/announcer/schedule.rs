@@ -1,10 +1,10 @@
 //! The schedule: which torrent is announced next, where, and what the tracker is told. Pure.
 //!
 //! Whoever holds it asks [`Schedule::next`], announces, and tells [`Schedule::done`] what came of it. One announce at a time is
-//! under way for a torrent, and one to a tracker host.
+//! under way to a tracker host; whose turn it is among the trackers of a torrent is for [`Tiers`] to say.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -18,12 +18,16 @@ use crate::{
     tracker::{
         announce::{Announce, DEFAULT_WANTED, Event},
         answer::Answer,
-        tiers::Tiers,
+        hosts::Hosts,
+        tiers::{Failure, Tiers, Torrent},
     },
 };
 
 /// How long a thread with nothing due stays.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a torrent that is being fetched is looked at: whether its last peer has left.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The shortest wait: an announce that is due at once comes after what is being done.
 const SHORTEST_WAIT: Duration = Duration::from_millis(10);
@@ -32,8 +36,7 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(10);
 #[derive(Default)]
 pub struct Schedule {
     pub entries: HashMap<InfoHash, Entry>,
-    /// Tracker hosts that an announce is under way to.
-    pub busy: HashSet<String>,
+    pub hosts: Hosts,
     pub threads: usize,
     /// How many of the threads wait.
     pub idle: usize,
@@ -51,16 +54,10 @@ pub struct Entry {
     pub tiers: Tiers,
     port: u16,
     news: Sender<TrackerNews>,
-    /// Whether it lacked something when it was announced last.
-    was_incomplete: bool,
-    /// Nothing is lacking since then, and the tracker has not been told.
-    completed: bool,
-    pub under_way: bool,
+    /// Whether something was missing when it was added.
+    began_incomplete: bool,
     /// To say goodbye, and then to be forgotten.
     pub leaving: bool,
-    stopped: bool,
-    /// The tracker that has no answer, and of which a person has been told.
-    told_of: Option<String>,
 }
 
 /// An announce that is due.
@@ -82,6 +79,17 @@ pub enum Next {
     Leave,
 }
 
+/// What an announce that came to nothing means to a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Another tracker answers, or nobody is announced any more.
+    Harmless,
+    /// The torrent has no tracker; it was so before.
+    Known,
+    /// The same, and this tracker is the first to fail, or failed for the first time.
+    New,
+}
+
 impl Schedule {
     /// Announces this torrent from now on, in the place of an earlier entry for it.
     pub fn add(&mut self, mut entry: Entry) {
@@ -95,87 +103,84 @@ impl Schedule {
         let mut soonest = PATIENCE;
         self.entries.retain(|_, entry| !entry.is_gone());
         for (hash, entry) in &mut self.entries {
-            if entry.under_way || entry.stopped {
-                continue;
-            }
-            entry.look();
-            let ending = self.ending || entry.leaving;
-            let turn = match ending {
-                true => entry.tiers.current(),
-                false => entry.tiers.next(now),
+            let torrent = entry.torrent();
+            entry.tiers.look(torrent, now);
+            let turn = match self.ending || entry.leaving {
+                true => entry.tiers.farewell(torrent, &self.hosts),
+                false => entry.tiers.next(torrent, &self.hosts, now),
             };
             let Some(turn) = turn else {
-                let due = entry.tiers.due_at().map_or(PATIENCE, |due| due.saturating_sub(now));
-                soonest = soonest.min(due.max(SHORTEST_WAIT));
+                if let Some(at) = entry.tiers.due_at(torrent, &self.hosts, now) {
+                    soonest = soonest.min(at.saturating_sub(now).max(SHORTEST_WAIT));
+                }
+                if !torrent.is_complete {
+                    soonest = soonest.min(LOOK);
+                }
                 continue;
-            };
-            let host = host_of(turn.url).to_owned();
-            if self.busy.contains(&host) {
-                continue;
-            }
-            let event = match () {
-                () if ending => Event::Stopped,
-                () if turn.is_first => Event::Started,
-                () if entry.completed => Event::Completed,
-                () => Event::Regular,
             };
             let errand = Errand {
                 number: entry.number,
                 info_hash: *hash,
                 url: turn.url.to_owned(),
+                host: turn.host.to_owned(),
                 tracker_id: turn.tracker_id.map(<[u8]>::to_vec),
-                announce: entry.announce(ours, event),
+                announce: entry.announce(ours, turn.event),
                 news: entry.news.clone(),
-                host,
             };
-            entry.under_way = true;
-            self.busy.insert(errand.host.clone());
+            self.hosts.begin(&errand.host, now);
+            entry.tiers.begin(&errand.url, torrent, now);
             return Next::Errand(Box::new(errand));
         }
         if self.ending || self.idle > 0 { Next::Leave } else { Next::Wait(soonest) }
     }
 
-    /// An announce has been answered, or not. Whether a person is to hear of trouble that is new.
-    pub fn done<E>(&mut self, errand: &Errand, answer: Result<&Answer, E>, now: Duration) -> bool {
-        self.busy.remove(&errand.host);
+    /// An announce has been answered, or not; what the latter means to a person.
+    pub fn done(&mut self, errand: &Errand, outcome: Result<&Answer, Failure>, now: Duration) -> Trouble {
+        self.hosts.end(&errand.host, outcome != Err(Failure::Host), now);
         let entry = self.entries.get_mut(&errand.info_hash).filter(|entry| entry.number == errand.number);
-        entry.is_some_and(|entry| entry.done(errand, answer.ok(), now))
+        let Some(entry) = entry else { return Trouble::Harmless };
+        let (event, tiers) = (errand.announce.event, &mut entry.tiers);
+        let is_ending = self.ending || entry.leaving;
+        let is_new = match outcome {
+            Ok(answer) => {
+                tiers.succeeded(&errand.url, event, answer, now);
+                return Trouble::Harmless;
+            }
+            Err(failure) => tiers.failed(&errand.url, event, failure, is_ending, now),
+        };
+        match () {
+            () if is_ending || tiers.is_heard() => Trouble::Harmless,
+            () if is_new => Trouble::New,
+            () => Trouble::Known,
+        }
     }
 
-    /// Whether every goodbye is said that somebody waits for.
-    pub fn is_over(&self) -> bool {
-        self.entries.values().all(|entry| entry.stopped || entry.tiers.current().is_none())
+    /// Whether every goodbye is said that somebody waits for. A tracker that has not answered yet is waited for a moment:
+    /// it would list us without it.
+    pub fn is_over(&self, now: Duration) -> bool {
+        self.entries.values().all(|entry| entry.tiers.is_unknown() && !entry.tiers.is_introducing(now))
     }
 }
 
 impl Entry {
     /// A torrent that listens on `port`, and its coordinator on `news`.
     pub fn new(share: Arc<Share>, tiers: Tiers, port: u16, news: Sender<TrackerNews>) -> Entry {
-        let was_incomplete = !share.have.is_full();
-        Entry {
-            number: 0,
-            share,
-            tiers,
-            port,
-            news,
-            was_incomplete,
-            completed: false,
-            under_way: false,
-            leaving: false,
-            stopped: false,
-            told_of: None,
-        }
+        let began_incomplete = !share.have.is_full();
+        Entry { number: 0, share, tiers, port, news, began_incomplete, leaving: false }
     }
 
     /// Whether it has said goodbye, or need not.
     fn is_gone(&self) -> bool {
-        self.leaving && !self.under_way && (self.stopped || self.tiers.current().is_none())
+        self.leaving && self.tiers.is_unknown() && !self.tiers.is_under_way()
     }
 
-    /// Notices that the last piece has come.
-    fn look(&mut self) {
-        if self.was_incomplete && self.share.have.is_full() {
-            (self.was_incomplete, self.completed) = (false, true);
+    fn torrent(&self) -> Torrent {
+        let is_complete = self.share.have.is_full();
+        Torrent {
+            began_incomplete: self.began_incomplete,
+            is_complete,
+            lacks_peers: !is_complete && self.share.lacks_peers.load(Ordering::Relaxed),
+            is_private: self.share.metainfo.is_private(),
         }
     }
 
@@ -192,31 +197,4 @@ impl Entry {
             wanted: if event == Event::Stopped { 0 } else { DEFAULT_WANTED },
         }
     }
-
-    fn done(&mut self, errand: &Errand, answer: Option<&Answer>, now: Duration) -> bool {
-        let is_told = self.told_of.as_ref() == Some(&errand.url);
-        let is_news = answer.is_none() && !is_told;
-        if is_news {
-            self.told_of = Some(errand.url.clone());
-        } else if answer.is_some() && is_told {
-            self.told_of = None;
-        }
-        self.under_way = false;
-        self.stopped = errand.announce.event == Event::Stopped;
-        match answer {
-            Some(answer) => {
-                self.completed &= errand.announce.event != Event::Completed;
-                self.tiers.succeeded(&errand.url, now, answer);
-            }
-            None => self.tiers.failed(&errand.url, now),
-        }
-        is_news
-    }
-}
-
-/// Scheme, host and port of a URL.
-pub fn host_of(url: &str) -> &str {
-    let after_scheme = url.find("://").map_or(0, |at| at + 3);
-    let end = url[after_scheme..].find(['/', '?', '#']).map_or(url.len(), |at| after_scheme + at);
-    &url[..end]
 }

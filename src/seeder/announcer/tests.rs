@@ -1,16 +1,17 @@
 //! The announcer with its clock in our hands, and once as it runs.
 
 use std::{
+    net::TcpListener,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use crossbeam_channel::{Receiver, unbounded};
 
-use super::{schedule::host_of, *};
+use super::*;
 use crate::{
     peer::tests::Torrent,
-    tracker::{announce::Event, tiers::MAX_RETRY},
+    tracker::{announce::Event, hosts::MAX_RETRY},
 };
 
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -92,14 +93,12 @@ fn one_announce_at_a_time_is_under_way_to_a_host() {
 #[test]
 fn a_tracker_hears_started_completed_and_stopped_in_order_and_once() {
     let (mut stage, torrent) = (Stage::new(), Torrent::nothing_of(1));
-    let hash = stage.add(&torrent, &["http://own"]);
+    stage.add(&torrent, &["http://own"]);
     assert_eq!(stage.run(), [Event::Started]);
     assert_eq!(stage.run(), [], "it is not due");
     stage.pass(INTERVAL);
     assert_eq!(stage.run(), [Event::Regular]);
     torrent.share.geometry().pieces().for_each(|piece| torrent.share.have.insert(piece));
-    let now = stage.inner.epoch.elapsed();
-    stage.inner.lock().entries.get_mut(&hash).unwrap().tiers.hurry(now);
     assert_eq!(stage.run(), [Event::Completed]);
     stage.pass(INTERVAL);
     assert_eq!(stage.run(), [Event::Regular]);
@@ -123,7 +122,7 @@ fn where_one_tracker_fails_the_next_has_its_turn_and_hears_started() {
     let hash = stage.add(&torrent, &["gopher://nobody", "http://own"]);
     assert_eq!(stage.run(), [Event::Started]);
     let schedule = stage.inner.lock();
-    assert!(schedule.busy.is_empty() && !schedule.entries[&hash].under_way);
+    assert!(!schedule.entries[&hash].tiers.is_under_way());
 }
 
 #[test]
@@ -159,7 +158,7 @@ fn a_tracker_that_is_away_for_an_hour_is_asked_once_a_minute_and_found_again_wit
     assert_eq!(heard, [Event::Regular]);
     stage.pass(INTERVAL);
     assert_eq!(stage.run(), [Event::Regular], "its interval counts again, not the wait of one that failed");
-    assert!(!stage.inner.lock().entries[&hash].under_way);
+    assert!(!stage.inner.lock().entries[&hash].tiers.is_under_way());
 }
 
 #[test]
@@ -211,13 +210,6 @@ fn a_seeder_asks_for_peers_and_its_coordinator_gets_them() {
 }
 
 #[test]
-fn a_host_is_what_stands_before_the_path() {
-    assert_eq!(host_of("http://10.0.0.1:5000/announce?x=/"), "http://10.0.0.1:5000");
-    assert_eq!(host_of("udp://tracker:80"), "udp://tracker:80");
-    assert_eq!(host_of("odd"), "odd");
-}
-
-#[test]
 fn of_the_peers_that_a_tracker_names_only_those_that_may_be_dialled_are_passed_on() {
     let stage = Stage::new();
     let torrent = Torrent::nothing_of(1);
@@ -234,4 +226,38 @@ fn of_the_peers_that_a_tracker_names_only_those_that_may_be_dialled_are_passed_o
     inner.run(*errand);
     let Ok(TrackerNews::Peers(_, named)) = told.try_recv() else { panic!("no peers") };
     assert_eq!(named, ["127.0.0.1:6882".parse().unwrap()]);
+}
+
+#[test]
+fn a_torrent_that_ends_as_soon_as_it_is_complete_says_so_first() {
+    let (own, hears) = own_tracker();
+    let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own), Arc::default());
+    let torrent = Torrent::nothing_of(1);
+    announcer.add(torrent.share.clone(), &[vec!["http://own".to_owned()]], 6881, unbounded().0, |_| 0);
+    assert_eq!(hears.recv_timeout(PATIENCE).unwrap().event, Event::Started);
+    torrent.share.geometry().pieces().for_each(|piece| torrent.share.have.insert(piece));
+    announcer.say_goodbye();
+    announcer.wait(Instant::now() + PATIENCE);
+    let said: Vec<_> = hears.try_iter().map(|announce| (announce.event, announce.left)).collect();
+    assert_eq!(said, [(Event::Completed, 0), (Event::Stopped, 0)]);
+}
+
+#[test]
+fn trackers_that_take_a_connection_and_say_nothing_hold_up_neither_the_others_nor_the_end() {
+    let silent = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let (own, hears) = own_tracker();
+    let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own), Arc::default());
+    let silent = silent.each_ref().map(|listener| format!("http://{}/announce", listener.local_addr().unwrap()));
+    let trackers: Vec<_> =
+        silent.iter().map(String::as_str).chain(["http://own"]).map(|url| vec![url.to_owned()]).collect();
+    let (torrent, start) = (Torrent::nothing_of(1), Instant::now());
+    announcer.add(torrent.share.clone(), &trackers, 6881, unbounded().0, |_| 0);
+    assert_eq!(hears.recv_timeout(PATIENCE).unwrap().event, Event::Started);
+    // One timeout of a single silent tracker is 10 s.
+    assert!(start.elapsed() < Duration::from_secs(9), "it was asked after {:?}", start.elapsed());
+    let end = Instant::now();
+    announcer.say_goodbye();
+    announcer.wait(end + PATIENCE);
+    assert!(end.elapsed() < Duration::from_secs(5), "it ended after {:?}", end.elapsed());
+    assert_eq!(hears.try_iter().map(|announce| announce.event).collect::<Vec<_>>(), [Event::Stopped]);
 }
