@@ -1,9 +1,10 @@
-//! Bencode (BEP 3, "bencoding"): bytes to a tree that remembers its raw spans, and values back to bytes.
+//! Bencode (BEP 3, "bencoding"): a checked view of bytes, and values back to bytes.
 //!
-//! Reading borrows: a [`Node`] points into the input, and [`Node::raw`] is the exact span it was read from,
-//! which is what an info hash is made of. Dictionaries keep the order they came in, because real files break
-//! the rule that keys ascend; among equal keys the first one counts. Writing sorts nothing: [`Encoder`] asks
-//! its caller for keys in order and checks that in debug builds.
+//! Reading checks the whole input once and builds nothing: a [`Node`] is a span of the input that is known to be one
+//! value, and its items and entries are found when they are asked for. So memory does not depend on what a stranger
+//! nests, and [`Node::raw`] is the exact span that an info hash is made of. Dictionaries keep the order they came in,
+//! because real files break the rule that keys ascend; among equal keys the first one counts. Writing sorts nothing:
+//! [`Encoder`] asks its caller for keys in order and checks that in debug builds.
 //!
 //! Nothing here knows what a torrent is.
 
@@ -12,28 +13,36 @@ use std::fmt;
 /// How deep lists and dictionaries may nest. A metainfo needs 5; the limit keeps recursion off the stack's end.
 pub const MAX_DEPTH: usize = 64;
 
-/// How many values one input may hold. Each costs a few dozen bytes once read, where it may cost two on the wire.
+/// How many values one input may hold unless the caller says less. Whatever is built of them takes a few dozen bytes
+/// each, where one may cost two on the wire.
 pub const MAX_NODES: usize = 4_000_000;
 
-/// One value, and the bytes that it was read from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One value: bytes that were checked to be one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Node<'a> {
     raw: &'a [u8],
-    value: Value<'a>,
 }
 
 /// The four kinds of values.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Value<'a> {
     /// `i…e`, within 64 bits.
     Integer(i64),
     /// `N:…`
     Bytes(&'a [u8]),
     /// `l…e`
-    List(Vec<Node<'a>>),
+    List(Items<'a>),
     /// `d…e`, in the order of the input.
-    Dict(Vec<(&'a [u8], Node<'a>)>),
+    Dict(Entries<'a>),
 }
+
+/// The items of a list.
+#[derive(Debug, Clone)]
+pub struct Items<'a>(Decoder<'a>);
+
+/// The entries of a dictionary, in the order of the input.
+#[derive(Debug, Clone)]
+pub struct Entries<'a>(Decoder<'a>);
 
 /// Why an input is not bencode, and the offset in bytes at which that showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +70,8 @@ pub enum ErrorKind {
     BadKey,
     /// More than [`MAX_DEPTH`] levels.
     TooDeep,
-    /// More than [`MAX_NODES`] values.
-    TooMany,
+    /// More values than this.
+    TooMany(usize),
 }
 
 impl fmt::Display for Error {
@@ -75,7 +84,7 @@ impl fmt::Display for Error {
             ErrorKind::BadLength => write!(f, "a malformed bencoded string length")?,
             ErrorKind::BadKey => write!(f, "a dictionary key that is no string")?,
             ErrorKind::TooDeep => write!(f, "lists and dictionaries nested more than {MAX_DEPTH} deep")?,
-            ErrorKind::TooMany => write!(f, "more than {MAX_NODES} bencoded values")?,
+            ErrorKind::TooMany(limit) => write!(f, "more than {limit} bencoded values")?,
         }
         write!(f, " (at byte {})", self.at)
     }
@@ -94,108 +103,140 @@ pub fn decode(input: &[u8]) -> Result<Node<'_>, Error> {
 
 /// Reads the value that an input begins with, and tells how many bytes it took.
 pub fn decode_prefix(input: &[u8]) -> Result<(Node<'_>, usize), Error> {
-    let mut decoder = Decoder { input, at: 0, nodes: 0 };
+    decode_prefix_within(input, MAX_NODES)
+}
+
+/// The same, of at most `max_nodes` values.
+pub fn decode_prefix_within(input: &[u8], max_nodes: usize) -> Result<(Node<'_>, usize), Error> {
+    let mut decoder = Decoder { input, at: 0, nodes: 0, max_nodes };
     let node = decoder.node(0)?;
     Ok((node, decoder.at))
 }
 
 impl<'a> Node<'a> {
     /// The exact bytes this value was read from.
-    pub fn raw(&self) -> &'a [u8] {
+    pub fn raw(self) -> &'a [u8] {
         self.raw
     }
 
     /// What kind of value it is.
-    pub fn value(&self) -> &Value<'a> {
-        &self.value
+    pub fn value(self) -> Value<'a> {
+        let mut decoder = Decoder { input: self.raw, at: 1, nodes: 0, max_nodes: usize::MAX };
+        match self.raw[0] {
+            b'i' => Value::Integer(decoder.integer().expect("a node was checked")),
+            b'l' => Value::List(Items(decoder)),
+            b'd' => Value::Dict(Entries(decoder)),
+            _ => {
+                decoder.at = 0;
+                Value::Bytes(decoder.string().expect("a node was checked"))
+            }
+        }
     }
 
     /// The bytes of a string.
-    pub fn as_bytes(&self) -> Option<&'a [u8]> {
-        match self.value {
+    pub fn as_bytes(self) -> Option<&'a [u8]> {
+        match self.value() {
             Value::Bytes(bytes) => Some(bytes),
             _ => None,
         }
     }
 
     /// A string that is UTF-8.
-    pub fn as_str(&self) -> Option<&'a str> {
+    pub fn as_str(self) -> Option<&'a str> {
         self.as_bytes().and_then(|bytes| std::str::from_utf8(bytes).ok())
     }
 
     /// An integer.
-    pub fn as_integer(&self) -> Option<i64> {
-        match self.value {
+    pub fn as_integer(self) -> Option<i64> {
+        match self.value() {
             Value::Integer(number) => Some(number),
             _ => None,
         }
     }
 
     /// The items of a list.
-    pub fn as_list(&self) -> Option<&[Node<'a>]> {
-        match &self.value {
+    pub fn as_list(self) -> Option<Items<'a>> {
+        match self.value() {
             Value::List(items) => Some(items),
             _ => None,
         }
     }
 
     /// The entries of a dictionary, in the order of the input.
-    pub fn as_dict(&self) -> Option<&[(&'a [u8], Node<'a>)]> {
-        match &self.value {
+    pub fn as_dict(self) -> Option<Entries<'a>> {
+        match self.value() {
             Value::Dict(entries) => Some(entries),
             _ => None,
         }
     }
 
     /// The value of `key`, when this is a dictionary that has it.
-    pub fn get(&self, key: &[u8]) -> Option<&Node<'a>> {
-        self.as_dict()?.iter().find(|(name, _)| *name == key).map(|(_, node)| node)
+    pub fn get(self, key: &[u8]) -> Option<Node<'a>> {
+        self.as_dict()?.find(|(name, _)| *name == key).map(|(_, node)| node)
     }
 }
 
+impl<'a> Iterator for Items<'a> {
+    type Item = Node<'a>;
+
+    fn next(&mut self) -> Option<Node<'a>> {
+        // The list was checked whole; only its end is no value.
+        self.0.node(0).ok()
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = (&'a [u8], Node<'a>);
+
+    fn next(&mut self) -> Option<(&'a [u8], Node<'a>)> {
+        Some((self.0.string().ok()?, self.0.node(0).ok()?))
+    }
+}
+
+#[derive(Debug, Clone)]
 struct Decoder<'a> {
     input: &'a [u8],
     at: usize,
     nodes: usize,
+    max_nodes: usize,
 }
 
 impl<'a> Decoder<'a> {
+    /// Steps over one value and checks it.
     fn node(&mut self, depth: usize) -> Result<Node<'a>, Error> {
         let start = self.at;
         self.nodes += 1;
-        if self.nodes > MAX_NODES {
-            return Err(self.error(ErrorKind::TooMany));
+        if self.nodes > self.max_nodes {
+            return Err(self.error(ErrorKind::TooMany(self.max_nodes)));
         }
-        let value = match self.peek()? {
+        match self.peek()? {
             b'i' => {
                 self.at += 1;
-                Value::Integer(self.integer()?)
+                self.integer()?;
             }
-            b'0'..=b'9' => Value::Bytes(self.string()?),
+            b'0'..=b'9' => {
+                self.string()?;
+            }
             b'l' | b'd' if depth >= MAX_DEPTH => return Err(self.error(ErrorKind::TooDeep)),
             b'l' => {
                 self.at += 1;
-                let mut items = Vec::new();
                 while !self.ends()? {
-                    items.push(self.node(depth + 1)?);
+                    self.node(depth + 1)?;
                 }
-                Value::List(items)
             }
             b'd' => {
                 self.at += 1;
-                let mut entries = Vec::new();
                 while !self.ends()? {
                     if !self.peek()?.is_ascii_digit() {
                         return Err(self.error(ErrorKind::BadKey));
                     }
-                    let key = self.string()?;
-                    entries.push((key, self.node(depth + 1)?));
+                    self.string()?;
+                    self.node(depth + 1)?;
                 }
-                Value::Dict(entries)
             }
             other => return Err(self.error(ErrorKind::UnknownType(other))),
-        };
-        Ok(Node { raw: &self.input[start..self.at], value })
+        }
+        Ok(Node { raw: &self.input[start..self.at] })
     }
 
     /// Steps over the `e` of a list or dictionary, if that is what comes next.
@@ -350,7 +391,7 @@ mod tests {
     fn the_examples_of_bep_3_decode() {
         assert_eq!(decode(b"4:spam").unwrap().as_bytes(), Some(&b"spam"[..]));
         assert_eq!(decode(b"i-3e").unwrap().as_integer(), Some(-3));
-        assert_eq!(decode(b"l4:spam4:eggse").unwrap().as_list().unwrap().len(), 2);
+        assert_eq!(decode(b"l4:spam4:eggse").unwrap().as_list().unwrap().count(), 2);
         let dict = decode(b"d3:cow3:moo4:spaml1:a1:bee").unwrap();
         assert_eq!(dict.get(b"cow").unwrap().as_str(), Some("moo"));
         assert_eq!(dict.get(b"spam").unwrap().raw(), b"l1:a1:be");
@@ -400,10 +441,19 @@ mod tests {
     }
 
     #[test]
+    fn values_are_bounded_at_the_limit_and_not_before() {
+        let flat = |count: usize| [&b"l"[..], &b"le".repeat(count - 1), b"e"].concat();
+        assert!(decode_prefix_within(&flat(5), 5).is_ok());
+        assert_eq!(decode_prefix_within(&flat(6), 5).unwrap_err().kind, ErrorKind::TooMany(5));
+        assert!(decode(&flat(MAX_NODES)).is_ok());
+        assert_eq!(kind(&flat(MAX_NODES + 1)), ErrorKind::TooMany(MAX_NODES));
+    }
+
+    #[test]
     fn the_first_of_equal_keys_counts_and_order_is_kept() {
         let dict = decode(b"d1:bi1e1:ai2e1:bi3ee").unwrap();
         assert_eq!(dict.get(b"b").unwrap().as_integer(), Some(1));
-        let keys: Vec<_> = dict.as_dict().unwrap().iter().map(|(key, _)| *key).collect();
+        let keys: Vec<_> = dict.as_dict().unwrap().map(|(key, _)| key).collect();
         assert_eq!(keys, [b"b", b"a", b"b"]);
     }
 }

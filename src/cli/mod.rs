@@ -12,6 +12,9 @@ pub const USAGE: u8 = 2;
 /// Peers at most.
 const MAX_COUNT: usize = 5000;
 
+/// The longest metainfo that is ever read, in bytes.
+const MAX_METAINFO: u64 = 256 << 20;
+
 /// Why parsing a command line came to no arguments.
 #[derive(Debug)]
 pub enum Stop {
@@ -83,6 +86,9 @@ pub struct Tracker {
     /// only whoever may control may upload (otherwise anyone may)
     #[argh(switch)]
     pub no_upload: bool,
+    /// bytes of a metainfo that others list here at most, such as 16M (2M); it may take 20 times its bytes of memory
+    #[argh(option, from_str_fn(metainfo_length))]
+    pub max_metainfo: Option<u64>,
     /// bytes a second to take at most, such as 500K or 10M
     #[argh(option, default = "0", from_str_fn(rate))]
     pub download_limit: u64,
@@ -342,6 +348,14 @@ fn rate(word: &str) -> Result<u64, String> {
     scaled(word).ok_or_else(sentence)
 }
 
+/// The length of a metainfo such as `16M`, in bytes.
+fn metainfo_length(text: &str) -> Result<u64, String> {
+    let length = scaled(text).filter(|length| (1..=MAX_METAINFO).contains(length));
+    let sentence =
+        || format!("{text:?} is no length of a metainfo; write bytes, such as 16M, up to {}M", MAX_METAINFO >> 20);
+    length.ok_or_else(sentence)
+}
+
 /// A piece length such as `262144`, `64K` or `1M`, in bytes.
 fn piece_length(word: &str) -> Result<u32, String> {
     let length = scaled(word).and_then(|length| u32::try_from(length).ok());
@@ -405,6 +419,8 @@ mod tests {
         for bad in ["", "x", "-1", "4G"] {
             assert!(piece_length(bad).is_err(), "{bad}");
         }
+        assert_eq!(metainfo_length("256M"), Ok(MAX_METAINFO));
+        assert!(["0", "257M", "x"].iter().all(|bad| metainfo_length(bad).is_err()));
     }
 
     #[test]

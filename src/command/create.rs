@@ -15,7 +15,7 @@ use super::Failure;
 use crate::{
     cli,
     metainfo::{
-        MAX_METAINFO_LENGTH, Metainfo,
+        Limits, Metainfo,
         create::{self, DEFAULT_PIECE_LENGTH, Options},
         path,
     },
@@ -154,7 +154,7 @@ fn check_writable(path: &Path, what: &Path) -> Result<(), Failure> {
     if fs::metadata(what).is_ok_and(|what| (what.dev(), what.ino()) == (found.dev(), found.ino())) {
         return refuse("is what the metainfo is made of; --out says where else to write it");
     }
-    let may_be_one = found.is_file() && found.len() <= MAX_METAINFO_LENGTH;
+    let may_be_one = found.is_file() && found.len() <= Limits::OWNER.bytes;
     if !may_be_one || Metainfo::read(&fs::read(path).map_err(fail)?).is_err() {
         return refuse("is there already and is no metainfo; --out says where else to write it");
     }

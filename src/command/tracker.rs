@@ -20,7 +20,7 @@ use super::{
 use crate::{
     cli,
     downloader::Settings,
-    metainfo::Metainfo,
+    metainfo::{self, Metainfo},
     net::{self, PortChoice},
     seeder::{DEFAULT_SLOTS, OwnTracker},
     storage::{Access, Store},
@@ -130,6 +130,7 @@ impl Sharing {
         let library = Library::open(data).map_err(|error| Failure::about(data.display(), error))?;
         let library = Arc::new(library);
         let lock = lock(data)?;
+        library.remove_unfinished().map_err(|error| Failure::about(data.display(), error))?;
         let tracker = format!("{base}/announce");
         let node = Node::open(Options {
             upload_limit: arguments.upload_limit,
@@ -158,7 +159,8 @@ impl Sharing {
             public_url: arguments.public_url.clone(),
             carry_out: self.node.carry_out(),
         };
-        Site::open(self.library.clone(), swarms.clone(), setup)
+        let metainfos = arguments.max_metainfo.map_or(metainfo::Limits::STRANGER, metainfo::Limits::of_bytes);
+        Site::open(self.library.clone(), metainfos, swarms.clone(), setup)
             .map_err(|error| Failure::about(arguments.data.display(), error))
     }
 }

@@ -14,6 +14,10 @@ pub enum Error {
     Bencode(bencode::Error),
     /// It begins like JSON and is none, or a field has the wrong type; the text says where.
     Json(String),
+    /// More than so many bytes.
+    TooLong(u64),
+    /// More than so many values, which were counted before any was read.
+    TooManyValues(usize),
     /// Something about one field.
     Field {
         /// The field, such as `info.files[3].length`.
@@ -78,6 +82,15 @@ impl fmt::Display for Error {
             Error::UnknownForm => f.write_str("neither a .torrent nor a JSON metainfo"),
             Error::Bencode(error) => write!(f, "no .torrent: {error}"),
             Error::Json(error) => write!(f, "no JSON metainfo: {error}"),
+            Error::TooLong(limit) => {
+                write!(f, "longer than {limit} bytes, which is the most that is taken; larger pieces make it shorter")
+            }
+            Error::TooManyValues(limit) => {
+                write!(
+                    f,
+                    "more than {limit} values, which is the most that is taken; share fewer files, or an archive of them"
+                )
+            }
             Error::Field { field, problem } => write!(f, "`{field}` {problem}"),
             Error::V2Only => f.write_str(
                 "a torrent of BitTorrent v2 only (`info.pieces` is missing); version 1 and hybrids can be loaded",
@@ -117,7 +130,10 @@ impl std::error::Error for Error {}
 
 impl From<bencode::Error> for Error {
     fn from(error: bencode::Error) -> Error {
-        Error::Bencode(error)
+        match error.kind {
+            bencode::ErrorKind::TooMany(limit) => Error::TooManyValues(limit),
+            _ => Error::Bencode(error),
+        }
     }
 }
 

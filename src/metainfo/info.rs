@@ -1,13 +1,13 @@
 //! The info dictionary (BEP 3), the part of a metainfo that its info hash covers, checked in this one place: paths made
 //! safe, lengths added up, hashes counted. Its raw bytes are kept and never written anew.
 
-use std::{ffi::OsStr, iter, ops::Range, os::unix::ffi::OsStrExt, path::PathBuf};
+use std::{ffi::OsStr, ops::Range, os::unix::ffi::OsStrExt, path::PathBuf};
 
 use sha1::{Digest, Sha1};
 
 use super::{
     Error, File, FileKind, Geometry, InfoHash,
-    outline::{Content, Outline},
+    outline::{Content, Entry, Outline},
     path,
 };
 use crate::bencode::Node;
@@ -26,21 +26,28 @@ pub(super) struct Info {
     pub files: Vec<File>,
     pub is_single_file: bool,
     pub private: bool,
-    /// By the file's number: the path as it is spelled, where it had to be altered but could lie on a disk.
-    pub spelled: Vec<(usize, PathBuf)>,
+    spelled: Spelled,
+}
+
+/// The paths as they are spelled of those files where they had to be altered but could lie on a disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Spelled {
+    name: PathBuf,
+    /// By the file's number: the path below the name.
+    below: Vec<(usize, PathBuf)>,
 }
 
 impl Info {
     /// Checks a dictionary and keeps its bytes.
-    pub fn read(node: &Node<'_>) -> Result<Info, Error> {
+    pub fn read(node: Node<'_>) -> Result<Info, Error> {
         let raw = node.raw();
         let outline = Outline::read(node)?;
         let hash = InfoHash(Sha1::digest(raw).into());
         let name = path::top_name(outline.name).unwrap_or_else(|| hash.to_string());
         let asked_name = (name.as_bytes() != outline.name).then(|| String::from_utf8_lossy(outline.name).into_owned());
-        let paths = safe_paths(&outline, &name);
-        let spelled = altered_paths(&outline, &paths);
-        let files = lay_out(&outline, paths)?;
+        let paths = safe_paths(&outline);
+        let spelled = altered_paths(&outline, &name, &paths);
+        let files = lay_out(&outline, &name, paths)?;
         let length = files.last().map_or(0, |file| file.offset + file.length);
         let geometry = Geometry::new(length, outline.piece_length)?;
         if outline.pieces.len() as u64 != u64::from(geometry.piece_count()) * 20 {
@@ -63,43 +70,62 @@ impl Info {
     }
 }
 
-/// A path for each file that stays below the name, though two may still be equal.
-fn safe_paths(outline: &Outline<'_>, name: &str) -> Vec<String> {
-    match &outline.content {
-        Content::File(_) => vec![name.to_owned()],
-        Content::Folder(entries) => {
-            entries.iter().enumerate().map(|(index, entry)| path::join(name, &entry.path, index)).collect()
-        }
+impl Info {
+    /// The path of a file as it is spelled, where it had to be altered but could lie on a disk.
+    pub fn spelled_path(&self, index: usize) -> Option<PathBuf> {
+        let Spelled { name, below } = &self.spelled;
+        let at = below.binary_search_by_key(&index, |(index, _)| *index).ok()?;
+        let below = &below[at].1;
+        Some(if below.as_os_str().is_empty() { name.clone() } else { name.join(below) })
     }
 }
 
+/// A path below the name for each file of a folder, though two may still be equal. The name, which every file would
+/// repeat, comes before them at last.
+fn safe_paths(outline: &Outline<'_>) -> Vec<String> {
+    outline.entries().iter().enumerate().map(|(index, entry)| path::join(&entry.path, index)).collect()
+}
+
 /// The paths in the torrent's own bytes, of those files where it is another one and a disk could hold it.
-fn altered_paths(outline: &Outline<'_>, safe: &[String]) -> Vec<(usize, PathBuf)> {
-    let spelled = |index: usize| -> Option<PathBuf> {
-        let below = outline.entries().get(index).map(|entry| entry.path.as_slice());
-        let is_named = below.is_none_or(|parts| !parts.is_empty());
-        let parts = iter::once(&outline.name).chain(below.unwrap_or_default());
-        parts.map(|part| (is_named && path::is_possible(part)).then(|| OsStr::from_bytes(part))).collect()
+fn altered_paths(outline: &Outline<'_>, name: &str, safe: &[String]) -> Spelled {
+    if !path::is_possible(outline.name) {
+        return Spelled::default();
+    }
+    let is_name_kept = outline.name == name.as_bytes();
+    let spell = |parts: &[&[u8]]| -> Option<PathBuf> {
+        parts.iter().map(|part| path::is_possible(part).then(|| OsStr::from_bytes(part))).collect()
     };
-    let altered = safe.iter().enumerate().filter_map(|(index, safe)| {
-        let spelled = spelled(index)?;
-        (spelled.as_os_str() != safe.as_str()).then_some((index, spelled))
-    });
-    altered.collect()
+    let below = match &outline.content {
+        Content::File(_) if is_name_kept => Vec::new(),
+        Content::File(_) => vec![(0, PathBuf::new())],
+        Content::Folder(entries) => {
+            let altered = entries.iter().zip(safe).enumerate().filter(|(_, (entry, safe))| {
+                let is_kept = is_name_kept && safe.split('/').map(str::as_bytes).eq(entry.path.iter().copied());
+                !entry.path.is_empty() && !is_kept
+            });
+            altered.filter_map(|(index, (entry, _))| Some((index, spell(&entry.path)?))).collect()
+        }
+    };
+    Spelled { name: OsStr::from_bytes(outline.name).into(), below }
 }
 
 /// All files one behind the other, no two of them in each other's way.
-fn lay_out(outline: &Outline<'_>, mut paths: Vec<String>) -> Result<Vec<File>, Error> {
-    let sizes = outline.sizes();
+fn lay_out(outline: &Outline<'_>, name: &str, mut paths: Vec<String>) -> Result<Vec<File>, Error> {
+    let entries = match &outline.content {
+        Content::File(length) => {
+            return Ok(vec![File { path: name.into(), length: *length, offset: 0, kind: FileKind::Normal }]);
+        }
+        Content::Folder(entries) => entries,
+    };
     // Pad files are never written, and many share one name.
-    let written = paths.iter_mut().zip(&sizes).filter(|(_, (_, kind))| *kind != FileKind::Pad).map(|(path, _)| path);
+    let written = paths.iter_mut().zip(entries).filter(|(_, entry)| entry.kind != FileKind::Pad).map(|(path, _)| path);
     path::disambiguate(&mut written.collect::<Vec<_>>(), path::FOLD_CASE);
 
     let mut offset: u64 = 0;
     let mut files = Vec::with_capacity(paths.len());
-    for (path, (length, kind)) in paths.into_iter().zip(sizes) {
-        files.push(File { path: path.into(), length, offset, kind });
-        offset = offset.checked_add(length).ok_or(Error::LengthOverflow)?;
+    for (path, Entry { length, kind, .. }) in paths.into_iter().zip(entries) {
+        files.push(File { path: format!("{name}/{path}").into(), length: *length, offset, kind: *kind });
+        offset = offset.checked_add(*length).ok_or(Error::LengthOverflow)?;
     }
     Ok(files)
 }
@@ -115,7 +141,7 @@ mod tests {
     /// Reads an info dictionary of one piece that has these further entries.
     fn read(entries: &str) -> Result<Info, Error> {
         let raw = format!("d12:piece lengthi1048576e6:pieces20:{HASH}{entries}e");
-        Info::read(&decode(raw.as_bytes()).unwrap())
+        Info::read(decode(raw.as_bytes()).unwrap())
     }
 
     /// Reads a folder `t` with these files.
@@ -133,7 +159,7 @@ mod tests {
             "d5:filesld6:lengthi3e4:pathl3:sub5:x.txteed6:lengthi0e4:pathl5:emptyeee\
              4:name1:t12:piece lengthi16384e6:pieces20:{HASH}7:privatei1ee"
         );
-        let info = Info::read(&decode(raw.as_bytes()).unwrap()).unwrap();
+        let info = Info::read(decode(raw.as_bytes()).unwrap()).unwrap();
         assert_eq!(info.hash.to_string(), "17a316af80b65a59bdab5b7c4f4f225b8b618d81");
         assert_eq!(paths(&info), ["t/sub/x.txt", "t/empty"]);
         assert_eq!((&info.raw[..], &info.raw[info.pieces.clone()]), (raw.as_bytes(), HASH.as_bytes()));
@@ -177,8 +203,8 @@ mod tests {
         );
         let info = info.unwrap();
         assert_eq!(paths(&info), ["t/_/evil", "t/_aux.c", "t/a", "t/a.1", "t/a.2", "t/5"]);
-        let spelled: Vec<_> = info.spelled.iter().map(|(index, path)| (*index, path.to_str().unwrap())).collect();
-        assert_eq!(spelled, [(1, "t/aux.c")]);
+        let spelled: Vec<_> = (0..6).filter_map(|index| Some((index, info.spelled_path(index)?))).collect();
+        assert_eq!(spelled, [(1, PathBuf::from("t/aux.c"))]);
     }
 
     #[test]
@@ -195,7 +221,9 @@ mod tests {
         let info = read("4:name4:.ssh5:filesld6:lengthi1e4:pathl15:authorized_keyseee").unwrap();
         assert_eq!((info.name.as_str(), info.asked_name.as_deref()), ("_.ssh", Some(".ssh")));
         assert_eq!(paths(&info), ["_.ssh/authorized_keys"]);
-        assert_eq!(info.spelled, [(0, PathBuf::from(".ssh/authorized_keys"))]);
+        assert_eq!(info.spelled_path(0), Some(PathBuf::from(".ssh/authorized_keys")));
+        let file = read("4:name4:.ssh6:lengthi1e").unwrap();
+        assert_eq!((file.files[0].path.to_str(), file.spelled_path(0)), (Some("_.ssh"), Some(PathBuf::from(".ssh"))));
         assert_eq!(read("4:name1:a6:lengthi1e").unwrap().asked_name, None);
     }
 
@@ -236,7 +264,7 @@ mod tests {
     #[test]
     fn a_v2_torrent_is_refused_and_a_hybrid_loads_as_v1() {
         let v2 = b"d9:file treed1:ad0:d6:lengthi1eeee12:meta versioni2e4:name1:a12:piece lengthi16384ee";
-        let error = Info::read(&decode_prefix(v2).unwrap().0).unwrap_err();
+        let error = Info::read(decode_prefix(v2).unwrap().0).unwrap_err();
         assert_eq!(error, Error::V2Only);
         assert!(error.to_string().contains("BitTorrent v2 only"));
         let hybrid = read("9:file treed1:ad0:d6:lengthi1eeee6:lengthi1e12:meta versioni2e4:name1:a");

@@ -19,10 +19,9 @@ mod outline;
 pub mod path;
 mod torrent;
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::{fmt, io, path::PathBuf};
+
+use crate::{bencode, text::escape};
 
 pub use error::{Error, Problem};
 pub use geometry::{BLOCK_LENGTH, Block, Geometry, PieceIndex};
@@ -30,11 +29,31 @@ pub use hasher::{Hashes, PieceHasher};
 pub use id::{InfoHash, PeerId};
 pub use outline::MAX_FILES;
 
-use crate::text::escape;
+/// How large a metainfo may be. Both are counted on its bytes, before anything is built of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of either form.
+    pub bytes: u64,
+    /// Values in it: texts, numbers, lists, dictionaries, and the parts of a path. What is built of one takes a few dozen
+    /// bytes, where it may cost two on the wire.
+    pub values: usize,
+}
 
-/// The most bytes of a metainfo, in either form, that a caller should read before it gives up. It holds the largest
-/// `.torrent` that loads, 160 MiB of piece hashes, and some 3 million pieces in JSON.
-pub const MAX_METAINFO_LENGTH: u64 = 256 * 1024 * 1024;
+impl Limits {
+    /// For whoever owns this machine. It holds the largest `.torrent` that loads, 160 MiB of piece hashes, some 3 million
+    /// pieces in JSON, and [`MAX_FILES`].
+    pub const OWNER: Limits = Limits { bytes: 256 * 1024 * 1024, values: bencode::MAX_NODES };
+
+    /// For anybody else: 100,000 pieces (25 GiB in pieces of 256 KiB), or 20,000 files. To read it and to write it takes at
+    /// most 40 MiB of memory.
+    pub const STRANGER: Limits = Limits { bytes: 2 * 1024 * 1024, values: 100_000 };
+
+    /// For so many bytes, and as many values as a stranger's would have.
+    pub fn of_bytes(bytes: u64) -> Limits {
+        let values = bytes.saturating_mul(Limits::STRANGER.values as u64) / Limits::STRANGER.bytes;
+        Limits { bytes, values: usize::try_from(values).unwrap_or(usize::MAX).min(Limits::OWNER.values) }
+    }
+}
 
 /// What describes a torrent, checked.
 #[derive(Clone, PartialEq, Eq)]
@@ -69,19 +88,34 @@ pub enum FileKind {
 }
 
 impl Metainfo {
-    /// Reads either form, told apart by the first byte that is no white space.
+    /// Reads either form of the owner's, told apart by the first byte that is no white space.
     pub fn read(bytes: &[u8]) -> Result<Metainfo, Error> {
+        Metainfo::read_within(bytes, &Limits::OWNER)
+    }
+
+    /// Reads either form, unless it is larger than that.
+    pub fn read_within(bytes: &[u8], limits: &Limits) -> Result<Metainfo, Error> {
+        if bytes.len() as u64 > limits.bytes {
+            return Err(Error::TooLong(limits.bytes));
+        }
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
         match bytes.first() {
-            Some(b'{') => json::read(bytes),
-            Some(b'd') => torrent::read(bytes),
+            Some(b'{') => json::read(bytes, limits),
+            Some(b'd') => torrent::read(bytes, limits),
             _ => Err(Error::UnknownForm),
         }
     }
 
     /// The JSON form.
     pub fn to_json(&self) -> Vec<u8> {
-        json::write(self)
+        let mut json = Vec::new();
+        self.write_json(&mut json).expect("a buffer takes all that is written");
+        json
+    }
+
+    /// Writes the JSON form, piece by piece: where names are full of what JSON escapes it takes six times their bytes.
+    pub fn write_json(&self, out: impl io::Write) -> io::Result<()> {
+        json::write(self, out)
     }
 
     /// The `.torrent` form.
@@ -138,9 +172,8 @@ impl Metainfo {
 
     /// The path of file number `index` as the torrent spells it, where [`File::path`] departs from it and yet a disk
     /// here could hold it. For finding data that already lies under that name; nothing new should be given it.
-    pub fn spelled_path(&self, index: usize) -> Option<&Path> {
-        let at = self.info.spelled.binary_search_by_key(&index, |(index, _)| *index).ok()?;
-        Some(&self.info.spelled[at].1)
+    pub fn spelled_path(&self, index: usize) -> Option<PathBuf> {
+        self.info.spelled_path(index)
     }
 
     /// Whether it is one file and no folder.

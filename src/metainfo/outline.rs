@@ -4,7 +4,7 @@
 //! from the dictionary, or from whatever the dictionary is to be made of.
 
 use super::{Error, FileKind, error::Problem, path::MAX_DEPTH};
-use crate::bencode::{Encoder, Node};
+use crate::bencode::{Encoder, Items, Node};
 
 /// The most files that a torrent may have. Each takes some hundred bytes of memory, an inode, and names to compare.
 pub const MAX_FILES: usize = 250_000;
@@ -41,7 +41,7 @@ pub(super) struct Entry<'a> {
 impl<'a> Outline<'a> {
     /// Reads as leniently as libtorrent: the first of equal keys, in any order, and what has the wrong type is not
     /// there.
-    pub fn read(info: &Node<'a>) -> Result<Outline<'a>, Error> {
+    pub fn read(info: Node<'a>) -> Result<Outline<'a>, Error> {
         let missing = |field: &str, kind| Error::field(format!("info.{field}"), Problem::Missing(kind));
         let bytes = |key: &str| info.get(key.as_bytes()).and_then(Node::as_bytes);
         if info.as_dict().is_none() {
@@ -92,14 +92,6 @@ impl<'a> Outline<'a> {
         out.finish()
     }
 
-    /// Length and kind of every file.
-    pub fn sizes(&self) -> Vec<(u64, FileKind)> {
-        match &self.content {
-            Content::File(length) => vec![(*length, FileKind::Normal)],
-            Content::Folder(entries) => entries.iter().map(|entry| (entry.length, entry.kind)).collect(),
-        }
-    }
-
     /// The files of a folder; none where there is no folder.
     pub fn entries(&self) -> &[Entry<'a>] {
         match &self.content {
@@ -109,28 +101,30 @@ impl<'a> Outline<'a> {
     }
 }
 
-fn read_entries<'a>(files: &[Node<'a>]) -> Result<Vec<Entry<'a>>, Error> {
-    if files.is_empty() {
-        return Err(Error::NoFiles);
+fn read_entries<'a>(files: Items<'a>) -> Result<Vec<Entry<'a>>, Error> {
+    match files.clone().count() {
+        0 => return Err(Error::NoFiles),
+        count if count > MAX_FILES => return Err(Error::TooManyFiles(count)),
+        _ => {}
     }
-    if files.len() > MAX_FILES {
-        return Err(Error::TooManyFiles(files.len()));
-    }
-    files.iter().enumerate().map(|(index, file)| read_entry(index, file)).collect()
+    files.enumerate().map(|(index, file)| read_entry(index, file)).collect()
 }
 
-fn read_entry<'a>(index: usize, file: &Node<'a>) -> Result<Entry<'a>, Error> {
+fn read_entry<'a>(index: usize, file: Node<'a>) -> Result<Entry<'a>, Error> {
     let field = |key: &str| format!("info.files[{index}].{key}");
     let attributes = file.get(b"attr").and_then(Node::as_bytes).unwrap_or_default();
     let list = |key: &[u8]| file.get(key).and_then(Node::as_list);
     let path = match list(b"path.utf-8").or_else(|| list(b"path")) {
-        Some(parts) => parts.iter().map(Node::as_bytes).collect::<Option<Vec<_>>>(),
+        Some(parts) => {
+            let depth = parts.clone().count();
+            if depth > MAX_DEPTH {
+                return Err(Error::field(field("path"), Problem::TooDeep(depth)));
+            }
+            parts.map(Node::as_bytes).collect::<Option<Vec<_>>>()
+        }
         None => attributes.contains(&b'p').then(Vec::new),
     };
     let path = path.ok_or_else(|| Error::field(field("path"), Problem::Missing("a list of strings")))?;
-    if path.len() > MAX_DEPTH {
-        return Err(Error::field(field("path"), Problem::TooDeep(path.len())));
-    }
     // BitComet's pad files, older than BEP 47, are known by their name alone.
     let named_pad = path.last().is_some_and(|name| name.starts_with(b"_____padding_file_"));
     let kind = match attributes {
@@ -142,7 +136,7 @@ fn read_entry<'a>(index: usize, file: &Node<'a>) -> Result<Entry<'a>, Error> {
     Ok(Entry { path, length, kind })
 }
 
-fn read_length(dict: &Node<'_>, field: &str) -> Result<u64, Error> {
+fn read_length(dict: Node<'_>, field: &str) -> Result<u64, Error> {
     let field = format!("{field}.length");
     match dict.get(b"length").and_then(Node::as_integer) {
         Some(length) => not_negative(&field, length),
@@ -177,6 +171,6 @@ mod tests {
              4:name1:t12:piece lengthi16384e6:pieces20:{HASH}7:privatei1ee"
         );
         assert_eq!(raw.escape_ascii().to_string(), want);
-        assert_eq!(Outline::read(&decode(&raw).unwrap()).unwrap(), outline);
+        assert_eq!(Outline::read(decode(&raw).unwrap()).unwrap(), outline);
     }
 }

@@ -6,17 +6,17 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Error, Metainfo,
+    Error, Limits, Metainfo,
     error::Problem,
     info::Info,
     outer::{Extra, MAX_URLS, Outer, Trackers, cleaned},
 };
 use crate::bencode::{self, Encoder, Node};
 
-pub(super) fn read(bytes: &[u8]) -> Result<Metainfo, Error> {
-    let (torrent, _) = bencode::decode_prefix(bytes)?;
+pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Metainfo, Error> {
+    let (torrent, _) = bencode::decode_prefix_within(bytes, limits.values)?;
     let info = torrent.get(b"info").ok_or_else(|| Error::field("info", Problem::Missing("a dictionary")))?;
-    Ok(Metainfo { info: Info::read(info)?, outer: read_outer(&torrent) })
+    Ok(Metainfo { info: Info::read(info)?, outer: read_outer(torrent) })
 }
 
 pub(super) fn write(metainfo: &Metainfo) -> Vec<u8> {
@@ -29,11 +29,11 @@ pub(super) fn write(metainfo: &Metainfo) -> Vec<u8> {
     out.finish()
 }
 
-fn read_outer(torrent: &Node<'_>) -> Outer {
+fn read_outer(torrent: Node<'_>) -> Outer {
     let text = |key: &[u8]| torrent.get(key).and_then(Node::as_str).map(str::to_owned);
-    let tiers = torrent.get(b"announce-list").and_then(Node::as_list).unwrap_or_default();
+    let tiers = torrent.get(b"announce-list").and_then(Node::as_list).into_iter().flatten();
     let outer = Outer {
-        trackers: Trackers::new(text(b"announce"), tiers.iter().map(read_urls).collect()),
+        trackers: Trackers::new(text(b"announce"), tiers.take(MAX_URLS).map(read_urls).collect()),
         web_seeds: torrent.get(b"url-list").map(read_urls).unwrap_or_default(),
         comment: text(b"comment"),
         created_by: text(b"created by"),
@@ -41,8 +41,8 @@ fn read_outer(torrent: &Node<'_>) -> Outer {
         extra: Extra::new(),
     };
     let mut extra = Extra::new();
-    for (key, value) in torrent.as_dict().unwrap_or_default() {
-        let is_read = match *key {
+    for (key, value) in torrent.as_dict().into_iter().flatten() {
+        let is_read = match key {
             b"info" => true,
             b"announce" | b"comment" | b"created by" => value.as_str().is_some(),
             b"announce-list" => value.as_list().is_some(),
@@ -58,9 +58,10 @@ fn read_outer(torrent: &Node<'_>) -> Outer {
 }
 
 /// The URLs in a list, or the one that stands in place of a list.
-fn read_urls(node: &Node<'_>) -> Vec<String> {
-    let items = node.as_list().unwrap_or(std::slice::from_ref(node));
-    items.iter().filter_map(|item| item.as_str().and_then(cleaned)).take(MAX_URLS).collect()
+fn read_urls(node: Node<'_>) -> Vec<String> {
+    let one = if node.as_list().is_none() { Some(node) } else { None };
+    let items = node.as_list().into_iter().flatten().chain(one);
+    items.filter_map(|item| item.as_str().and_then(cleaned)).take(MAX_URLS).collect()
 }
 
 #[cfg(test)]
@@ -81,7 +82,7 @@ mod tests {
 
     #[test]
     fn every_key_is_read_and_written_as_it_was() {
-        let metainfo = read(full().as_bytes()).unwrap();
+        let metainfo = Metainfo::read(full().as_bytes()).unwrap();
         assert_eq!(metainfo.info_hash().to_string(), "1cb01afaae4994eaa508807a6a473f3d961938b6");
         assert_eq!(metainfo.trackers(), [vec!["http://a", "udp://b:1"], vec!["http://c"]]);
         assert_eq!(metainfo.web_seeds(), ["http://w", "http://v"]);
@@ -99,7 +100,7 @@ mod tests {
             "d4:info{INFO}8:url-list8:http://w8:announcei7e13:announce-listll1: el8:http://cee\
              7:comment3:\u{fffd}7:comment4:good3:abci1eeGARBAGE"
         );
-        let metainfo = read(torrent.as_bytes()).unwrap();
+        let metainfo = Metainfo::read(torrent.as_bytes()).unwrap();
         assert_eq!(metainfo.trackers(), [["http://c"]]);
         assert_eq!(metainfo.web_seeds(), ["http://w"]);
         assert_eq!(metainfo.comment(), Some("\u{fffd}"));
@@ -110,7 +111,7 @@ mod tests {
     #[test]
     fn a_value_that_is_no_text_travels_along_as_it_came() {
         let torrent = [b"d7:comment1:\xff10:created byi1e4:info", INFO.as_bytes(), b"e"].concat();
-        let metainfo = read(&torrent).unwrap();
+        let metainfo = Metainfo::read(&torrent).unwrap();
         assert_eq!((metainfo.comment(), metainfo.created_by()), (None, None));
         assert_eq!(write(&metainfo), torrent);
         assert!(metainfo.trackers().is_empty());
@@ -118,7 +119,7 @@ mod tests {
 
     #[test]
     fn other_trackers_replace_all_that_were_there() {
-        let metainfo = read(full().as_bytes()).unwrap();
+        let metainfo = Metainfo::read(full().as_bytes()).unwrap();
         let moved = metainfo.clone().with_trackers(vec![vec!["http://z".into()]]);
         assert_eq!(moved.trackers(), [["http://z"]]);
         assert_eq!(moved.info_hash(), metainfo.info_hash());
@@ -129,7 +130,7 @@ mod tests {
     #[test]
     fn web_seeds_beyond_the_limit_are_left_out() {
         let urls = "8:http://w".repeat(MAX_URLS + 1);
-        let metainfo = read(format!("d4:info{INFO}8:url-listl{urls}ee").as_bytes()).unwrap();
+        let metainfo = Metainfo::read(format!("d4:info{INFO}8:url-listl{urls}ee").as_bytes()).unwrap();
         assert_eq!(metainfo.web_seeds().len(), MAX_URLS);
         assert_eq!(Metainfo::read(&metainfo.to_json()), Ok(metainfo));
     }

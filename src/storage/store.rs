@@ -5,6 +5,7 @@
 //! as well. Nothing is ever cut or deleted.
 
 use std::{
+    borrow::Cow,
     collections::BTreeSet,
     fs,
     io::{self, IoSlice},
@@ -219,8 +220,9 @@ impl Store {
 
     /// A file is on the disk only if its name is: syncs every folder from those of the files up to the store's own.
     fn sync_names(&self, files: impl Iterator<Item = usize>) -> Result<(), Error> {
-        let folders: BTreeSet<_> =
-            files.flat_map(|index| folder::parents(&self.dir, self.relative_path(index))).collect();
+        let folders: BTreeSet<_> = files
+            .flat_map(|index| folder::parents(&self.dir, &self.relative_path(index)).collect::<Vec<_>>())
+            .collect();
         folders.iter().try_for_each(|path| {
             let synced = fs::File::open(path).and_then(|folder| folder.sync_all());
             synced.map_err(|error| Error::new("sync", path, error))
@@ -250,16 +252,16 @@ impl Store {
         if let Some(file) = self.handles.get(index) {
             return Ok(file);
         }
-        let file = folder::open(&self.dir, self.relative_path(index), purpose)?;
+        let file = folder::open(&self.dir, &self.relative_path(index), purpose)?;
         Ok(self.handles.keep(index, file))
     }
 
     /// Data that is only read may lie under the very name that the torrent gives it, where we would choose a safer one.
-    fn relative_path(&self, index: usize) -> &Path {
+    fn relative_path(&self, index: usize) -> Cow<'_, Path> {
         let chosen = &self.metainfo.files()[index].path;
         match self.metainfo.spelled_path(index) {
-            Some(spelled) if self.access == Access::Read && !self.dir.join(chosen).exists() => spelled,
-            _ => chosen,
+            Some(spelled) if self.access == Access::Read && !self.dir.join(chosen).exists() => spelled.into(),
+            _ => chosen.into(),
         }
     }
 

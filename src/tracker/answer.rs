@@ -114,9 +114,9 @@ impl Answer {
         let (dict, _) = bencode::decode_prefix(body).map_err(Error::Bencode)?;
         let failure = dict.get(b"failure reason").map(words);
         let (peers, peers6) = (dict.get(b"peers"), dict.get(b"peers6"));
-        let has_peers = |node: &&Node<'_>| {
+        let has_peers = |node: &Node<'_>| {
             node.as_bytes().is_some_and(|compact| !compact.is_empty())
-                || node.as_list().is_some_and(|list| !list.is_empty())
+                || node.as_list().is_some_and(|mut list| list.next().is_some())
         };
         if let Some(reason) = failure.as_ref().filter(|_| !peers.iter().chain(&peers6).any(has_peers)) {
             let retry = dict.get(b"retry in").map_or(Retry::Unsaid, Retry::read);
@@ -128,22 +128,22 @@ impl Answer {
         let mut found = Vec::new();
         match peers.map(|node| (node.as_bytes(), node.as_list())) {
             Some((Some(compact), _)) => found.extend(compact_v4(compact)?),
-            Some((_, Some(list))) => found.extend(list.iter().filter_map(peer_of_dict)),
+            Some((_, Some(list))) => found.extend(list.filter_map(peer_of_dict)),
             Some(_) => return Err(Error::NoPeers),
             None => {}
         }
         match peers6.map(|node| (node.as_bytes(), node.as_list())) {
             Some((Some(compact), _)) => found.extend(compact_v6(compact)?),
-            Some((_, Some(list))) => found.extend(list.iter().filter_map(peer_of_dict)),
+            Some((_, Some(list))) => found.extend(list.filter_map(peer_of_dict)),
             Some(_) | None => {}
         }
-        let interval = seconds(&dict, b"interval").unwrap_or(DEFAULT_INTERVAL).clamp(MIN_INTERVAL, MAX_INTERVAL);
+        let interval = seconds(dict, b"interval").unwrap_or(DEFAULT_INTERVAL).clamp(MIN_INTERVAL, MAX_INTERVAL);
         Ok(Answer {
             peers: usable(found),
             interval,
-            min_interval: seconds(&dict, b"min interval").unwrap_or(DEFAULT_MIN_INTERVAL).clamp(MIN_INTERVAL, interval),
-            complete: count(&dict, b"complete"),
-            incomplete: count(&dict, b"incomplete"),
+            min_interval: seconds(dict, b"min interval").unwrap_or(DEFAULT_MIN_INTERVAL).clamp(MIN_INTERVAL, interval),
+            complete: count(dict, b"complete"),
+            incomplete: count(dict, b"incomplete"),
             tracker_id: dict.get(b"tracker id").and_then(tracker_id),
             // Some trackers complain and name peers all the same.
             warning: dict.get(b"warning message").map(words).or(failure),
@@ -153,7 +153,7 @@ impl Answer {
 
 impl Retry {
     /// BEP 31: minutes, or "never".
-    fn read(node: &Node<'_>) -> Retry {
+    fn read(node: Node<'_>) -> Retry {
         let written = node.as_str().unwrap_or_default();
         match node.as_integer().or_else(|| written.parse().ok()).map(u64::try_from) {
             Some(Ok(minutes @ 1..)) => Retry::After(Duration::from_secs(minutes.saturating_mul(60)).min(MAX_RETRY_IN)),
@@ -196,7 +196,7 @@ pub fn usable(found: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
 }
 
 /// A peer that is named by a host name is passed over: nobody resolves names that a stranger chose.
-fn peer_of_dict(node: &Node<'_>) -> Option<SocketAddr> {
+fn peer_of_dict(node: Node<'_>) -> Option<SocketAddr> {
     let ip = node.get(b"ip")?.as_str()?;
     // Some trackers write an IPv6 address as in a URL.
     let ip = ip.strip_prefix('[').and_then(|ip| ip.strip_suffix(']')).unwrap_or(ip);
@@ -205,20 +205,20 @@ fn peer_of_dict(node: &Node<'_>) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, u16::try_from(port).ok()?))
 }
 
-fn seconds(dict: &Node<'_>, key: &[u8]) -> Option<Duration> {
+fn seconds(dict: Node<'_>, key: &[u8]) -> Option<Duration> {
     let seconds = dict.get(key)?.as_integer()?;
     Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }
 
-fn count(dict: &Node<'_>, key: &[u8]) -> Option<u32> {
+fn count(dict: Node<'_>, key: &[u8]) -> Option<u32> {
     dict.get(key)?.as_integer()?.try_into().ok()
 }
 
-fn tracker_id(node: &Node<'_>) -> Option<Vec<u8>> {
+fn tracker_id(node: Node<'_>) -> Option<Vec<u8>> {
     node.as_bytes().filter(|id| !id.is_empty() && id.len() <= MAX_TRACKER_ID).map(<[u8]>::to_vec)
 }
 
-fn words(node: &Node<'_>) -> String {
+fn words(node: Node<'_>) -> String {
     plain_words(node.as_bytes().unwrap_or(b"(no reason given)"))
 }
 

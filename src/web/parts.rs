@@ -71,6 +71,13 @@ pub struct Part<'a> {
     is_discarded: bool,
 }
 
+/// Bytes of the disk that are kept free of parts while something else is written.
+#[derive(Debug)]
+pub struct Reserved<'a> {
+    parts: &'a Parts,
+    bytes: u64,
+}
+
 /// A part that nobody adds to.
 struct Resting {
     key: String,
@@ -196,6 +203,12 @@ impl Parts {
         Ok(self.free()?.saturating_sub(self.promised.load(Ordering::Acquire)).saturating_add(resting))
     }
 
+    /// Keeps so many bytes of the disk for what is written beside parts, by the rules that hold for these.
+    pub fn reserve(&self, bytes: u64) -> io::Result<Reserved<'_>> {
+        self.promise(bytes)?;
+        Ok(Reserved { parts: self, bytes })
+    }
+
     /// Promises so many bytes of the disk to a part that grows. Parts that nobody adds to give way, the oldest first.
     fn promise(&self, bytes: u64) -> io::Result<()> {
         while !self.try_promise(bytes)? {
@@ -292,6 +305,12 @@ impl Part<'_> {
     /// Forgets it: it is whole, and was moved to its place, or is of no use.
     pub fn discard(mut self) {
         self.is_discarded = true;
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.parts.promised.fetch_sub(self.bytes, Ordering::AcqRel);
     }
 }
 

@@ -1,10 +1,14 @@
 //! `POST /metainfos`: a metainfo whose content others have, in either form, to be listed with its swarm.
 
 use std::{
-    io::Read,
-    sync::{Mutex, PoisonError},
+    io::{self, Read},
+    net::IpAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
     thread,
 };
+
+use crossbeam_channel::{Sender, bounded};
 
 use super::{
     Site,
@@ -12,24 +16,28 @@ use super::{
     failure::Failure,
     names, views,
 };
-use crate::metainfo::Metainfo;
+use crate::metainfo::{self, InfoHash, Limits, Metainfo};
 
-/// The longest metainfo that may be registered, in bytes: 200,000 pieces as JSON.
-pub const MAX_LENGTH: u64 = 16 * 1024 * 1024;
+/// How many of the longest metainfos may be coming in at once: that many bytes of memory, and many of the usual ones.
+const MAX_COMING_IN: u64 = 4;
 
-/// How many bytes of memory metainfos may take that are still coming in: one of the longest, and many of the usual ones.
-const MAX_COMING_IN: u64 = 2 * MAX_LENGTH;
+/// How many times its own bytes both forms of a metainfo take on disk at most: JSON writes six for a control character, and
+/// then the raw bytes in base64.
+const BYTES_ON_DISK: u64 = 10;
 
 /// Bytes read at once.
 const READ_LENGTH: usize = 64 * 1024;
 
 /// Bounds the memory that registering takes, however many do it at once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Registry {
+    limits: Limits,
     coming_in: Mutex<u64>,
-    /// Held while one metainfo is taken apart, which takes several times its length.
-    reading: Mutex<()>,
+    /// To the thread that reads and writes metainfos, one at a time: that takes several times their length. It ends with this.
+    turns: Sender<Turn>,
 }
+
+type Turn = Box<dyn FnOnce() + Send>;
 
 /// Bytes that are counted as coming in while this lives.
 struct Counted<'a> {
@@ -37,37 +45,61 @@ struct Counted<'a> {
     bytes: u64,
 }
 
+/// What became of a metainfo.
+struct Registered {
+    info_hash: InfoHash,
+    name: String,
+    is_new: bool,
+}
+
 /// Answers a metainfo with its links; 200 when the torrent was listed already, 201 when it is now.
-pub fn register(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
-    let shelf = site.shelf()?;
-    let mut counted = Counted { registry: &shelf.registry, bytes: 0 };
-    let metainfo = shelf.registry.take_apart(receive(request, &mut counted)?)?;
-    let links = |name: &str| {
-        let (base, encoded) = (site.base_url(request), names::encode(name));
-        format!("{base}/metainfos/{encoded}")
-    };
-    let answer = |status, name: &str| {
-        let url = links(name);
-        let body = views::json(&serde_json::json!({
-            "name": name,
-            "info_hash": metainfo.info_hash().to_string(),
-            "json_url": format!("{url}.json"),
-            "torrent_url": format!("{url}.torrent"),
-        }));
-        Reply::new(status, "application/json", body)
-    };
-    if let Some((name, _)) = shelf.library.find_hash(metainfo.info_hash()) {
-        return Ok(answer(200, &name));
+pub fn register(site: &Arc<Site>, request: &mut Request<'_>) -> Result<Reply, Failure> {
+    let registry = &site.shelf()?.registry;
+    let mut counted = Counted { registry, bytes: 0 };
+    let parts = receive(request, &mut counted)?;
+    let by = request.peer().ip();
+    let (length, limits, listed_on) = (counted.bytes, registry.limits, Arc::clone(site));
+    let Registered { info_hash, name, is_new } = registry.in_turn(move || {
+        let bytes = parts.concat();
+        drop(parts);
+        let metainfo = Metainfo::read_within(&bytes, &limits).map_err(|error| Failure::new(400, error.to_string()))?;
+        drop(bytes);
+        list(&listed_on, &metainfo, length, by)
+    })?;
+    drop(counted);
+    let (base, encoded) = (site.base_url(request), names::encode(&name));
+    let url = format!("{base}/metainfos/{encoded}");
+    let body = views::json(&serde_json::json!({
+        "name": name,
+        "info_hash": info_hash.to_string(),
+        "json_url": format!("{url}.json"),
+        "torrent_url": format!("{url}.torrent"),
+    }));
+    Ok(Reply::new(if is_new { 201 } else { 200 }, "application/json", body))
+}
+
+/// Lists a metainfo that came in so many bytes, unless it is listed already.
+fn list(site: &Site, metainfo: &Metainfo, length: u64, by: IpAddr) -> Result<Registered, Failure> {
+    let (shelf, info_hash) = (site.shelf()?, metainfo.info_hash());
+    if let Some((name, _)) = shelf.library.find_hash(info_hash) {
+        return Ok(Registered { info_hash, name, is_new: false });
     }
+    let _room = shelf.parts.reserve(length * BYTES_ON_DISK).map_err(|error| Failure::of_disk(&error))?;
     let claim = shelf.library.claim(&names::clean(metainfo.name()));
     let name = claim.name().to_owned();
-    claim.list_registered(&metainfo, request.peer().ip())?;
-    site.swarms.follow(metainfo.info_hash());
-    Ok(answer(201, &name))
+    claim.list_registered(metainfo, by)?;
+    site.swarms.follow(info_hash);
+    Ok(Registered { info_hash, name, is_new: true })
 }
 
 /// The body in parts of [`READ_LENGTH`] bytes: what is freed in small parts goes back to the system, whichever thread held it.
 fn receive(request: &mut Request<'_>, counted: &mut Counted<'_>) -> Result<Vec<Vec<u8>>, Failure> {
+    let limit = counted.registry.limits.bytes;
+    let too_long = || Failure::new(413, format!("a metainfo: {}", metainfo::Error::TooLong(limit)));
+    let announced = request.field("content-length").and_then(|length| length.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(too_long());
+    }
     let mut parts: Vec<Vec<u8>> = Vec::new();
     let mut buffer = vec![0; READ_LENGTH];
     loop {
@@ -81,31 +113,45 @@ fn receive(request: &mut Request<'_>, counted: &mut Counted<'_>) -> Result<Vec<V
         if count == 0 {
             return Ok(parts);
         }
-        if request.body.received() > MAX_LENGTH {
-            return Err(Failure::new(413, format!("a metainfo that is registered has at most {MAX_LENGTH} bytes")));
+        if request.body.received() > limit {
+            return Err(too_long());
         }
         part.extend_from_slice(&buffer[..count]);
     }
 }
 
 impl Registry {
-    /// Reads a metainfo, one at a time, each on a thread that ends: what it takes in one piece is kept for the next by the
-    /// allocator, and would be by every transfer thread for itself.
-    fn take_apart(&self, parts: Vec<Vec<u8>>) -> Result<Metainfo, Failure> {
-        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = || Metainfo::read(&parts.concat()).map_err(|error| Failure::new(400, error.to_string()));
-        thread::scope(|scope| {
-            let reader = thread::Builder::new().name("web-metainfo".into()).spawn_scoped(scope, read);
-            let reader = reader.map_err(|error| Failure::new(503, format!("no thread can be had: {error}")))?;
-            reader.join().unwrap_or_else(|_| Err(Failure::new(500, "the metainfo could not be read")))
-        })
+    /// Takes metainfos of that size.
+    pub fn new(limits: Limits) -> io::Result<Registry> {
+        // Nothing waits in it: each request waits until it is taken.
+        let (turns, queue) = bounded::<Turn>(0);
+        thread::Builder::new().name("web-metainfo".into()).spawn(move || queue.into_iter().for_each(|turn| turn()))?;
+        Ok(Registry { limits, coming_in: Mutex::default(), turns })
+    }
+
+    /// Has `work` done when the metainfos before it are. All on one thread: what a metainfo takes is kept for the next by the
+    /// allocator, and would be by every thread for itself.
+    fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let fault = || Failure::new(500, "the metainfo could not be read");
+        let (done, result) = bounded(1);
+        let turn = move || {
+            if let Ok(worked) = catch_unwind(AssertUnwindSafe(work)) {
+                // There is room for it, and its reader waits.
+                let _ = done.send(worked);
+            }
+        };
+        self.turns.send(Box::new(turn)).map_err(|_| fault())?;
+        result.recv().unwrap_or_else(|_| Err(fault()))
     }
 }
 
 impl Counted<'_> {
     fn add(&mut self, bytes: u64) -> Result<(), Failure> {
         let mut sum = self.registry.coming_in.lock().unwrap_or_else(PoisonError::into_inner);
-        if *sum + bytes > MAX_COMING_IN {
+        if *sum + bytes > MAX_COMING_IN * self.registry.limits.bytes {
             return Err(Failure::new(503, "too many metainfos are coming in at once; try again in a moment"));
         }
         *sum += bytes;

@@ -25,7 +25,7 @@ use super::{
     swarms::Swarms,
 };
 use crate::{
-    metainfo::{InfoHash, PeerId},
+    metainfo::{self, InfoHash, PeerId},
     seeder::report::Board,
 };
 
@@ -89,14 +89,19 @@ pub struct Shelf {
 }
 
 impl Site {
-    /// A tracker's page, for the files of `library`.
-    pub fn open(library: Arc<Library>, swarms: Arc<Swarms>, setup: Setup) -> io::Result<Site> {
+    /// A tracker's page, for the files of `library` and for metainfos of others within those limits.
+    pub fn open(
+        library: Arc<Library>,
+        metainfos: metainfo::Limits,
+        swarms: Arc<Swarms>,
+        setup: Setup,
+    ) -> io::Result<Site> {
         let parts = Parts::open(library.parts_path())?;
         for (_, entry) in library.entries() {
             swarms.follow(entry.info_hash);
         }
         let site = Site::node(Kind::Tracker, swarms, setup).map_err(io::Error::other)?;
-        Ok(Site { shelf: Some(Shelf { library, parts, registry: Registry::default() }), ..site })
+        Ok(Site { shelf: Some(Shelf { library, parts, registry: Registry::new(metainfos)? }), ..site })
     }
 
     /// A page without files of its own.

@@ -94,7 +94,7 @@ impl Room {
         };
         adapt(&mut setup);
         let board = Arc::clone(&setup.board);
-        let site = Site::open(library, Arc::clone(&swarms), setup).unwrap();
+        let site = Site::open(library, crate::metainfo::Limits::STRANGER, Arc::clone(&swarms), setup).unwrap();
         let web = Arc::new(Web::new(swarms, has_page.then_some(site)));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -373,7 +373,7 @@ fn a_metainfo_is_registered_once_and_never_replaces_another() {
     assert_eq!(Metainfo::read(&room.get("/metainfos/a.iso.json").body).unwrap(), one);
     assert_eq!(room.get("/uploads/a.iso").status, 404);
     assert_eq!(register(b"<html>").status, 400);
-    let long = [b"d".to_vec(), vec![b'1'; register::MAX_LENGTH as usize]].concat();
+    let long = [b"d".to_vec(), vec![b'1'; crate::metainfo::Limits::STRANGER.bytes as usize]].concat();
     assert_eq!(register(&long).status, 413);
     room.web.sweep().unwrap();
     assert_eq!(room.names(), ["a (2).iso", "a.iso"]);

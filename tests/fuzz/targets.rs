@@ -48,7 +48,7 @@ fn cuts(length: usize) -> impl Iterator<Item = usize> {
 fn bencode(bytes: &[u8]) {
     let Ok(node) = bencode::decode(bytes) else { return };
     let mut again = Vec::new();
-    encode(&node, &mut again);
+    encode(node, &mut again);
     assert_eq!(again, bytes);
     assert_eq!(node.raw(), bytes);
     for cut in cuts(bytes.len() - 1) {
@@ -59,7 +59,7 @@ fn bencode(bytes: &[u8]) {
 }
 
 /// Bencode as BEP 3 has it, written apart from the code under test.
-fn encode(node: &Node<'_>, out: &mut Vec<u8>) {
+fn encode(node: Node<'_>, out: &mut Vec<u8>) {
     let string = |bytes: &[u8], out: &mut Vec<u8>| {
         out.extend_from_slice(format!("{}:", bytes.len()).as_bytes());
         out.extend_from_slice(bytes);
@@ -69,7 +69,7 @@ fn encode(node: &Node<'_>, out: &mut Vec<u8>) {
         Value::Bytes(bytes) => string(bytes, out),
         Value::List(items) => {
             out.push(b'l');
-            items.iter().for_each(|item| encode(item, out));
+            items.for_each(|item| encode(item, out));
             out.push(b'e');
         }
         Value::Dict(entries) => {

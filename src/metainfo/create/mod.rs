@@ -156,7 +156,7 @@ fn assemble(name: &[u8], content: Content<'_>, pieces: &[u8], options: &Options)
         creation_date: options.creation_date,
         extra: Extra::new(),
     };
-    Ok(Metainfo { info: Info::read(&bencode::decode(&raw)?)?, outer })
+    Ok(Metainfo { info: Info::read(bencode::decode(&raw)?)?, outer })
 }
 
 /// What the metainfo of this file or folder is called, as [`Metainfo::name`] says it.
@@ -301,8 +301,8 @@ mod tests {
         let metainfo = create_quietly(&folder.path().join("t"), &Options::default()).unwrap();
         let spelled = |index| metainfo.spelled_path(index);
         for (index, file) in metainfo.files().iter().enumerate() {
-            let path = spelled(index).unwrap_or(&file.path);
-            assert_eq!(fs::metadata(folder.path().join(path)).unwrap().len(), file.length, "{path:?}");
+            let path = spelled(index).unwrap_or_else(|| file.path.clone());
+            assert_eq!(fs::metadata(folder.path().join(&path)).unwrap().len(), file.length, "{path:?}");
         }
         assert_eq!((0..metainfo.files().len()).filter_map(spelled).count(), 3);
     }

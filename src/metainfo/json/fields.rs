@@ -9,17 +9,14 @@ use serde::{
     de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor},
 };
 
-use super::from_base64;
-use crate::{
-    bencode,
-    metainfo::{
-        Error, FileKind, MAX_FILES,
-        create::DEFAULT_PIECE_LENGTH,
-        error::Problem,
-        outer::{Extra, MAX_URLS, Outer, Trackers, cleaned},
-        outline::{Content, Entry, Outline},
-        path::{self, MAX_DEPTH},
-    },
+use super::{decode, from_base64};
+use crate::metainfo::{
+    Error, FileKind, Limits, MAX_FILES,
+    create::DEFAULT_PIECE_LENGTH,
+    error::Problem,
+    outer::{Extra, MAX_URLS, Outer, Trackers, cleaned},
+    outline::{Content, Entry, Outline},
+    path::{self, MAX_DEPTH},
 };
 
 /// What is read. Unknown keys are skipped, so that a later version may add some.
@@ -49,10 +46,10 @@ struct FileField {
 }
 
 impl Fields {
-    pub fn outline(&self) -> Result<Outline<'_>, Error> {
+    pub fn outline(&self, limits: &Limits) -> Result<Outline<'_>, Error> {
         let missing = |field, kind| Error::field(field, Problem::Missing(kind));
         let content = match (&self.files, self.length) {
-            (Some(files), total) => Content::Folder(entries(&files.0, total)?),
+            (Some(files), total) => Content::Folder(entries(&files.0, total, limits)?),
             (None, Some(length)) => Content::File(in_range("length", length)?),
             (None, None) => return Err(missing("length", "a number, and there are no `files`")),
         };
@@ -73,15 +70,15 @@ impl Fields {
             return refuse("name".to_owned(), name);
         }
         for (index, file) in self.files.iter().flat_map(|files| files.0.iter()).enumerate() {
-            let parts = &file.path.0;
-            if parts.is_empty() || parts.iter().any(|part| path::is_unsafe(part.as_bytes())) {
-                return refuse(format!("files[{index}].path"), &parts.join("/"));
+            let parts = file.path.parts();
+            if parts.is_empty() || parts.iter().any(|part| path::is_unsafe(part)) {
+                return refuse(format!("files[{index}].path"), &file.path.text());
             }
         }
         Ok(())
     }
 
-    pub fn into_outer(self) -> Result<Outer, Error> {
+    pub fn into_outer(self, limits: &Limits) -> Result<Outer, Error> {
         let list = |urls: Capped<String, MAX_URLS>| urls.0.iter().filter_map(|url| cleaned(url)).collect();
         let tiers = self.trackers.map_or(Vec::new(), |tiers| tiers.0.into_iter().map(|tier| tier.0).collect());
         let outer = Outer {
@@ -92,7 +89,8 @@ impl Fields {
             creation_date: self.creation_date,
             extra: Extra::new(),
         };
-        Ok(outer.with_extra(self.extra.as_deref().map(read_extra).transpose()?.unwrap_or_default()))
+        Ok(outer
+            .with_extra(self.extra.as_deref().map(|text| read_extra(text, limits)).transpose()?.unwrap_or_default()))
     }
 
     fn read_field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
@@ -135,24 +133,28 @@ fn in_range(field: &str, number: u64) -> Result<u64, Error> {
     is_bencodable.then_some(number).ok_or_else(|| Error::field(field, Problem::OutOfRange(number.into())))
 }
 
-fn read_extra(text: &str) -> Result<Extra, Error> {
+fn read_extra(text: &str, limits: &Limits) -> Result<Extra, Error> {
     let bytes = from_base64("extra", text)?;
-    let node = bencode::decode(&bytes).ok();
-    let entries = node.as_ref().and_then(bencode::Node::as_dict);
-    let entries = entries.ok_or_else(|| Error::field("extra", Problem::NotADictionary))?;
-    Ok(entries.iter().rev().map(|(key, value)| (key.to_vec(), value.raw().to_vec())).collect())
+    let entries = decode("extra", &bytes, limits)?.as_dict();
+    let mut extra = Extra::new();
+    for (key, value) in entries.ok_or_else(|| Error::field("extra", Problem::NotADictionary))? {
+        extra.entry(key.to_vec()).or_insert_with(|| value.raw().to_vec());
+    }
+    Ok(extra)
 }
 
 /// The files, whose lengths must add up to the total if that is stated too.
-fn entries(files: &[FileField], total: Option<u64>) -> Result<Vec<Entry<'_>>, Error> {
+fn entries<'a>(files: &'a [FileField], total: Option<u64>, limits: &Limits) -> Result<Vec<Entry<'a>>, Error> {
+    if files.iter().map(|file| file.path.depth()).sum::<usize>() > limits.values {
+        return Err(Error::TooManyValues(limits.values));
+    }
     let sum = files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.length)).ok_or(Error::LengthOverflow)?;
     if total.is_some_and(|total| total != sum) {
         return Err(Error::field("length", Problem::NotTheSum(sum)));
     }
     let entries = files.iter().enumerate().map(|(index, file)| {
         let length = in_range(&format!("files[{index}].length"), file.length)?;
-        let path = file.path.0.iter().map(String::as_bytes).collect();
-        Ok(Entry { path, length, kind: FileKind::Normal })
+        Ok(Entry { path: file.path.parts(), length, kind: FileKind::Normal })
     });
     entries.collect()
 }
@@ -208,7 +210,33 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Capped<T, 
 }
 
 /// A path: one text with slashes, or a list of its parts.
-struct PathField(Vec<String>);
+enum PathField {
+    Text(String),
+    Parts(Vec<String>),
+}
+
+impl PathField {
+    fn parts(&self) -> Vec<&[u8]> {
+        match self {
+            PathField::Text(text) => text.split('/').map(str::as_bytes).collect(),
+            PathField::Parts(parts) => parts.iter().map(String::as_bytes).collect(),
+        }
+    }
+
+    fn depth(&self) -> usize {
+        match self {
+            PathField::Text(text) => text.split('/').count(),
+            PathField::Parts(parts) => parts.len(),
+        }
+    }
+
+    fn text(&self) -> Cow<'_, str> {
+        match self {
+            PathField::Text(text) => text.into(),
+            PathField::Parts(parts) => parts.join("/").into(),
+        }
+    }
+}
 
 impl<'de> Deserialize<'de> for PathField {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<PathField, D::Error> {
@@ -223,13 +251,13 @@ impl<'de> Deserialize<'de> for PathField {
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<PathField, E> {
                 match text.split('/').nth(MAX_DEPTH) {
                     Some(_) => Err(E::custom(format_args!("a path of more than {MAX_DEPTH} parts"))),
-                    None => Ok(PathField(text.split('/').map(str::to_owned).collect())),
+                    None => Ok(PathField::Text(text.to_owned())),
                 }
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<PathField, A::Error> {
                 let parts = serde::de::value::SeqAccessDeserializer::new(seq);
-                Capped::<String, MAX_DEPTH>::deserialize(parts).map(|parts| PathField(parts.0))
+                Capped::<String, MAX_DEPTH>::deserialize(parts).map(|parts| PathField::Parts(parts.0))
             }
         }
         deserializer.deserialize_any(Parts)

@@ -6,26 +6,30 @@
 //! dictionary is made from the fields, and a path that could leave its folder is an error: nobody writes one by hand
 //! who means well.
 
+mod count;
 mod fields;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, io};
 
 use data_encoding::{BASE64, HEXLOWER};
 use serde::{Serialize, Serializer};
 
 use self::fields::Fields;
 use super::{
-    Error, Metainfo,
+    Error, Limits, Metainfo,
     error::Problem,
     info::Info,
     outline::{Content, Entry, Outline},
     path,
 };
-use crate::bencode::{self, Encoder};
+use crate::bencode::{self, Encoder, Node};
 
-pub(super) fn read(bytes: &[u8]) -> Result<Metainfo, Error> {
+pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Metainfo, Error> {
+    if count::values(bytes) > limits.values {
+        return Err(Error::TooManyValues(limits.values));
+    }
     let fields: Fields = serde_json::from_slice(bytes).map_err(|error| Error::Json(error.to_string()))?;
-    let outline = fields.outline()?;
+    let outline = fields.outline(limits)?;
     let raw = match &fields.info {
         Some(text) => from_base64("info", text)?,
         None => {
@@ -33,26 +37,27 @@ pub(super) fn read(bytes: &[u8]) -> Result<Metainfo, Error> {
             outline.encode()
         }
     };
-    let node = bencode::decode(&raw).map_err(|_| Error::field("info", Problem::NotADictionary))?;
+    let node = decode("info", &raw, limits)?;
     if fields.info.is_some() {
-        check_agreement(&outline, &Outline::read(&node)?)?;
+        check_agreement(&outline, &Outline::read(node)?)?;
     }
-    let info = Info::read(&node)?;
+    drop(outline);
+    let info = Info::read(node)?;
     if let Some(stated) = &fields.info_hash
         && stated.parse() != Ok(info.hash)
     {
         return Err(Error::InfoHash { stated: stated.clone(), actual: info.hash });
     }
-    Ok(Metainfo { info, outer: fields.into_outer()? })
+    Ok(Metainfo { info, outer: fields.into_outer(limits)? })
 }
 
-pub(super) fn write(metainfo: &Metainfo) -> Vec<u8> {
+pub(super) fn write(metainfo: &Metainfo, mut to: impl io::Write) -> io::Result<()> {
     let Metainfo { info, outer } = metainfo;
     let node = bencode::decode(&info.raw).expect("an info dictionary was decoded before it was kept");
-    let outline = Outline::read(&node).expect("an info dictionary was checked before it was kept");
+    let outline = Outline::read(node).expect("an info dictionary was checked before it was kept");
     let (length, files) = match &outline.content {
         Content::File(length) => (Some(*length), None),
-        Content::Folder(entries) => (None, Some(entries.iter().map(Listed::of).collect())),
+        Content::Folder(entries) => (None, Some(ListedFiles(entries))),
     };
     let extra = (!outer.extra.is_empty()).then(|| {
         let mut out = Encoder::new();
@@ -73,12 +78,11 @@ pub(super) fn write(metainfo: &Metainfo) -> Vec<u8> {
         creation_date: outer.creation_date,
         info_hash: info.hash.to_string(),
         pieces: HexHashes(outline.pieces),
-        info: (!says_it_all(&outline, &info.raw)).then(|| BASE64.encode(&info.raw)),
+        info: (!says_it_all(&outline, &info.raw)).then_some(Base64(&info.raw)),
         extra,
     };
-    let mut json = serde_json::to_vec_pretty(&form).expect("text, numbers and lists always serialise");
-    json.push(b'\n');
-    json
+    serde_json::to_writer_pretty(&mut to, &form)?;
+    to.write_all(b"\n")
 }
 
 /// Whether the readable fields, read again, make the very same dictionary.
@@ -114,6 +118,15 @@ fn from_base64(field: &str, text: &str) -> Result<Vec<u8>, Error> {
     BASE64.decode(text.as_bytes()).map_err(|_| Error::field(field, Problem::NotADictionary))
 }
 
+/// One bencoded value that a field holds.
+fn decode<'a>(field: &str, raw: &'a [u8], limits: &Limits) -> Result<Node<'a>, Error> {
+    match bencode::decode_prefix_within(raw, limits.values) {
+        Ok((node, used)) if used == raw.len() => Ok(node),
+        Err(error) if matches!(error.kind, bencode::ErrorKind::TooMany(_)) => Err(error.into()),
+        _ => Err(Error::field(field, Problem::NotADictionary)),
+    }
+}
+
 /// What is written, in this order: what people look for first, the long rows last.
 #[derive(Serialize)]
 struct Form<'a> {
@@ -121,7 +134,7 @@ struct Form<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     length: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    files: Option<Vec<Listed>>,
+    files: Option<ListedFiles<'a>>,
     piece_length: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     private: Option<bool>,
@@ -140,9 +153,18 @@ struct Form<'a> {
     info_hash: String,
     pieces: HexHashes<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    info: Option<String>,
+    info: Option<Base64<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     extra: Option<String>,
+}
+
+/// The files of a folder, each made when it is written.
+struct ListedFiles<'a>(&'a [Entry<'a>]);
+
+impl Serialize for ListedFiles<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(Listed::of))
+    }
 }
 
 /// A file of a folder.
@@ -166,6 +188,15 @@ impl Listed {
         let is_plain = !parts.is_empty() && !parts.iter().any(|part| part.contains('/'));
         let path = if is_plain { ListedPath::Text(parts.join("/")) } else { ListedPath::Parts(parts) };
         Listed { path, length: entry.length }
+    }
+}
+
+/// Bytes that are encoded as they are written.
+struct Base64<'a>(&'a [u8]);
+
+impl Serialize for Base64<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&BASE64.encode_display(self.0))
     }
 }
 

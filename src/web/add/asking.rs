@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::super::{address, failure::Failure, register::MAX_LENGTH};
+use super::{
+    super::{address, failure::Failure},
+    MAX_LENGTH,
+};
 use crate::tracker::client::{self, Client};
 
 /// How long a URL may take to be read, redirects among it.

@@ -16,9 +16,11 @@ use super::{
     failure::Failure,
     multipart::{Event, Parser},
     names,
-    register::MAX_LENGTH,
 };
 use crate::metainfo::Metainfo;
+
+/// The longest metainfo that is sent or lies at a URL, in bytes: 800,000 pieces as a `.torrent`. Only who may control sends one.
+const MAX_LENGTH: u64 = 16 * 1024 * 1024;
 
 /// Bytes read at once.
 const READ_LENGTH: usize = 64 * 1024;

@@ -15,7 +15,8 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, HashSet},
-    fs, io,
+    fs,
+    io::{self, BufWriter, Write},
     net::IpAddr,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -30,6 +31,9 @@ use crate::metainfo::{InfoHash, Metainfo};
 use entry::now_seconds;
 
 const STATE_FILE: &str = ".library.json";
+
+/// How names of files end that are being written; before it stand a dot and 16 hex digits.
+const TEMPORARY: &str = ".tmp";
 
 /// The list, and the folders it describes.
 #[derive(Debug)]
@@ -76,6 +80,18 @@ impl Library {
         let entries = library.find(known, is_list_lost)?;
         library.state().entries = entries;
         Ok(library)
+    }
+
+    /// Removes what was being written when an earlier run was cut off. Nobody else may be at work in the folder.
+    pub fn remove_unfinished(&self) -> io::Result<()> {
+        for file in fs::read_dir(&self.metainfos)? {
+            let file_name = file?.file_name();
+            let number = file_name.to_str().and_then(|name| name.strip_prefix('.')?.strip_suffix(TEMPORARY));
+            if number.is_some_and(|number| number.len() == 16 && number.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+                fs::remove_file(self.metainfos.join(file_name))?;
+            }
+        }
+        Ok(())
     }
 
     /// Every name with its entry, in the order of names.
@@ -182,7 +198,7 @@ impl Library {
     fn save(&self) -> io::Result<()> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = serde_json::to_vec(&self.state().entries)?;
-        replace(&self.metainfos.join(STATE_FILE), &bytes)
+        replace(&self.metainfos.join(STATE_FILE), |file| file.write_all(&bytes)).map(drop)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -200,7 +216,7 @@ impl Claim<'_> {
     /// listed, but the file without it would be of no use.
     pub fn list_upload(self, received: &Path, metainfo: &Metainfo, port: Option<u16>) -> io::Result<Entry> {
         self.write(metainfo)?;
-        fs::rename(received, self.library.upload_path(&self.name))?;
+        fs::rename(received, self.library.upload_path(&self.name)).inspect_err(|_| self.unwrite())?;
         Ok(self.list(metainfo, Origin::Upload { port, stamp: None }))
     }
 
@@ -212,12 +228,22 @@ impl Claim<'_> {
         Ok(self.list(metainfo, Origin::Registered { bytes, seen: now_seconds(), by: Some(by) }))
     }
 
-    /// Writes both forms, and tells their bytes.
+    /// Writes both forms or neither, and tells their bytes.
     fn write(&self, metainfo: &Metainfo) -> io::Result<u64> {
-        let (json, torrent) = (metainfo.to_json(), metainfo.to_torrent());
-        replace(&self.library.metainfo_path(&self.name, "json"), &json)?;
-        replace(&self.library.metainfo_path(&self.name, "torrent"), &torrent)?;
-        Ok((json.len() + torrent.len()) as u64)
+        let path = |form| self.library.metainfo_path(&self.name, form);
+        let written = replace(&path("json"), |file| metainfo.write_json(file)).and_then(|json| {
+            let torrent = replace(&path("torrent"), |file| file.write_all(&metainfo.to_torrent()))?;
+            Ok(json + torrent)
+        });
+        written.inspect_err(|_| self.unwrite())
+    }
+
+    /// Removes what [`Claim::write`] wrote.
+    fn unwrite(&self) {
+        for form in ["json", "torrent"] {
+            // The first error is the one that counts.
+            let _ = fs::remove_file(self.library.metainfo_path(&self.name, form));
+        }
     }
 
     fn list(&self, metainfo: &Metainfo, origin: Origin) -> Entry {
@@ -237,12 +263,18 @@ impl Drop for Claim<'_> {
     }
 }
 
-/// Puts `bytes` in the place of a file: whoever opens it finds the old or the new, also after a power cut.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = path.with_file_name(format!(".{:016x}.tmp", getrandom::u64().map_err(io::Error::other)?));
-    let written = fs::write(&temporary, bytes)
-        .and_then(|()| fs::File::open(&temporary)?.sync_data())
-        .and_then(|()| fs::rename(&temporary, path));
+/// Puts what `write` writes in the place of a file, and tells its bytes: whoever opens it finds the old or the new, also
+/// after a power cut.
+fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<fs::File>) -> io::Result<()>) -> io::Result<u64> {
+    let temporary = path.with_file_name(format!(".{:016x}{TEMPORARY}", getrandom::u64().map_err(io::Error::other)?));
+    let written = fs::File::create(&temporary).and_then(|file| {
+        let mut file = BufWriter::new(file);
+        write(&mut file)?;
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_data()?;
+        fs::rename(&temporary, path)?;
+        Ok(file.metadata()?.len())
+    });
     if written.is_err() {
         // The first error is the one that counts.
         let _ = fs::remove_file(&temporary);

@@ -97,6 +97,37 @@ fn whoever_registers_too_much_takes_his_own_places_and_those_that_nobody_uses() 
 }
 
 #[test]
+fn of_two_forms_that_cannot_both_be_written_none_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = Library::open(folder.path()).unwrap();
+    // What is in the way of the second form, and what is in the way of the file itself.
+    fs::create_dir_all(library.metainfo_path("a", "torrent").join("x")).unwrap();
+    assert_eq!(library.claim("a").list_registered(&metainfo("a", b"a"), HERE).unwrap_err().status, 500);
+    assert!(!library.metainfo_path("a", "json").exists());
+    assert!(library.claim("b").list_upload(&library.uploads.join("nothing"), &metainfo("b", b"b"), None).is_err());
+    assert!(!library.metainfo_path("b", "json").exists() && !library.metainfo_path("b", "torrent").exists());
+    assert!(library.entries().is_empty());
+}
+
+#[test]
+fn what_was_being_written_at_a_crash_is_removed_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = Library::open(folder.path()).unwrap();
+    library.claim("a").list_registered(&metainfo("a", b"a"), HERE).unwrap();
+    let others = [".0123456789abcdef.tmp.torrent", ".mine.tmp", "0123456789abcdef.tmp"];
+    for name in others.iter().chain(&[".0123456789abcdef.tmp", ".fedcba9876543210.tmp"]) {
+        fs::write(library.metainfos.join(name), b"x").unwrap();
+    }
+    library.remove_unfinished().unwrap();
+    let mut left: Vec<_> = fs::read_dir(&library.metainfos).unwrap().map(|file| file.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(
+        left,
+        [".0123456789abcdef.tmp.torrent", ".library.json", ".mine.tmp", "0123456789abcdef.tmp", "a.json", "a.torrent"]
+    );
+}
+
+#[test]
 fn ports_are_bounded_at_the_limit_and_not_before() {
     let folder = tempfile::tempdir().unwrap();
     let library = Library::open(folder.path()).unwrap();

@@ -15,3 +15,4 @@ mod senders;
 mod siege;
 mod sieges;
 mod trackers;
+mod weight;
