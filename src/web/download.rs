@@ -3,6 +3,7 @@
 //! What is embedded in the program is asked for each time, and mostly not sent: after an upgrade nobody mixes old and new.
 
 use std::{
+    borrow::Cow,
     fs::File,
     io,
     path::Path,
@@ -11,6 +12,7 @@ use std::{
 
 use data_encoding::HEXLOWER;
 use sha1::{Digest, Sha1};
+use tiny_http::Method;
 
 use super::{
     door::{Content, Reply, Request},
@@ -26,13 +28,12 @@ pub fn send(request: &Request<'_>, path: &Path, name: &str, content_type: &str) 
         io::ErrorKind::NotFound => Failure::new(404, "there is no such file"),
         _ => Failure::of_disk(&error),
     })?;
-    let modified = metadata.modified().unwrap_or(UNIX_EPOCH);
-    let version = Version::new(metadata.len(), modified);
     let length = metadata.len();
-    let reply = if version.is_known_to(request) {
-        Reply::with_content(304, content_type, Content::Omitted(length))
-    } else {
-        match stretch(request, &version, length) {
+    let version = Version::of_file(length, metadata.modified().unwrap_or(UNIX_EPOCH));
+    let reply = match version.judge(request) {
+        Verdict::Failed => return Ok(failed()),
+        Verdict::Known => Reply::with_content(304, content_type, Content::Omitted(length)),
+        Verdict::Send => match stretch(request, &version, length) {
             Stretch::Whole => Reply::with_content(200, content_type, Content::File { file, offset: 0, length }),
             Stretch::Part { start, length: wanted } => {
                 let content = Content::File { file, offset: start, length: wanted };
@@ -43,11 +44,10 @@ pub fn send(request: &Request<'_>, path: &Path, name: &str, content_type: &str) 
                 let reply = Reply::text(416, format!("the file has {length} bytes"));
                 return Ok(reply.with("Content-Range", &format!("bytes */{length}")));
             }
-        }
+        },
     };
-    Ok(reply
-        .with("ETag", &version.tag)
-        .with("Last-Modified", &version.modified)
+    Ok(version
+        .stamp(reply)
         .with("Accept-Ranges", "bytes")
         .with("Content-Disposition", &names::disposition(name))
         // A stranger's page must never run as one of ours.
@@ -56,51 +56,106 @@ pub fn send(request: &Request<'_>, path: &Path, name: &str, content_type: &str) 
 
 /// Answers with bytes that stay the same for as long as this program runs.
 pub fn send_embedded(request: &Request<'_>, bytes: &'static [u8], content_type: &str) -> Reply {
-    let tag = format!("\"{}\"", HEXLOWER.encode(&Sha1::digest(bytes)));
-    let is_known = request.field("if-none-match").is_some_and(|tags| holds(tags, &tag));
-    let reply = match is_known {
-        true => Reply::with_content(304, content_type, Content::Omitted(bytes.len() as u64)),
-        false => Reply::new(200, content_type, bytes),
+    send_bytes(request, bytes.into(), content_type).with("Cache-Control", "no-cache")
+}
+
+/// Answers with bytes that are told from others by their hash; always with all of them.
+pub fn send_bytes(request: &Request<'_>, bytes: Cow<'static, [u8]>, content_type: &str) -> Reply {
+    let version = Version::of_bytes(&bytes);
+    let reply = match version.judge(request) {
+        Verdict::Failed => return failed(),
+        Verdict::Known => Reply::with_content(304, content_type, Content::Omitted(bytes.len() as u64)),
+        Verdict::Send => Reply::new(200, content_type, bytes),
     };
-    reply.with("ETag", &tag).with("Cache-Control", "no-cache")
+    version.stamp(reply)
+}
+
+fn failed() -> Reply {
+    Reply::text(412, "the file is not in the state that was asked for; fetch it from its beginning")
 }
 
 /// What tells one state of a file from another.
 struct Version {
     tag: String,
-    modified: String,
+    modified: Option<SystemTime>,
+}
+
+/// What the conditions of a request come to.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// One of them does not hold.
+    Failed,
+    /// The asker has this state.
+    Known,
+    /// None stands against sending it.
+    Send,
 }
 
 impl Version {
-    fn new(length: u64, modified: SystemTime) -> Version {
+    fn of_file(length: u64, modified: SystemTime) -> Version {
         let nanoseconds = modified.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-        Version { tag: format!("\"{length:x}-{nanoseconds:x}\""), modified: httpdate::fmt_http_date(modified) }
+        Version { tag: format!("\"{length:x}-{nanoseconds:x}\""), modified: Some(modified) }
     }
 
-    /// Whether the asker says that it has this state.
-    fn is_known_to(&self, request: &Request<'_>) -> bool {
-        match (request.field("if-none-match"), request.field("if-modified-since")) {
-            (Some(tags), _) => holds(tags, &self.tag),
-            (None, Some(date)) => {
-                let parse = |text: &str| httpdate::parse_http_date(text).ok();
-                parse(date).zip(parse(&self.modified)).is_some_and(|(theirs, ours)| ours <= theirs)
-            }
-            (None, None) => false,
+    fn of_bytes(bytes: &[u8]) -> Version {
+        Version { tag: format!("\"{}\"", HEXLOWER.encode(&Sha1::digest(bytes))), modified: None }
+    }
+
+    /// The reply with what the asker may name in its next request.
+    fn stamp(&self, reply: Reply) -> Reply {
+        let reply = reply.with("ETag", &self.tag);
+        match self.modified {
+            Some(modified) => reply.with("Last-Modified", &httpdate::fmt_http_date(modified)),
+            None => reply,
         }
     }
-}
 
-/// Whether a list of tags, as `If-None-Match` has it, holds that one.
-fn holds(tags: &str, tag: &str) -> bool {
-    tags.split(',').map(str::trim).any(|each| each == "*" || each.strip_prefix("W/").unwrap_or(each) == tag)
-}
-
-/// What of the file is asked for.
-fn stretch(request: &Request<'_>, version: &Version, length: u64) -> Stretch {
-    let Some(range) = request.field("range") else { return Stretch::Whole };
-    // A part of another state would be glued to the wrong rest.
-    if request.field("if-range").is_some_and(|known| known != version.tag && known != version.modified) {
-        return Stretch::Whole;
+    /// Goes through the conditions of a GET or HEAD in the order of RFC 9110, section 13.2.2: a date counts only where
+    /// there is no tag, and one that is no date counts as not there.
+    fn judge(&self, request: &Request<'_>) -> Verdict {
+        let has = |name| request.values(name).next().is_some();
+        let tagged = |name| has(name).then(|| request.values(name).any(|tags| self.is_among(tags, name)));
+        let unchanged_since = |name| self.is_unchanged_since(request.field(name)?);
+        if tagged("if-match").or_else(|| unchanged_since("if-unmodified-since")) == Some(false) {
+            return Verdict::Failed;
+        }
+        match tagged("if-none-match").or_else(|| unchanged_since("if-modified-since")) {
+            Some(true) => Verdict::Known,
+            _ => Verdict::Send,
+        }
     }
-    range::stretch(range, length)
+
+    /// Whether a list of tags holds that of this state, or `*`, which any state has. A weak tag may be that of bytes
+    /// that differ, so it is of use only to learn of news (section 8.8.3.2).
+    fn is_among(&self, tags: &[u8], field: &str) -> bool {
+        let is_weak_fine = field == "if-none-match";
+        tags.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).any(|each| {
+            let strong = each.strip_prefix(b"W/").filter(|_| is_weak_fine).unwrap_or(each);
+            each == b"*" || strong == self.tag.as_bytes()
+        })
+    }
+
+    /// Dates have whole seconds. Nothing where that is no date, or this state has none.
+    fn is_unchanged_since(&self, date: &str) -> Option<bool> {
+        let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Some(seconds(self.modified?) <= seconds(httpdate::parse_http_date(date).ok()?))
+    }
+
+    /// Whether a part of this state fits what the asker has: by its very tag or its very date (section 13.1.5).
+    fn is_that_of(&self, request: &Request<'_>) -> bool {
+        let is_it = |known: &[u8]| {
+            let date = self.modified.map(httpdate::fmt_http_date);
+            known == self.tag.as_bytes() || date.is_some_and(|date| known == date.as_bytes())
+        };
+        request.values("if-range").all(is_it)
+    }
+}
+
+/// What of the file is asked for. Parts are for GET alone (section 14.2).
+fn stretch(request: &Request<'_>, version: &Version, length: u64) -> Stretch {
+    match request.field("range") {
+        // A part of another state would be glued to the wrong rest.
+        Some(range) if *request.method() == Method::Get && version.is_that_of(request) => range::stretch(range, length),
+        _ => Stretch::Whole,
+    }
 }

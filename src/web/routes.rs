@@ -254,7 +254,7 @@ impl Site {
         let report = name.parse().ok().and_then(|hash| self.board.torrent(&hash)).ok_or_else(nothing)?;
         let bytes = if form == "json" { report.metainfo.to_json() } else { report.metainfo.to_torrent() };
         let saved_as = names::disposition(&format!("{}.{form}", report.metainfo.name()));
-        Ok(Reply::new(200, content_type, bytes).with("Content-Disposition", &saved_as))
+        Ok(download::send_bytes(request, bytes.into(), content_type).with("Content-Disposition", &saved_as))
     }
 }
 

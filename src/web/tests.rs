@@ -359,6 +359,72 @@ fn downloads_come_whole_in_part_or_not_at_all() {
     assert_eq!(get(&format!("If-Modified-Since: {date}")).status, 304);
     assert_eq!(get("If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT").status, 200);
     assert_eq!(whole.field("X-Content-Type-Options"), Some("nosniff"));
+    let head = room.ask("HEAD /uploads/a.iso", "Range: bytes=0-1\r\n", b"");
+    assert_eq!((head.status, head.field("Content-Length")), (200, Some("300000")), "parts are for GET alone");
+}
+
+#[test]
+fn conditions_are_judged_in_the_order_of_the_standard_on_every_route_that_has_versions() {
+    let room = Room::new();
+    room.put("a.iso", b"content");
+    let held = metainfo("held.iso", b"held");
+    room.ask("POST /metainfos", "", &held.to_json());
+    let past = "Thu, 01 Jan 1970 00:00:00 GMT";
+    for path in [
+        "/uploads/a.iso",
+        "/metainfos/a.iso.json",
+        "/metainfos/a.iso.torrent",
+        "/metainfos/held.iso.json",
+        "/static/main.js",
+    ] {
+        let first = room.get(path);
+        let tag = first.field("ETag").unwrap_or_else(|| panic!("{path} has no version"));
+        let get = |fields: &str| room.ask(&format!("GET {path}"), &format!("{fields}\r\n"), b"").status;
+        for (fields, status) in [
+            (format!("If-Match: {tag}"), 200),
+            ("If-Match: *".into(), 200),
+            (format!("If-Match: \"x\", {tag}"), 200),
+            (format!("If-Match: \"x\"\r\nIf-Match: {tag}"), 200),
+            ("If-Match: \"x\"".into(), 412),
+            (format!("If-Match: W/{tag}"), 412),
+            ("If-Match: \u{e9}".into(), 412),
+            (format!("If-Match: \"x\"\r\nIf-None-Match: {tag}"), 412),
+            (format!("If-Match: {tag}\r\nIf-Unmodified-Since: {past}"), 200),
+            (format!("If-Match: {tag}\r\nIf-None-Match: {tag}"), 304),
+            (format!("If-None-Match: W/{tag}"), 304),
+            ("If-None-Match: *".into(), 304),
+            (format!("If-None-Match: \"x\"\r\nIf-Modified-Since: {}", "Fri, 31 Dec 9999 23:59:59 GMT"), 200),
+            ("If-Unmodified-Since: yesterday".into(), 200),
+            ("If-Modified-Since: yesterday".into(), 200),
+        ] {
+            assert_eq!(get(&fields), status, "{path}: {fields}");
+        }
+        let Some(date) = first.field("Last-Modified") else { continue };
+        for (fields, status) in [
+            (format!("If-Unmodified-Since: {date}"), 200),
+            (format!("If-Unmodified-Since: {past}"), 412),
+            (format!("If-Unmodified-Since: {past}\r\nIf-Modified-Since: {date}"), 412),
+            (format!("Range: bytes=1-\r\nIf-Match: {tag}\r\nIf-Unmodified-Since: {date}"), 206),
+            ("Range: bytes=1-\r\nIf-Match: \"x\"".into(), 412),
+            (format!("Range: bytes=1-\r\nIf-None-Match: {tag}"), 304),
+            (format!("Range: bytes=1-\r\nIf-Range: W/{tag}"), 200),
+            (format!("Range: bytes=1-\r\nIf-Range: {past}"), 200),
+        ] {
+            assert_eq!(get(&fields), status, "{path}: {fields}");
+        }
+    }
+}
+
+#[test]
+fn a_target_in_absolute_form_leads_where_its_path_does_for_the_host_in_it() {
+    let room = Room::new();
+    let port = room.port;
+    assert_eq!(room.get(&format!("http://127.0.0.1:{port}/healthz")).status, 200);
+    assert_eq!(room.get(&format!("http://127.0.0.1:{port}")).status, 200);
+    let foreign = room.ask_for(&format!("127.0.0.1:{port}"), "GET http://evil.example/", "", b"");
+    let as_field = room.ask_for("evil.example", "GET /", "", b"");
+    assert_eq!((foreign.status, foreign.body), (as_field.status, as_field.body));
+    assert_ne!(foreign.status, 200);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The head of a request (RFC 9112): found, parsed once by httparse, and held to rules that leave no two readings.
 //!
-//! Stricter than httparse where that is lenient: every line ends in CR LF, the target is origin-form, HTTP/1.1 names
-//! exactly one host, and the body has exactly one framing. What fails is a [`Fault`] with the status it is answered by.
+//! Stricter than httparse where that is lenient: every line ends in CR LF, the target is a path or the http(s) URL of
+//! one, HTTP/1.1 names exactly one host, and the body has exactly one framing. What fails is a [`Fault`] with the status it is answered by.
 
 use std::{fmt, ops::Range, str::FromStr};
 
@@ -24,6 +24,8 @@ pub struct Head {
     raw: Vec<u8>,
     method: Method,
     target: Range<usize>,
+    /// The host that a target in absolute-form names.
+    authority: Option<Range<usize>>,
     fields: Vec<Field>,
     version: HTTPVersion,
     framing: Framing,
@@ -49,7 +51,7 @@ pub enum Fault {
     TooLarge,
     /// A target of more than [`MAX_TARGET`] bytes.
     TargetTooLong,
-    /// A target that is no path.
+    /// A target that is neither a path nor the http(s) URL of one.
     Target,
     /// No host, or more than one.
     Host,
@@ -79,7 +81,7 @@ impl fmt::Display for Fault {
             Fault::Version => f.write_str("only HTTP/1.0 and HTTP/1.1 are spoken here"),
             Fault::TooLarge => write!(f, "the head exceeds {MAX_HEAD} bytes or {MAX_FIELDS} fields"),
             Fault::TargetTooLong => write!(f, "the address exceeds {MAX_TARGET} bytes"),
-            Fault::Target => f.write_str("the request's target must be a path"),
+            Fault::Target => f.write_str("the request's target must be a path, or an http(s) URL without a user"),
             Fault::Host => f.write_str("the request must name exactly one host"),
             Fault::Framing => {
                 f.write_str("the body needs exactly one Content-Length in digits, or Transfer-Encoding: chunked")
@@ -138,9 +140,7 @@ impl Head {
         if target.len() > MAX_TARGET {
             return Err(Fault::TargetTooLong);
         }
-        if !target.starts_with('/') {
-            return Err(Fault::Target);
-        }
+        let (authority, target) = split_target(target).ok_or(Fault::Target)?;
         let fields = request.headers.iter().map(|field| Field {
             name: range_within(raw, field.name.as_bytes()),
             value: range_within(raw, field.value),
@@ -149,6 +149,7 @@ impl Head {
             raw: raw.to_vec(),
             method: Method::from_str(method).map_err(|()| Fault::Malformed)?,
             target: range_within(raw, target.as_bytes()),
+            authority: authority.map(|authority| range_within(raw, authority.as_bytes())),
             fields: fields.collect(),
             version: HTTPVersion(1, minor),
             framing: Framing::Length(0),
@@ -208,7 +209,9 @@ impl Head {
     /// The target up to its `?`, still percent-encoded; begins with `/`.
     pub fn path(&self) -> &str {
         let target = self.target();
-        target.split_once('?').map_or(target, |(path, _)| path)
+        let path = target.split_once('?').map_or(target, |(path, _)| path);
+        // In absolute-form the path may be left out (RFC 9112, section 3.2.2).
+        if path.is_empty() { "/" } else { path }
     }
 
     /// The target behind its `?`, still percent-encoded; empty when there is none.
@@ -220,11 +223,18 @@ impl Head {
         std::str::from_utf8(&self.raw[self.target.clone()]).expect("httparse gave it as a str")
     }
 
-    /// The value of the first field of that name, when it is UTF-8.
+    /// The value of the first field of that name, when it is UTF-8. A host in the target counts before one in its field.
     pub fn field(&self, name: &str) -> Option<&str> {
-        let is_it = |field: &&Field| self.raw[field.name.clone()].eq_ignore_ascii_case(name.as_bytes());
-        let field = self.fields.iter().find(is_it)?;
-        std::str::from_utf8(&self.raw[field.value.clone()]).ok()
+        if let Some(authority) = self.authority.clone().filter(|_| name.eq_ignore_ascii_case("host")) {
+            return std::str::from_utf8(&self.raw[authority]).ok();
+        }
+        std::str::from_utf8(self.values(name).next()?).ok()
+    }
+
+    /// The values of all fields of that name, which together are one list where the field is a list.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        let is_it = move |field: &&Field| self.raw[field.name.clone()].eq_ignore_ascii_case(name.as_bytes());
+        self.fields.iter().filter(is_it).map(|field| &self.raw[field.value.clone()])
     }
 
     /// HTTP/1.0 or HTTP/1.1.
@@ -246,6 +256,18 @@ impl Head {
     pub(super) fn expects_continue(&self) -> bool {
         self.expects_continue && self.framing != Framing::Length(0)
     }
+}
+
+/// The authority that a target names, if it does, and what of it is path and query; none where it is of no form that
+/// is understood (RFC 9112, section 3.2).
+fn split_target(target: &str) -> Option<(Option<&str>, &str)> {
+    if target.starts_with('/') {
+        return Some((None, target));
+    }
+    let (scheme, rest) = target.split_once("://")?;
+    let is_http = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    (is_http && !authority.is_empty() && !authority.contains('@')).then_some((Some(authority), path))
 }
 
 /// Whether every CR is followed by LF, and every LF preceded by CR.
@@ -364,10 +386,32 @@ mod tests {
         }
         assert_eq!(parse("GET / HTTP/1.1\r\n\r\n").unwrap_err(), Fault::Host);
         assert_eq!(with("Host: b\r\n").unwrap_err(), Fault::Host);
-        assert_eq!(parse("GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n").unwrap_err(), Fault::Target);
         assert_eq!(parse("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").unwrap_err(), Fault::Target);
         assert_eq!(parse("GET / HTTP/2.0\r\nHost: a\r\n\r\n").unwrap_err(), Fault::Version);
         assert_eq!(with("Expect: a miracle\r\n").unwrap_err(), Fault::Expectation);
+    }
+
+    #[test]
+    fn a_target_may_be_a_whole_url_whose_host_counts() {
+        for (target, host, path, query) in [
+            ("http://b:5000/announce?a=b?c", "b:5000", "/announce", "a=b?c"),
+            ("HTTP://b/", "b", "/", ""),
+            ("https://[::1]:80/x//y", "[::1]:80", "/x//y", ""),
+            ("http://b", "b", "/", ""),
+            ("http://b?q=/", "b", "/", "q=/"),
+            ("/http://b/", "a", "/http://b/", ""),
+        ] {
+            let head = parse(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")).unwrap();
+            assert_eq!((head.field("Host"), head.path(), head.query()), (Some(host), path, query), "{target}");
+        }
+        for bad in
+            ["ftp://b/", "http:///x", "http://", "http:/b", "http://user@b/", "http://?q", "b:80", "*", "//:b://"]
+        {
+            let read = parse(&format!("GET {bad} HTTP/1.1\r\nHost: a\r\n\r\n"));
+            assert!(matches!(read, Err(Fault::Target)) || bad.starts_with('/'), "{bad}");
+        }
+        // The field is asked for all the same.
+        assert_eq!(parse("GET http://b/ HTTP/1.1\r\n\r\n").unwrap_err(), Fault::Host);
     }
 
     #[test]

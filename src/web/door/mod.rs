@@ -123,6 +123,11 @@ impl<'a> Request<'a> {
         self.head.field(name)
     }
 
+    /// The values of all fields of that name, whatever its case.
+    pub fn values(&self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.head.values(name)
+    }
+
     /// Who asks.
     pub fn peer(&self) -> SocketAddr {
         self.peer
