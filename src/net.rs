@@ -114,13 +114,45 @@ pub fn can_be_listened_on(address: SocketAddr) -> bool {
     is_hosts && address.port() != 0
 }
 
-/// Every address of this machine's interfaces.
+/// What the names of interfaces begin with that lead to containers and virtual machines, not to a room.
+const INNER_INTERFACES: [&str; 9] = ["docker", "br-", "veth", "virbr", "podman", "cni", "lxc", "lxdbr", "vmnet"];
+
+/// Addresses nobody has (RFC 5737, RFC 3849): the way to them is the way to everywhere.
+const ELSEWHERE: [(&str, &str); 2] = [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")];
+
+/// Every address of this machine's interfaces, the one that others most likely reach it at first.
 pub fn own_addresses() -> Vec<IpAddr> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
         log::warn!("this machine's addresses cannot be listed: {error}");
         Vec::new()
     });
-    interfaces.into_iter().map(|interface| interface.ip()).collect()
+    let interfaces = interfaces.into_iter().map(|interface| (interface.ip(), interface.name));
+    in_order_of_use(interfaces.collect(), &route_addresses())
+}
+
+/// The addresses that packets to everywhere leave with. No packet is sent.
+fn route_addresses() -> Vec<IpAddr> {
+    let source = |(any, elsewhere): (&str, &str)| {
+        let socket = UdpSocket::bind(any).ok()?;
+        socket.connect(elsewhere).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    ELSEWHERE.into_iter().filter_map(source).collect()
+}
+
+/// Those on the default route first, a room's before a virtual machine's, private before public, IPv4 before IPv6.
+fn in_order_of_use(mut interfaces: Vec<(IpAddr, String)>, routes: &[IpAddr]) -> Vec<IpAddr> {
+    let scope = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) if ip.is_link_local() => 3,
+        IpAddr::V4(ip) if ip.is_private() => 0,
+        IpAddr::V4(_) => 1,
+        IpAddr::V6(_) => 2,
+    };
+    interfaces.sort_by_key(|(ip, name)| {
+        let route = routes.iter().position(|route| route == ip).unwrap_or(routes.len());
+        (route, INNER_INTERFACES.iter().any(|inner| name.starts_with(inner)), scope(ip))
+    });
+    interfaces.into_iter().map(|(ip, _)| ip).collect()
 }
 
 /// Where a listener on this port is reached, for [`may_dial`].
@@ -132,6 +164,22 @@ pub fn listening_on(port: u16) -> Vec<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_address_on_the_default_route_is_told_before_all_others() {
+        let own = |list: &[(&str, &str)], routes: &[&str]| {
+            let list = list.iter().map(|(ip, name)| (ip.parse().unwrap(), (*name).to_owned())).collect();
+            let routes: Vec<IpAddr> = routes.iter().map(|ip| ip.parse().unwrap()).collect();
+            in_order_of_use(list, &routes).iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" ")
+        };
+        let campus =
+            [("172.17.0.1", "docker0"), ("2001:db8::5", "eth0"), ("9.9.9.9", "eth0"), ("10.77.0.1", "mybridge")];
+        assert_eq!(own(&campus, &["9.9.9.9", "2001:db8::5"]), "9.9.9.9 2001:db8::5 10.77.0.1 172.17.0.1");
+        assert_eq!(own(&campus, &[]), "10.77.0.1 9.9.9.9 2001:db8::5 172.17.0.1", "a lab without a router");
+        let room = [("169.254.1.1", "eth1"), ("172.17.0.1", "docker0"), ("192.168.1.5", "wlan0")];
+        assert_eq!(own(&room, &[]), "192.168.1.5 169.254.1.1 172.17.0.1");
+        assert_eq!(own(&room, &["169.254.1.1"]), "169.254.1.1 192.168.1.5 172.17.0.1");
+    }
 
     #[test]
     fn who_named_an_address_decides_whether_it_may_be_dialled() {

@@ -74,6 +74,9 @@ pub struct Tracker {
     /// URL under which others reach this tracker, where it cannot be guessed
     #[argh(option, from_str_fn(any_url))]
     pub public_url: Option<String>,
+    /// address of a proxy whose X-Forwarded-For is believed; may be given again
+    #[argh(option)]
+    pub trusted_proxy: Vec<std::net::IpAddr>,
     /// announces only: no page, no uploads, nothing seeded
     #[argh(switch)]
     pub no_web: bool,

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -13,11 +13,12 @@ use crossbeam_channel::{Sender, bounded, select, tick};
 
 use super::{Failure, node::Node};
 use crate::{
+    net::own_addresses,
     terminal,
     web::{
         Kind, RateLimits, Rules, Setup, Web,
         access::MAX_PASSWORD,
-        address::{lan_address, own_addresses},
+        address::all_urls,
         door::{self, Door},
     },
 };
@@ -51,7 +52,6 @@ pub fn open_if_asked(
         board: node.board().clone(),
         rules: Rules { password: password(password_file)?, no_upload: false },
         limits: RateLimits { upload: node.host().upload.rate(), download: node.host().download.rate() },
-        public_url: None,
         carry_out: node.carry_out(),
     };
     let web = Web::node(kind, setup).map_err(|error| Failure::about("random numbers", error))?;
@@ -105,16 +105,28 @@ impl Page {
 
     /// Where it is, as another device would type it if it can be reached from there.
     pub fn url(&self) -> String {
-        let ip = match self.address.ip() {
-            ip if ip.is_unspecified() => lan_address(&own_addresses()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            ip => ip,
-        };
-        format!("http://{}/", SocketAddr::new(ip, self.address.port()))
+        self.urls().swap_remove(0)
     }
 
-    /// Says where it is.
+    /// Says where it is, under every address that it has.
     pub fn say(&self) {
-        terminal::print(format_args!("watch and control it at {}", self.url()));
+        let urls = self.urls();
+        terminal::print(format_args!("watch and control it at {}", urls[0]));
+        if urls.len() > 1 {
+            terminal::print(format_args!("this machine is also {}", urls[1..].join(" ")));
+        }
+    }
+
+    /// At least one, the likeliest first.
+    fn urls(&self) -> Vec<String> {
+        let own = if self.address.ip().is_unspecified() { own_addresses() } else { Vec::new() };
+        let own = own.into_iter().filter(|ip| self.address.is_ipv6() || ip.is_ipv4()).collect::<Vec<_>>();
+        let mut urls = all_urls(&own, self.address.port());
+        if urls.is_empty() {
+            let ip = if self.address.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { self.address.ip() };
+            urls.push(format!("http://{}", SocketAddr::new(ip, self.address.port())));
+        }
+        urls.into_iter().map(|url| url + "/").collect()
     }
 }
 

@@ -21,14 +21,14 @@ use crate::{
     cli,
     downloader::Settings,
     metainfo::{self, Metainfo},
-    net::{self, PortChoice},
+    net::{self, PortChoice, own_addresses},
     seeder::{DEFAULT_SLOTS, OwnTracker},
     storage::{Access, Store},
     terminal,
     tracker::{Limits, address::Asker, announce::Announce, answer::Answer},
     web::{
         RateLimits, Rules, Setup, Site, Web,
-        address::{lan_address, own_addresses},
+        address::{Names, Origin, all_urls, lan_address},
         door,
         library::{Library, Shared},
         swarms::Swarms,
@@ -46,7 +46,7 @@ const OWN_INTERVAL: Duration = Duration::from_secs(300);
 pub fn run(arguments: cli::Tracker) -> Result<ExitCode, Failure> {
     let interrupts = signals::listen(0)?;
     if let Some(url) = &arguments.public_url
-        && !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme))
+        && Origin::parse(url).is_none()
     {
         return Err(Failure::about(url, "--public-url takes an http(s) URL, such as http://192.168.1.5:5000"));
     }
@@ -54,14 +54,15 @@ pub fn run(arguments: cli::Tracker) -> Result<ExitCode, Failure> {
     let listener = open(choice)?;
     let port = listener.local_addr().map_err(|error| Failure::about("the tracker's port", error))?.port();
     let base = base_url(&arguments, port);
-    let swarms = Swarms::new(Limits::default()).map_err(|error| Failure::about("random numbers", error))?;
+    let names = Names::new(arguments.public_url.as_deref(), arguments.trusted_proxy.clone());
+    let swarms = Swarms::new(Limits::default(), names).map_err(|error| Failure::about("random numbers", error))?;
     let swarms = Arc::new(swarms);
     let sharing = if arguments.no_web { None } else { Some(Sharing::open(&arguments, &swarms, &base)?) };
     let site = sharing.as_ref().map(|sharing| sharing.site(&arguments, &swarms)).transpose()?;
     let web = Arc::new(Web::new(swarms, site));
     let mut door =
         web.serve(listener, door::Limits::of_this_process()).map_err(|error| Failure::about("the tracker", error))?;
-    say(&arguments, &base, sharing.as_ref());
+    say(&arguments, &base, port, sharing.as_ref());
 
     wait(&web, &interrupts.end_in_order());
     // Whoever the tracker names as a seeder is gone before the tracker is.
@@ -107,11 +108,15 @@ fn base_url(arguments: &cli::Tracker, port: u16) -> String {
     )
 }
 
-fn say(arguments: &cli::Tracker, base: &str, sharing: Option<&Sharing>) {
+fn say(arguments: &cli::Tracker, base: &str, port: u16, sharing: Option<&Sharing>) {
     if let Some(sharing) = sharing {
         let (data, port) = (arguments.data.display(), sharing.node.port());
         terminal::print(format_args!("share and fetch files at {base}/"));
         terminal::print(format_args!("files are kept in {data}, and seeded on port {port}"));
+    }
+    let others: Vec<String> = all_urls(&own_addresses(), port).into_iter().filter(|url| url != base).collect();
+    if !others.is_empty() {
+        terminal::print(format_args!("this machine is also {}", others.join(" ")));
     }
     terminal::print(format_args!("clients announce to {base}/announce; Ctrl-C ends it"));
 }
@@ -156,7 +161,6 @@ impl Sharing {
                 no_upload: arguments.no_upload,
             },
             limits: RateLimits { upload: arguments.upload_limit, download: arguments.download_limit },
-            public_url: arguments.public_url.clone(),
             carry_out: self.node.carry_out(),
         };
         let metainfos = arguments.max_metainfo.map_or(metainfo::Limits::STRANGER, metainfo::Limits::of_bytes);

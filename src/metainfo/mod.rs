@@ -6,6 +6,7 @@
 //!
 //! Pure but for [`create`], which reads the files that are to be shared.
 
+pub mod announced;
 pub mod create;
 mod describe;
 mod error;
@@ -189,6 +190,13 @@ impl Metainfo {
     /// The same torrent with other trackers.
     pub fn with_trackers(mut self, tiers: Vec<Vec<String>>) -> Metainfo {
         self.outer = self.outer.with_trackers(outer::Trackers::new(None, tiers));
+        self
+    }
+
+    /// The same torrent, with these trackers to be asked first, one after the other.
+    pub fn announced_first(mut self, first: &[String]) -> Metainfo {
+        let trackers = std::mem::take(&mut self.outer.trackers);
+        self.outer = self.outer.with_trackers(trackers.after(first));
         self
     }
 

@@ -94,6 +94,12 @@ impl Trackers {
         Trackers { announce, tiers }
     }
 
+    /// The same, but these are asked first, one after the other.
+    pub fn after(self, first: &[String]) -> Trackers {
+        let rest = self.tiers.into_iter().map(|tier| tier.into_iter().filter(|url| !first.contains(url)).collect());
+        Trackers::new(None, first.iter().map(|url| vec![url.clone()]).chain(rest).collect())
+    }
+
     /// All of them.
     pub fn tiers(&self) -> &[Vec<String>] {
         &self.tiers

@@ -58,7 +58,7 @@ fn read_outer(torrent: Node<'_>) -> Outer {
 }
 
 /// The URLs in a list, or the one that stands in place of a list.
-fn read_urls(node: Node<'_>) -> Vec<String> {
+pub(super) fn read_urls(node: Node<'_>) -> Vec<String> {
     let one = if node.as_list().is_none() { Some(node) } else { None };
     let items = node.as_list().into_iter().flatten().chain(one);
     items.filter_map(|item| item.as_str().and_then(cleaned)).take(MAX_URLS).collect()

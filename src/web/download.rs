@@ -4,8 +4,8 @@
 
 use std::{
     borrow::Cow,
-    fs::File,
-    io,
+    fs::{File, Metadata},
+    io::{self, BufReader},
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -15,19 +15,20 @@ use sha1::{Digest, Sha1};
 use tiny_http::Method;
 
 use super::{
-    door::{Content, Reply, Request},
+    door::{Content, Part, Reply, Request},
     failure::Failure,
     names,
     range::{self, Stretch},
 };
+use crate::metainfo::{Metainfo, announced};
+
+const JSON: &str = "application/json";
+
+const TORRENT: &str = "application/x-bittorrent";
 
 /// Answers with the file at `path`, to be saved as `name`.
 pub fn send(request: &Request<'_>, path: &Path, name: &str, content_type: &str) -> Result<Reply, Failure> {
-    let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
-    let (metadata, file) = opened.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Failure::new(404, "there is no such file"),
-        _ => Failure::of_disk(&error),
-    })?;
+    let (metadata, file) = open(path)?;
     let length = metadata.len();
     let version = Version::of_file(length, metadata.modified().unwrap_or(UNIX_EPOCH));
     let reply = match version.judge(request) {
@@ -46,12 +47,69 @@ pub fn send(request: &Request<'_>, path: &Path, name: &str, content_type: &str) 
             }
         },
     };
-    Ok(version
-        .stamp(reply)
-        .with("Accept-Ranges", "bytes")
+    Ok(saved_as(version.stamp(reply).with("Accept-Ranges", "bytes"), name))
+}
+
+/// Answers with a metainfo that lies at `path`, with these trackers first; without those that it has, unless they are `kept`.
+/// Its form is that which its name ends in. Nothing where it is not as this program writes it.
+pub fn send_announced(
+    request: &Request<'_>,
+    path: &Path,
+    name: &str,
+    trackers: &[String],
+    kept: bool,
+) -> Result<Option<Reply>, Failure> {
+    let (metadata, file) = open(path)?;
+    let reader = BufReader::new(&file);
+    let (content_type, announced) = match path.extension() {
+        Some(form) if form == "json" => (JSON, announced::json(reader, trackers, kept)),
+        _ => (TORRENT, announced::torrent(reader, trackers, kept)),
+    };
+    let announced = match announced {
+        Ok(announced) => announced,
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(None),
+        Err(error) => return Err(Failure::of_disk(&error)),
+    };
+    let trackers = HEXLOWER.encode(&Sha1::digest(&announced.trackers));
+    let rest = announced.rest..metadata.len();
+    let parts = announced.before.into_iter().map(Part::File);
+    let parts: Vec<Part> = parts.chain([Part::Bytes(announced.trackers), Part::File(rest)]).collect();
+    // The same file is another answer under another address.
+    let stored = Version::of_file(metadata.len(), metadata.modified().unwrap_or(UNIX_EPOCH));
+    let version = Version { tag: format!("\"{}-{trackers}\"", stored.tag.trim_matches('"')), modified: None };
+    let reply = match version.judge(request) {
+        Verdict::Failed => return Ok(Some(failed())),
+        Verdict::Known => {
+            Reply::with_content(304, content_type, Content::Omitted(parts.iter().map(Part::length).sum()))
+        }
+        Verdict::Send => Reply::with_content(200, content_type, Content::Parts { file, parts }),
+    };
+    Ok(Some(saved_as(version.stamp(reply), name)))
+}
+
+/// The same of one that is in memory.
+pub fn send_metainfo(request: &Request<'_>, metainfo: &Metainfo, form: &str, name: &str) -> Reply {
+    let reply = match form {
+        "json" => send_bytes(request, metainfo.to_json().into(), JSON),
+        _ => send_bytes(request, metainfo.to_torrent().into(), TORRENT),
+    };
+    saved_as(reply, name)
+}
+
+/// Opens a file that is to be sent.
+fn open(path: &Path) -> Result<(Metadata, File), Failure> {
+    let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
+    opened.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Failure::new(404, "there is no such file"),
+        _ => Failure::of_disk(&error),
+    })
+}
+
+/// A browser saves it, and a stranger's page never runs as one of ours.
+fn saved_as(reply: Reply, name: &str) -> Reply {
+    reply
         .with("Content-Disposition", &names::disposition(name))
-        // A stranger's page must never run as one of ours.
-        .with("Content-Security-Policy", "default-src 'none'; sandbox"))
+        .with("Content-Security-Policy", "default-src 'none'; sandbox")
 }
 
 /// Answers with bytes that stay the same for as long as this program runs.

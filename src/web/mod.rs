@@ -53,6 +53,7 @@ use crate::{
     metainfo::{InfoHash, Metainfo},
     tracker,
 };
+use address::Names;
 use door::{Door, Gauge, Limits};
 use swarms::Swarms;
 
@@ -114,7 +115,7 @@ impl Web {
 
     /// The page of a machine that is no tracker: what its torrents do, and control over them.
     pub fn node(kind: Kind, setup: Setup) -> Result<Web, getrandom::Error> {
-        let swarms = Arc::new(Swarms::new(tracker::Limits::default())?);
+        let swarms = Arc::new(Swarms::new(tracker::Limits::default(), Names::new(None, Vec::new()))?);
         let site = Site::node(kind, Arc::clone(&swarms), setup)?;
         Ok(Web { announces: false, ..Web::new(swarms, Some(site)) })
     }

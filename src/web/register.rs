@@ -1,9 +1,11 @@
 //! `POST /metainfos`: a metainfo whose content others have, in either form, to be listed with its swarm.
 
 use std::{
+    fs,
     io::{self, Read},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     thread,
 };
@@ -57,14 +59,14 @@ pub fn register(site: &Arc<Site>, request: &mut Request<'_>) -> Result<Reply, Fa
     let registry = &site.shelf()?.registry;
     let mut counted = Counted { registry, bytes: 0 };
     let parts = receive(request, &mut counted)?;
-    let by = request.peer().ip();
+    let (by, local) = (site.swarms.names().sender(request).unwrap_or(request.peer().ip()), request.local());
     let (length, limits, listed_on) = (counted.bytes, registry.limits, Arc::clone(site));
     let Registered { info_hash, name, is_new } = registry.in_turn(move || {
         let bytes = parts.concat();
         drop(parts);
         let metainfo = Metainfo::read_within(&bytes, &limits).map_err(|error| Failure::new(400, error.to_string()))?;
         drop(bytes);
-        list(&listed_on, &metainfo, length, by)
+        list(&listed_on, metainfo, length, by, local)
     })?;
     drop(counted);
     let (base, encoded) = (site.base_url(request), names::encode(&name));
@@ -78,8 +80,8 @@ pub fn register(site: &Arc<Site>, request: &mut Request<'_>) -> Result<Reply, Fa
     Ok(Reply::new(if is_new { 201 } else { 200 }, "application/json", body))
 }
 
-/// Lists a metainfo that came in so many bytes, unless it is listed already.
-fn list(site: &Site, metainfo: &Metainfo, length: u64, by: IpAddr) -> Result<Registered, Failure> {
+/// Lists a metainfo that came in so many bytes from `by` to `local`, unless it is listed already.
+fn list(site: &Site, metainfo: Metainfo, length: u64, by: IpAddr, local: SocketAddr) -> Result<Registered, Failure> {
     let (shelf, info_hash) = (site.shelf()?, metainfo.info_hash());
     if let Some((name, _)) = shelf.library.find_hash(info_hash) {
         return Ok(Registered { info_hash, name, is_new: false });
@@ -87,7 +89,12 @@ fn list(site: &Site, metainfo: &Metainfo, length: u64, by: IpAddr) -> Result<Reg
     let _room = shelf.parts.reserve(length * BYTES_ON_DISK).map_err(|error| Failure::of_disk(&error))?;
     let claim = shelf.library.claim(&names::clean(metainfo.name()));
     let name = claim.name().to_owned();
-    claim.list_registered(metainfo, by)?;
+    let names = site.swarms.names();
+    // What leads here is put in under the address of whoever asks.
+    let tiers = metainfo.trackers().iter();
+    let tiers: Vec<_> =
+        tiers.map(|tier| tier.iter().filter(|url| !names.is_own_tracker(url, local)).cloned().collect()).collect();
+    claim.list_registered(&metainfo.with_trackers(tiers), by)?;
     site.swarms.follow(info_hash);
     Ok(Registered { info_hash, name, is_new: true })
 }
@@ -121,6 +128,14 @@ fn receive(request: &mut Request<'_>, counted: &mut Counted<'_>) -> Result<Vec<V
 }
 
 impl Registry {
+    /// A metainfo that lies in a file.
+    pub fn read_file(&self, path: PathBuf) -> Result<Metainfo, Failure> {
+        self.in_turn(move || {
+            let bytes = fs::read(path).map_err(|error| Failure::of_disk(&error))?;
+            Metainfo::read(&bytes).map_err(|error| Failure::new(500, error.to_string()))
+        })
+    }
+
     /// Takes metainfos of that size.
     pub fn new(limits: Limits) -> io::Result<Registry> {
         // Nothing waits in it: each request waits until it is taken.

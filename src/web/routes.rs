@@ -15,6 +15,7 @@ use super::{
     swarms::Form,
     upload, views,
 };
+use crate::metainfo::Metainfo;
 
 /// Every path, with the methods that it takes as the field `Allow` lists them. `{…}` stands for one part of a path.
 const ROUTES: [(&str, &str, Target); 28] = [
@@ -137,9 +138,12 @@ impl Service for Web {
             let sentence = format!("only {} is possible here", route.allowed);
             return secured(Reply::text(405, sentence).with("Allow", route.allowed));
         }
+        if let Err(failure) = self.check_host(request, route.target) {
+            return secured(failure.into_reply());
+        }
         let answered = match (route.target, &self.site) {
             // An image on a page that somebody has open must not list his machine.
-            (Target::Announce(_), _) if self.announces && address::is_cross_site(request) => Err(cross_site()),
+            (Target::Announce(_), _) if self.announces && self.is_cross_site(request) => Err(cross_site()),
             (Target::Announce(form), _) if self.announces => Ok(self.swarms.answer_announce(request, form)),
             (Target::Scrape, _) if self.announces => Ok(self.swarms.answer_scrape(request)),
             (Target::Health, _) => Ok(Reply::text(200, "ok")),
@@ -148,6 +152,23 @@ impl Service for Web {
             _ => Err(nothing()),
         };
         secured(answered.unwrap_or_else(Failure::into_reply))
+    }
+}
+
+impl Web {
+    /// Holds every route to the rule for the field `Host` that `address` tells.
+    fn check_host(&self, request: &Request<'_>, target: Target) -> Result<(), Failure> {
+        let is_open = match target {
+            Target::Health | Target::Page(Page::Static) => true,
+            Target::Announce(_) | Target::Scrape | Target::Page(Page::Metainfo) => !address::is_browser(request),
+            Target::Metrics | Target::Page(_) => false,
+        };
+        let is_known = || address::is_nobodys_host(request) || self.swarms.names().is_own_host(request);
+        if is_open || is_known() { Ok(()) } else { Err(address::foreign_host(request)) }
+    }
+
+    fn is_cross_site(&self, request: &Request<'_>) -> bool {
+        address::is_cross_site(request, self.swarms.names().public_url())
     }
 }
 
@@ -163,13 +184,9 @@ fn secured(reply: Reply) -> Reply {
 impl Site {
     fn answer(self: &Arc<Site>, request: &mut Request<'_>, page: Page, route: &Route<'_>) -> Result<Reply, Failure> {
         if matches!(request.method(), Method::Post | Method::Put) {
-            check_sender(request, route)?;
+            self.check_sender(request, route)?;
         }
         let part = route.part;
-        // A metainfo is for clients, which go by whatever name it was given to them under.
-        if !matches!(page, Page::Static | Page::Metainfo) {
-            self.access.check_reader(request, &self.own_addresses())?;
-        }
         match page {
             Page::Home => {
                 let viewer = self.viewer(request);
@@ -202,6 +219,18 @@ impl Site {
             Page::Description => asset(request, "openapi.json"),
             Page::Qr => qr::svg(self, request),
         }
+    }
+
+    /// Whether whoever sends a change may, and says how long its body is where that matters.
+    fn check_sender(&self, request: &Request<'_>, route: &Route<'_>) -> Result<(), Failure> {
+        if address::is_cross_site(request, self.swarms.names().public_url()) {
+            return Err(cross_site());
+        }
+        let is_told = ["content-length", "transfer-encoding"].iter().any(|name| request.field(name).is_some());
+        if route.is_stream(request.method()) && !is_told {
+            return Err(Failure::new(411, "this needs a body, with its Content-Length or in chunks"));
+        }
+        Ok(())
     }
 
     fn upload(&self, request: &Request<'_>, name: &str) -> Result<Reply, Failure> {
@@ -237,24 +266,37 @@ impl Site {
         download::send(request, &path, name, content_type.essence_str())
     }
 
+    /// A metainfo, which names this machine's tracker first, under the address at which it was asked for.
     fn metainfo(&self, request: &Request<'_>, file_name: &str) -> Result<Reply, Failure> {
         let nothing = || Failure::new(404, "there is no such metainfo");
-        let (name, form) = file_name.rsplit_once('.').ok_or_else(nothing)?;
-        let content_type = match form {
-            "json" => "application/json",
-            "torrent" => "application/x-bittorrent",
-            _ => return Err(nothing()),
+        let parts = file_name.rsplit_once('.').filter(|(_, form)| ["json", "torrent"].contains(form));
+        let (name, form) = parts.ok_or_else(nothing)?;
+        let Some(shelf) = &self.shelf else {
+            let metainfo = self.of_this_process(name).ok_or_else(nothing)?;
+            return Ok(download::send_metainfo(request, &metainfo, form, &format!("{}.{form}", metainfo.name())));
         };
-        if let Some(library) =
-            self.shelf.as_ref().map(|shelf| &shelf.library).filter(|library| library.get(name).is_some())
-        {
-            return download::send(request, &library.metainfo_path(name, form), file_name, content_type);
+        let trackers = self.swarms.names().announce_urls(request);
+        if let Some(entry) = shelf.library.get(name) {
+            let path = shelf.library.metainfo_path(name, form);
+            // What was uploaded has no tracker but this one; what others have listed may have.
+            let kept = !entry.is_upload();
+            return match download::send_announced(request, &path, file_name, &trackers, kept)? {
+                Some(reply) => Ok(reply),
+                None => {
+                    let metainfo = shelf.registry.read_file(path)?.announced_first(&trackers);
+                    Ok(download::send_metainfo(request, &metainfo, form, file_name))
+                }
+            };
         }
-        // What this process has without a library goes by its info hash.
-        let report = name.parse().ok().and_then(|hash| self.board.torrent(&hash)).ok_or_else(nothing)?;
-        let bytes = if form == "json" { report.metainfo.to_json() } else { report.metainfo.to_torrent() };
-        let saved_as = names::disposition(&format!("{}.{form}", report.metainfo.name()));
-        Ok(download::send_bytes(request, bytes.into(), content_type).with("Content-Disposition", &saved_as))
+        let metainfo = self.of_this_process(name).ok_or_else(nothing)?;
+        let announced = Metainfo::clone(&metainfo).announced_first(&trackers);
+        Ok(download::send_metainfo(request, &announced, form, &format!("{}.{form}", metainfo.name())))
+    }
+
+    /// What this process has outside of a library goes by its info hash.
+    fn of_this_process(&self, hash: &str) -> Option<Arc<Metainfo>> {
+        let report = self.board.torrent(&hash.parse().ok()?)?;
+        Some(report.metainfo.clone())
     }
 }
 
@@ -262,18 +304,6 @@ fn asset(request: &Request<'_>, name: &str) -> Result<Reply, Failure> {
     let (content_type, bytes) = views::asset(name).ok_or_else(|| Failure::new(404, "there is no such file"))?;
     // A worker lives by the policy that its script came with, not by that of its page.
     Ok(download::send_embedded(request, bytes, content_type).with("Content-Security-Policy", views::POLICY))
-}
-
-/// Whether whoever sends a change may, and says how long its body is where that matters.
-fn check_sender(request: &Request<'_>, route: &Route<'_>) -> Result<(), Failure> {
-    if address::is_cross_site(request) {
-        return Err(cross_site());
-    }
-    let is_told = ["content-length", "transfer-encoding"].iter().any(|name| request.field(name).is_some());
-    if route.is_stream(request.method()) && !is_told {
-        return Err(Failure::new(411, "this needs a body, with its Content-Length or in chunks"));
-    }
-    Ok(())
 }
 
 fn cross_site() -> Failure {

@@ -60,8 +60,6 @@ pub struct Setup {
     pub rules: Rules,
     /// What all transfers together may use at first.
     pub limits: RateLimits,
-    /// What this machine is called instead of what browsers ask for.
-    pub public_url: Option<String>,
     /// Does what the page wants done.
     pub carry_out: CarryOut,
 }
@@ -77,7 +75,6 @@ pub struct Site {
     pub(super) access: Access,
     pub(super) newsroom: Newsroom,
     limits: Mutex<RateLimits>,
-    public_url: Option<String>,
     carry_out: CarryOut,
 }
 
@@ -106,7 +103,8 @@ impl Site {
 
     /// A page without files of its own.
     pub(super) fn node(kind: Kind, swarms: Arc<Swarms>, setup: Setup) -> Result<Site, getrandom::Error> {
-        let Setup { peer_id, board, rules, limits, public_url, carry_out } = setup;
+        let Setup { peer_id, board, rules, limits, carry_out } = setup;
+        let public_url = swarms.names().public_url().map(str::to_owned);
         Ok(Site {
             kind,
             machine_name: address::machine_name(),
@@ -114,10 +112,9 @@ impl Site {
             shelf: None,
             peer_id,
             board,
-            access: Access::new(rules, public_url.clone())?,
+            access: Access::new(rules, public_url)?,
             newsroom: Newsroom::default(),
             limits: Mutex::new(limits),
-            public_url,
             carry_out,
         })
     }
@@ -151,7 +148,7 @@ impl Site {
     }
 
     pub(super) fn base_url(&self, request: &Request<'_>) -> String {
-        address::base_url(request, self.public_url.as_deref(), &self.own_addresses())
+        self.swarms.names().base_url(request)
     }
 
     pub(super) fn own_addresses(&self) -> Arc<[IpAddr]> {

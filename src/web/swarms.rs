@@ -14,7 +14,7 @@ use std::{
 use data_encoding::HEXLOWER;
 
 use super::{
-    address::{self, own_addresses},
+    address::{self, Names},
     door::{Reply, Request},
     history::{History, MAX_MACHINES, Machine, Sight, Told},
 };
@@ -29,9 +29,6 @@ use crate::{
     },
 };
 
-/// How long the list of this machine's addresses is believed; a cable or a new lease changes it.
-const OWN_ADDRESSES_TIME: Duration = Duration::from_secs(30);
-
 /// What peers and swarms a table looks at in one sweep from outside; see [`SwarmTable::sweep`].
 const SWEEP_LOOKS: usize = 100_000;
 
@@ -42,7 +39,7 @@ pub struct Swarms {
     began: Instant,
     tracker_id: String,
     chance: AtomicU64,
-    own: Mutex<(Instant, Arc<[IpAddr]>)>,
+    names: Names,
 }
 
 /// What one lock guards: an announce changes both.
@@ -75,14 +72,14 @@ pub enum Form {
 }
 
 impl Swarms {
-    /// No swarms yet.
-    pub fn new(limits: crate::tracker::Limits) -> Result<Swarms, getrandom::Error> {
+    /// No swarms yet, on a machine of these names.
+    pub fn new(limits: crate::tracker::Limits, names: Names) -> Result<Swarms, getrandom::Error> {
         Ok(Swarms {
             kept: Mutex::new(Kept { table: SwarmTable::new(limits), history: History::default() }),
             began: Instant::now(),
             tracker_id: HEXLOWER.encode(&getrandom::u32()?.to_be_bytes()),
             chance: AtomicU64::new(getrandom::u64()?),
-            own: Mutex::new((Instant::now(), own_addresses().into())),
+            names,
         })
     }
 
@@ -153,13 +150,14 @@ impl Swarms {
         kept.history.sweep(now);
     }
 
+    /// What this machine is called.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
     /// This machine's addresses, as of a moment ago.
     pub fn own_addresses(&self) -> Arc<[IpAddr]> {
-        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-        if own.0.elapsed() > OWN_ADDRESSES_TIME {
-            *own = (Instant::now(), own_addresses().into());
-        }
-        Arc::clone(&own.1)
+        self.names.own()
     }
 
     /// Answers `/announce` and `/tracker`.
@@ -188,8 +186,14 @@ impl Swarms {
     }
 
     fn asker(&self, request: &Request<'_>) -> Asker {
-        let asker = Asker::new(request.peer().ip(), request.local().ip(), &self.own_addresses());
-        if address::is_handed_on(request) { asker.handed_on() } else { asker }
+        // By way of a proxy the tracker is reached at its loopback, which is not where its peers are.
+        let is_direct = !address::is_handed_on(request);
+        let reached = if is_direct { request.local().ip() } else { self.names.reached(request) };
+        let asker = |source| Asker::new(source, reached, &self.own_addresses());
+        match self.names.sender(request) {
+            Some(sender) => asker(sender),
+            None => asker(request.peer().ip()).handed_on(),
+        }
     }
 
     /// Answers `/scrape` (BEP 48).

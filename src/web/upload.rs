@@ -128,7 +128,8 @@ pub(super) fn save(
     }
     let base = site.base_url(request);
     let hashes = part.hashes();
-    let options = Options { trackers: vec![vec![format!("{base}/announce")]], ..Options::default() };
+    // Its tracker is named when it is asked for, under the address at which it is.
+    let options = Options::default();
     let metainfo_of = |name: &str| {
         let made = Metainfo::from_hashes(name, &hashes, &options);
         made.map_err(|error| Failure::new(400, error.to_string()))

@@ -138,14 +138,7 @@ impl Access {
         if address::is_own_host(request, self.public_url.as_deref(), own) {
             return Ok(());
         }
-        let host = request.field("host").unwrap_or_default();
-        Err(Failure::new(
-            421,
-            format!(
-                "{} is no name that this machine knows itself by; open the page by its address, or start it with --public-url",
-                crate::text::escape(host)
-            ),
-        ))
+        Err(address::foreign_host(request))
     }
 
     /// Takes a password that was typed into the form. The answer is a cookie's value.

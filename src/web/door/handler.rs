@@ -17,8 +17,8 @@ use super::{
     feed::Streams,
     head::Head,
     limits::Limits,
-    reply::{Content, Reply},
-    transfer::{Transfers, send_file},
+    reply::{Content, Part, Reply},
+    transfer::{Transfers, send_parts},
 };
 
 /// A file, or a stretch of one, that a handler sends itself has at most so many bytes.
@@ -95,6 +95,7 @@ impl Answering {
     /// Sends a reply: at once what fits the socket, files on a thread of their own, and what is left over by the watcher.
     fn send(self: &Arc<Answering>, connection: Connection, head: &Head, reply: Reply, then: Then) {
         let keeps_on = then == Then::Next && !reply.is_stream();
+        let length = reply.length();
         let (mut bytes, content) = reply.print(head.version(), keeps_on);
         if *head.method() != Method::Head {
             match content {
@@ -106,18 +107,20 @@ impl Answering {
                     };
                     return self.streams.add(seat, connection, bytes, feed);
                 }
-                Content::File { mut file, offset, length } if length <= SMALL_FILE => {
-                    if let Err(error) = read_stretch(&mut file, offset, length, &mut bytes) {
+                // As parts; see [`Reply::print`].
+                Content::File { .. } => {}
+                Content::Parts { mut file, parts } if length <= SMALL_FILE => {
+                    if let Err(error) = parts.into_iter().try_for_each(|part| read_part(&mut file, part, &mut bytes)) {
                         return log::warn!("a file cannot be read: {error}");
                     }
                 }
-                Content::File { file, offset, length } => {
+                Content::Parts { file, parts } => {
                     let Some(permit) = self.transfers.permit(connection.seat.address()) else {
                         return self.send(connection, head, busy(), then);
                     };
                     let answering = Arc::clone(self);
                     let started = self.transfers.start(permit, connection, move |connection| {
-                        let sent = send_file(&connection.stream, &bytes, file, offset, length, &answering.limits);
+                        let sent = send_parts(&connection.stream, &bytes, file, parts, &answering.limits);
                         match sent.and_then(|()| connection.stream.set_nonblocking(true)) {
                             Ok(()) => answering.finish(connection, Vec::new(), then),
                             Err(error) => log::debug!("a download broke off: {error}"),
@@ -139,8 +142,16 @@ impl Answering {
     }
 }
 
-fn read_stretch(file: &mut std::fs::File, offset: u64, length: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
-    file.seek(SeekFrom::Start(offset))?;
+fn read_part(file: &mut std::fs::File, part: Part, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let length = part.length();
+    let range = match part {
+        Part::File(range) => range,
+        Part::Bytes(part) => {
+            bytes.extend_from_slice(&part);
+            return Ok(());
+        }
+    };
+    file.seek(SeekFrom::Start(range.start))?;
     if file.take(length).read_to_end(bytes)? as u64 == length {
         return Ok(());
     }

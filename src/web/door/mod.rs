@@ -41,7 +41,7 @@ pub use body::Body;
 pub use feed::{Feed, TICK};
 pub use head::Head;
 pub use limits::Limits;
-pub use reply::{Content, Reply};
+pub use reply::{Content, Part, Reply};
 
 use census::Census;
 use connection::Connection;

@@ -3,7 +3,7 @@
 //! The head is printed by tiny_http's `Response`, without its body and with a length of 0, whose line the door then
 //! replaces: tiny_http counts lengths in `usize`, and gives no way to say whether the connection goes on.
 
-use std::{borrow::Cow, fs::File, io};
+use std::{borrow::Cow, fs::File, io, ops::Range};
 
 use tiny_http::{HTTPVersion, Header, Response, StatusCode};
 
@@ -32,10 +32,36 @@ pub enum Content {
         /// How many bytes.
         length: u64,
     },
+    /// Parts of a file, and bytes between them.
+    Parts {
+        /// Open for reading.
+        file: File,
+        /// In their order.
+        parts: Vec<Part>,
+    },
     /// Whatever a feed has, until the client leaves. The connection ends with it.
     Stream(Box<dyn Feed>),
     /// Nothing, though the head tells the length of what there would be (a 304, RFC 9110 section 15.4.5).
     Omitted(u64),
+}
+
+/// One of [`Content::Parts`].
+#[derive(Debug)]
+pub enum Part {
+    /// Bytes in memory.
+    Bytes(Vec<u8>),
+    /// A stretch of the file, as offsets in bytes.
+    File(Range<u64>),
+}
+
+impl Part {
+    /// Bytes.
+    pub fn length(&self) -> u64 {
+        match self {
+            Part::Bytes(bytes) => bytes.len() as u64,
+            Part::File(range) => range.end.saturating_sub(range.start),
+        }
+    }
 }
 
 impl Reply {
@@ -82,6 +108,7 @@ impl Reply {
         match &self.content {
             Content::Bytes(bytes) => bytes.len() as u64,
             Content::File { length, .. } | Content::Omitted(length) => *length,
+            Content::Parts { parts, .. } => parts.iter().map(Part::length).sum(),
             Content::Stream(_) => 0,
         }
     }
@@ -104,7 +131,13 @@ impl Reply {
             (true, true) => b"Connection: keep-alive\r\n\r\n",
             (true, false) => b"\r\n",
         });
-        (head, self.content)
+        let content = match self.content {
+            Content::File { file, offset, length } => {
+                Content::Parts { file, parts: vec![Part::File(offset..offset + length)] }
+            }
+            content => content,
+        };
+        (head, content)
     }
 }
 

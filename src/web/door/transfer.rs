@@ -16,6 +16,7 @@ use super::{
     connection::Connection,
     limits::Limits,
     pace::Pace,
+    reply::Part,
 };
 
 /// How long a transfer's socket blocks before its pace is looked at.
@@ -120,25 +121,31 @@ impl Drop for Ended {
     }
 }
 
-/// Sends `head`, then `length` bytes of `file` from `offset` on. It is an error when the file turns out shorter.
-pub fn send_file(
+/// Sends `head`, then the parts of `file` and what is between them. It is an error when the file turns out shorter.
+pub fn send_parts(
     stream: &TcpStream,
     head: &[u8],
     mut file: File,
-    offset: u64,
-    length: u64,
+    parts: Vec<Part>,
     limits: &Limits,
 ) -> io::Result<()> {
     let mut pace = Pace::new(limits, Instant::now());
     send(stream, head, &mut pace)?;
-    file.seek(SeekFrom::Start(offset))?;
     let mut buffer = vec![0; COPY_LENGTH];
-    let mut left = length;
-    while left > 0 {
-        let count = usize::try_from(left).unwrap_or(usize::MAX).min(COPY_LENGTH);
-        file.read_exact(&mut buffer[..count])?;
-        send(stream, &buffer[..count], &mut pace)?;
-        left -= count as u64;
+    for part in parts {
+        let mut left = part.length();
+        match part {
+            Part::Bytes(bytes) => send(stream, &bytes, &mut pace)?,
+            Part::File(range) => {
+                file.seek(SeekFrom::Start(range.start))?;
+                while left > 0 {
+                    let count = usize::try_from(left).unwrap_or(usize::MAX).min(COPY_LENGTH);
+                    file.read_exact(&mut buffer[..count])?;
+                    send(stream, &buffer[..count], &mut pace)?;
+                    left -= count as u64;
+                }
+            }
+        }
     }
     Ok(())
 }
