@@ -180,6 +180,9 @@ pub struct Fetch {
     /// reserve the space on disk first
     #[argh(switch)]
     pub preallocate: bool,
+    /// replace files that are there already and are not the torrent's (without it they are left as they are)
+    #[argh(switch)]
+    pub overwrite: bool,
     /// bytes a second to take at most, such as 500K or 10M
     #[argh(option, default = "0", from_str_fn(rate))]
     pub download_limit: u64,

@@ -16,7 +16,7 @@ use crate::{
     cli,
     metainfo::{
         Limits, Metainfo,
-        create::{self, DEFAULT_PIECE_LENGTH, Options},
+        create::{self, Created, DEFAULT_PIECE_LENGTH, Options},
         path,
     },
     terminal::{self, Progress},
@@ -39,9 +39,10 @@ pub fn run(arguments: cli::Create) -> Result<ExitCode, Failure> {
         private: arguments.private,
         comment: arguments.comment,
         creation_date: now(),
+        leave_out: out.paths().to_vec(),
         ..Options::default()
     };
-    let metainfo = make(path, &options, arguments.json)?;
+    let metainfo = make(path, &options, arguments.json)?.metainfo;
     out.write(&metainfo)?;
     if arguments.json {
         let written: Vec<_> = out.paths.iter().map(|path| path.to_string_lossy()).collect();
@@ -53,7 +54,7 @@ pub fn run(arguments: cli::Create) -> Result<ExitCode, Failure> {
 }
 
 /// Hashes a file or folder, with progress. What is left out of it is said.
-pub fn make(path: &Path, options: &Options, quiet: bool) -> Result<Metainfo, Failure> {
+pub fn make(path: &Path, options: &Options, quiet: bool) -> Result<Created, Failure> {
     let progress = Mutex::new(Progress::new(quiet));
     let total = fs::metadata(path).map(|metadata| metadata.len()).unwrap_or_default();
     let made = create::create(path, options, &|done| {
@@ -68,7 +69,7 @@ pub fn make(path: &Path, options: &Options, quiet: bool) -> Result<Metainfo, Fai
     if let Some(more) = made.left_out.len().checked_sub(MAX_LEFT_OUT + 1) {
         terminal::say(format_args!("{} more are left out", more + 1));
     }
-    Ok(made.metainfo)
+    Ok(made)
 }
 
 /// Where a metainfo is to be written: one form, or both.
@@ -90,6 +91,11 @@ impl Out {
         };
         paths.iter().try_for_each(|path| check_writable(path, what))?;
         Ok(Out { paths })
+    }
+
+    /// The files that are written.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
     }
 
     /// Writes the metainfo: each form whole, or none at all.

@@ -15,13 +15,12 @@ use super::{
     page, signals, source,
 };
 use crate::{
-    bitfield::Bitfield,
     cli,
     downloader::{Outcome, Settings, View, report::Report},
     metainfo::Metainfo,
     net::PortChoice,
     seeder::DEFAULT_SLOTS,
-    storage::{self, Access, Journal, Ledger, Store},
+    storage::{self, Begun, Writing},
     terminal::{self, Progress, Rate, Time},
     text::Size,
     web::Kind,
@@ -58,15 +57,15 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
     }
     let begun = Instant::now();
     let out = arguments.out.as_path();
-    let access = Access::Write { preallocate: arguments.preallocate };
-    let store = Arc::new(Store::open(metainfo.clone(), out, access)?);
+    let writing = Writing { preallocate: arguments.preallocate, overwrite: arguments.overwrite };
+    let begun_with = begin(&metainfo, out, writing, arguments.json)?;
+    let store = begun_with.store.clone();
     let node = open_node(&arguments)?;
     let page = page::open_if_asked(arguments.page.as_deref(), arguments.password_file.as_deref(), Kind::Fetch, &node)?;
-    let (ledger, have) = resume(&store, node.journal(), arguments.json)?;
     let signals = interrupts.end_in_order();
     let trackers = trackers(&metainfo, &arguments.tracker);
     let has_tracker = !trackers.is_empty();
-    let view = node.take(ledger, have, trackers)?;
+    let view = node.take(begun_with, trackers)?;
     if !has_tracker && !arguments.json {
         terminal::say(format_args!(
             "{} names no tracker: only peers that connect here can help",
@@ -204,7 +203,11 @@ impl Watch<'_> {
             select! {
                 recv(self.signals) -> _ => return,
                 recv(ticks) -> _ => {
-                    if self.view.report().needed {
+                    let report = self.view.report();
+                    if report.is_withdrawn {
+                        return;
+                    }
+                    if report.needed {
                         needed = Instant::now();
                     } else if asked.is_none() && needed.elapsed() > UNNEEDED {
                         return;
@@ -264,16 +267,15 @@ fn why_quiet(report: &Report, has_tracker: bool) -> String {
     }
 }
 
-/// Finds out what is here already, with progress.
-fn resume(store: &Arc<Store>, journal: &Journal, quiet: bool) -> Result<(Arc<Ledger>, Bitfield), Failure> {
+/// Finds out what is here already, with progress, and gets the right to write the rest.
+fn begin(metainfo: &Arc<Metainfo>, out: &Path, writing: Writing, quiet: bool) -> Result<Begun, Failure> {
     let progress = Mutex::new(Progress::new(quiet));
-    let opened = storage::resume::open(store, cores(), &|done, total| {
+    let begun = storage::begin(metainfo, out, writing, cores(), &|done, total| {
         let text = "of the pieces that may be here are checked";
         progress.lock().unwrap_or_else(PoisonError::into_inner).show(u64::from(done), u64::from(total), text);
     });
     progress.into_inner().unwrap_or_else(PoisonError::into_inner).clear();
-    let (log, have) = opened?;
-    Ok((journal.attach(log, store.clone()), have))
+    Ok(begun?)
 }
 
 fn trackers(metainfo: &Metainfo, more: &[String]) -> Vec<Vec<String>> {

@@ -19,12 +19,12 @@ use crate::{
     downloader::Settings,
     metainfo::{
         Metainfo,
-        create::{DEFAULT_PIECE_LENGTH, Options},
+        create::{Created, DEFAULT_PIECE_LENGTH, Options},
     },
     net::PortChoice,
     peer::Share,
     seeder::DEFAULT_SLOTS,
-    storage::{Access, Store},
+    storage::{Access, Claim, Stamps, Store},
     terminal,
     text::Size,
     tracker::client::Client,
@@ -59,7 +59,7 @@ pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
         memory: None,
     })?;
     let page = page::open_if_asked(arguments.page.as_deref(), arguments.password_file.as_deref(), Kind::Seed, &node)?;
-    let share = node.give(what.metainfo.clone(), &what.dir, what.metainfo.trackers(), None)?;
+    let share = node.give(what.metainfo.clone(), &what.dir, what.stamps.clone(), what.metainfo.trackers(), None)?;
     say(&arguments, &what, node.port(), page.as_ref());
     register(&what.metainfo, arguments.json)?;
 
@@ -75,6 +75,10 @@ pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
 struct What {
     metainfo: Arc<Metainfo>,
     dir: PathBuf,
+    /// Its files as they were before they were hashed.
+    stamps: Stamps,
+    /// Keeps fetches from writing to them.
+    _claim: Option<Claim>,
     /// Where its metainfo was written, if it was made here.
     made: Option<create::Out>,
 }
@@ -100,6 +104,8 @@ fn from_metainfo(arguments: &cli::Seed, mut metainfo: Metainfo) -> Result<What, 
     }
     let metainfo = Arc::new(metainfo);
     let store = Store::open(metainfo.clone(), &dir, Access::Read)?;
+    let claim = claim(&store);
+    let stamps = Stamps::of(&store)?;
     let have = verify::check(&store, arguments.json)?;
     if !have.is_full() {
         let (name, right, all) = (metainfo.name(), have.count(), have.len());
@@ -108,7 +114,7 @@ fn from_metainfo(arguments: &cli::Seed, mut metainfo: Metainfo) -> Result<What, 
             "{name}: only {right} of {all} pieces are right in {dir}{absent}; --dir says where the data lies, and fetch gets the rest"
         )));
     }
-    Ok(What { metainfo, dir, made: None })
+    Ok(What { metainfo, dir, stamps, _claim: claim, made: None })
 }
 
 fn from_data(arguments: &cli::Seed) -> Result<What, Failure> {
@@ -122,11 +128,20 @@ fn from_data(arguments: &cli::Seed) -> Result<What, Failure> {
         piece_length: arguments.piece_length.unwrap_or(DEFAULT_PIECE_LENGTH),
         trackers: tiers(&trackers),
         creation_date: create::now(),
+        leave_out: out.paths().to_vec(),
         ..Options::default()
     };
-    let metainfo = create::make(path, &options, arguments.json)?;
+    let Created { metainfo, found, .. } = create::make(path, &options, arguments.json)?;
     out.write(&metainfo)?;
-    Ok(What { metainfo: Arc::new(metainfo), dir: folder_of(path)?, made: Some(out) })
+    let (stamps, metainfo, dir) = (Stamps::as_found(&metainfo, &found), Arc::new(metainfo), folder_of(path)?);
+    let claim = claim(&Store::open(metainfo.clone(), &dir, Access::Read)?);
+    Ok(What { metainfo, dir, stamps, _claim: claim, made: Some(out) })
+}
+
+/// Keeps fetches from writing to what is seeded. Where a fetch holds it already, as one that serves on does, it is seeded all
+/// the same: what is changed is not sent.
+fn claim(store: &Store) -> Option<Claim> {
+    Claim::to_read(store).inspect_err(|error| log::info!("{error}")).ok()
 }
 
 /// The folder in which this is found under its own name, which for a link is that of the link.

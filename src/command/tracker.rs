@@ -23,7 +23,7 @@ use crate::{
     metainfo::{self, Metainfo},
     net::{self, PortChoice, own_addresses},
     seeder::{DEFAULT_SLOTS, OwnTracker},
-    storage::{Access, Store},
+    storage::{Access, Stamps, Store},
     terminal,
     tracker::{Limits, address::Asker, announce::Announce, answer::Answer},
     web::{
@@ -187,7 +187,7 @@ fn lock(data: &Path) -> Result<File, Failure> {
 fn give_again(library: &Arc<Library>, node: &Arc<Node>) -> Result<(), Failure> {
     let (unchanged, changed): (Vec<_>, Vec<_>) = library.shared().into_iter().partition(|shared| shared.is_unchanged);
     for Shared { metainfo, file, port, .. } in unchanged {
-        if let Err(failure) = node.give_upload(metainfo, &file, port) {
+        if let Err(failure) = node.give_upload(metainfo, &file, None, port) {
             log::error!("{}: {failure}", file.display());
         }
     }
@@ -198,7 +198,8 @@ fn give_again(library: &Arc<Library>, node: &Arc<Node>) -> Result<(), Failure> {
     let verifying = move || {
         for shared in changed {
             let Shared { metainfo, file, port, .. } = &shared;
-            let given = verified(metainfo, file).and_then(|()| node.give_upload(metainfo.clone(), file, *port));
+            let given = verified(metainfo, file);
+            let given = given.and_then(|stamps| node.give_upload(metainfo.clone(), file, Some(stamps), *port));
             match given {
                 Ok(()) => {
                     library.stamp_verified(&shared).unwrap_or_else(|error| log::warn!("{}: {error}", file.display()))
@@ -211,10 +212,12 @@ fn give_again(library: &Arc<Library>, node: &Arc<Node>) -> Result<(), Failure> {
     started.map(|_| ()).map_err(|error| Failure::about("threads", error))
 }
 
-fn verified(metainfo: &Arc<Metainfo>, file: &Path) -> Result<(), Failure> {
+/// The stamps of a file that turns out to be whole, as they were before it was hashed.
+fn verified(metainfo: &Arc<Metainfo>, file: &Path) -> Result<Stamps, Failure> {
     let store = Store::open(metainfo.clone(), file.parent().unwrap_or(Path::new(".")), Access::Read)?;
+    let stamps = Stamps::of(&store)?;
     if verify::check(&store, true)?.is_full() {
-        return Ok(());
+        return Ok(stamps);
     }
     Err(Failure::new("it has changed since it was uploaded, and is not seeded; upload it again"))
 }

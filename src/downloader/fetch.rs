@@ -22,9 +22,9 @@ use super::{
 };
 use crate::{
     bitfield::Bitfield,
-    peer::{Event, Handle, HaveSet, Host, Limiter, PieceInFlight, SessionId, Share, Traffic},
+    peer::{End, Event, Handle, HaveSet, Host, Limiter, PieceInFlight, SessionId, Share, Traffic},
     seeder::{
-        Observer, TrackerNews,
+        Announcer, Observer, Registry, TrackerNews, Watchman,
         report::{Activity, Board, Way},
     },
     storage::{self, Ledger},
@@ -32,6 +32,9 @@ use crate::{
 
 /// How often the clock is looked at: stalls, rotation of slots, dialling again, the report.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How often the files of what is complete are looked at, as a seeder does.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Events that may wait for the coordinator; a session that finds the queue full waits, and its peer with it.
 const MAX_EVENTS: usize = 1024;
@@ -55,6 +58,10 @@ pub struct Plan {
     pub have: Bitfield,
     /// Where it shows how it goes; the torrent is on it already.
     pub board: Arc<Board>,
+    /// What lets peers in to it, and who announces it: until its files are found to be changed.
+    pub registry: Arc<Registry>,
+    /// See there.
+    pub announcer: Announcer,
     /// Limits.
     pub settings: Settings,
     /// Hash workers; one a core.
@@ -124,7 +131,7 @@ impl Fetch {
         let share = Arc::new(Share {
             metainfo: store.metainfo().clone(),
             store,
-            stamps: None,
+            stamps: plan.ledger.settled().clone(),
             have: Arc::new(HaveSet::new(&plan.have)),
             events,
             finished: Some(finished.clone()),
@@ -134,7 +141,7 @@ impl Fetch {
             sending: AtomicUsize::new(0),
             lacks_peers: AtomicBool::new(!plan.have.is_full()),
         });
-        let bench = Bench { ledger: plan.ledger, have: share.have.clone(), pieces, results };
+        let bench = Bench { ledger: plan.ledger.clone(), have: share.have.clone(), pieces, results };
         let mut threads = hash::start(plan.hash_workers, &bench, &stopped)?;
         let now = Instant::now();
         let ours = plan.host.peer_id();
@@ -155,6 +162,13 @@ impl Fetch {
             is_to_pause: paused.clone(),
             finished_at: None,
             failed: None,
+            ledger: plan.ledger,
+            is_settling: false,
+            watchman: Watchman::start()?,
+            looked: now,
+            is_withdrawn: false,
+            registry: plan.registry,
+            announcer: plan.announcer,
         };
         let inputs = Inputs { events: event_queue, hashed, failed, tracker_news, stopped };
         threads.push(thread::Builder::new().name("coordinator".into()).spawn(move || shell.run(&inputs))?);
@@ -227,12 +241,23 @@ struct Shell {
     finished_at: Option<SystemTime>,
     /// Why nothing more comes, as a sentence.
     failed: Option<String>,
+    ledger: Arc<Ledger>,
+    /// Whether the journal knows that every piece is here.
+    is_settling: bool,
+    watchman: Watchman,
+    /// When the watchman was last asked to look at the files of what is complete.
+    looked: Instant,
+    /// Whether the files were found to be changed since.
+    is_withdrawn: bool,
+    registry: Arc<Registry>,
+    announcer: Announcer,
 }
 
 impl Shell {
     fn run(&mut self, inputs: &Inputs) {
         let ticks = tick(TICK);
         let mut actions = Vec::new();
+        let changed = self.watchman.changed().clone();
         self.complete_if_so();
         loop {
             select! {
@@ -251,6 +276,9 @@ impl Shell {
                     self.tracker_news(news, &mut actions);
                 },
                 recv(ticks) -> _ => self.tick(&mut actions),
+                recv(changed) -> found => if let Ok((_, error)) = found {
+                    self.withdraw(&error);
+                },
                 recv(inputs.stopped) -> _ => break,
             }
             self.perform(&mut actions);
@@ -262,7 +290,14 @@ impl Shell {
         self.observer.sees(&event, Instant::now());
         match &event {
             Event::Opened(handle) => _ = self.handles.insert(handle.id(), handle.clone()),
-            Event::Closed { session, .. } => _ = self.handles.remove(session),
+            Event::Closed { session, end, .. } => {
+                self.handles.remove(session);
+                if let End::Storage(error) = end
+                    && self.coordinator.is_complete()
+                {
+                    self.withdraw(error);
+                }
+            }
             Event::StorageFailed(error) => self.conclude(Outcome::StorageFailed(error.clone())),
             _ => {}
         }
@@ -302,20 +337,52 @@ impl Shell {
 
     fn tick(&mut self, actions: &mut Vec<Action>) {
         let now = Instant::now();
+        self.watch(now);
         self.pause_or_go_on(now, actions);
         let pulses: Vec<_> = self.handles.iter().map(|(id, handle)| (*id, pulse(handle, now))).collect();
         self.coordinator.tick(&pulses, now, actions);
         self.share.lacks_peers.store(self.coordinator.lacks_peers(now), Ordering::Relaxed);
         self.send_unsent();
-        let report = self.meter.report(&self.coordinator, &self.share, now);
-        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
+        self.report(now);
         if now >= self.observer.due() {
             self.publish(now);
         }
     }
 
+    fn report(&mut self, now: Instant) {
+        let mut report = self.meter.report(&self.coordinator, &self.share, now);
+        report.is_withdrawn = self.is_withdrawn;
+        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
+    }
+
+    /// What is complete stays as it is, or is not served any more.
+    fn watch(&mut self, now: Instant) {
+        if !self.coordinator.is_complete() || self.is_withdrawn {
+            return;
+        }
+        self.is_settling = self.is_settling || self.ledger.complete();
+        if now.duration_since(self.looked) >= LOOK_INTERVAL {
+            self.looked = now;
+            self.watchman.look_at(&self.share);
+        }
+    }
+
+    /// The files are not what they were when all was right: no peer is let in, or sent to us, or served any more.
+    fn withdraw(&mut self, error: &storage::Error) {
+        if self.is_withdrawn {
+            return;
+        }
+        self.is_withdrawn = true;
+        let hash = self.share.metainfo.info_hash();
+        log::error!("{} is not seeded any more: {error}", self.share.metainfo.name());
+        self.failed = Some(error.to_string());
+        self.registry.remove(hash);
+        self.announcer.remove(hash);
+        self.publish(Instant::now());
+    }
+
     fn pause_or_go_on(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        match (self.is_to_pause.load(Ordering::Acquire), self.coordinator.is_paused()) {
+        match (self.is_withdrawn || self.is_to_pause.load(Ordering::Acquire), self.coordinator.is_paused()) {
             (true, false) => self.coordinator.pause(actions),
             (false, true) => self.coordinator.resume(now, actions),
             (true, true) | (false, false) => {}
@@ -426,8 +493,7 @@ impl Shell {
                 self.failed = Some(error.to_string());
             }
             self.publish(Instant::now());
-            let report = self.meter.report(&self.coordinator, &self.share, Instant::now());
-            *self.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
+            self.report(Instant::now());
             // Room for one was made when the fetch began, and this is the one.
             let _ = teller.try_send(outcome);
         }

@@ -39,6 +39,8 @@ pub struct Report {
     pub unavailable: u32,
     /// Why the tracker has no answer, while it has none.
     pub tracker_trouble: Option<String>,
+    /// Whether it was complete and is not served any more, because its files were changed.
+    pub is_withdrawn: bool,
 }
 
 impl Report {
@@ -93,6 +95,7 @@ impl Meter {
             last_holder: coordinator.is_complete() && coordinator.is_last_holder(),
             unavailable: picker.unavailable(),
             tracker_trouble: self.tracker_trouble.clone(),
+            is_withdrawn: false,
         }
     }
 }

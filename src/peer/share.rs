@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -14,7 +14,7 @@ use super::{Buffers, Event, Limiter, PieceInFlight, SessionId, exchanges::Exchan
 use crate::{
     bitfield::Bitfield,
     metainfo::{Geometry, Metainfo, PeerId, PieceIndex},
-    storage::{Stamps, Store},
+    storage::{self, Stamps, Store},
 };
 
 /// Who we are on the wire: one a process.
@@ -42,8 +42,8 @@ pub struct Share {
     pub metainfo: Arc<Metainfo>,
     /// Where its bytes are.
     pub store: Arc<Store>,
-    /// Its files as they were when all of it was known to be right; `None` where it is still written to.
-    pub stamps: Option<Stamps>,
+    /// Its files as they were when all of it was known to be right; nothing while it is still written to.
+    pub stamps: Arc<OnceLock<Stamps>>,
     /// Which pieces are verified and may be given.
     pub have: Arc<HaveSet>,
     /// Where sessions tell what happens.
@@ -127,6 +127,19 @@ impl Share {
     /// How its bytes are cut.
     pub fn geometry(&self) -> &Geometry {
         self.metainfo.geometry()
+    }
+
+    /// Reads bytes of the torrent for a peer. Once all of it was right they come only from files that are as they were then.
+    pub fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), storage::Error> {
+        match self.stamps.get() {
+            Some(stamps) => self.store.read_unchanged(offset, buffer, stamps),
+            None => self.store.read(offset, buffer),
+        }
+    }
+
+    /// Whether the files are as they were when all of it was right, as far as that is so already.
+    pub fn check(&self) -> Result<(), storage::Error> {
+        self.stamps.get().map_or(Ok(()), |stamps| stamps.check(&self.store))
     }
 
     /// Bytes that are not verified yet (BEP 3, `left`).

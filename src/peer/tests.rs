@@ -74,7 +74,7 @@ impl Torrent {
         let (tell, events) = bounded(64);
         let (finish, finished) = bounded(4);
         let share = Share {
-            stamps: None,
+            stamps: Arc::default(),
             have: Arc::new(HaveSet::new(&Bitfield::empty(metainfo.geometry().piece_count()))),
             metainfo,
             store: Arc::new(store),

@@ -154,7 +154,7 @@ impl Pen<'_> {
         self.run.resize(bytes, 0);
         let Some(first) = run.first() else { return Ok(()) };
         let offset = self.handle.share.geometry().block_offset(*first);
-        self.handle.share.store.read(offset, &mut self.run).map_err(End::Storage)
+        self.handle.share.read(offset, &mut self.run).map_err(End::Storage)
     }
 }
 

@@ -25,3 +25,4 @@ pub use registry::Registry;
 pub use service::Service;
 pub use slots::{Change, DEFAULT_SLOTS, Slots};
 pub use speed::Speed;
+pub use watchman::Watchman;

@@ -96,7 +96,7 @@ impl Service {
         Arc::new(Share {
             metainfo,
             store,
-            stamps: Some(stamps),
+            stamps: Arc::new(stamps.into()),
             have: Arc::new(HaveSet::new(&have)),
             events: self.events.clone(),
             finished: None,

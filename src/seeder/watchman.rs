@@ -30,8 +30,7 @@ impl Watchman {
         let (tell, changed) = bounded(MAX_WAITING);
         thread::Builder::new().name("watchman".into()).stack_size(STACK).spawn(move || {
             for share in to_look {
-                let found = share.stamps.as_ref().map_or(Ok(()), |stamps| stamps.check(&share.store));
-                if let Err(error) = found
+                if let Err(error) = share.check()
                     && tell.send((share, error)).is_err()
                 {
                     return;

@@ -20,7 +20,18 @@ pub enum Error {
         /// The file that ends early.
         path: PathBuf,
     },
-    /// A file that is to be fetched is there and longer than the metainfo says. It is somebody's data: it is never cut.
+    /// A file that is there is none of the torrent's, as far as can be seen: no piece of it is right, and no log of ours
+    /// tells of it.
+    NotOurs {
+        /// The file, which is left as it is.
+        path: PathBuf,
+    },
+    /// A file that is to be fetched is there under other names too, which the rest of it would change as well.
+    Linked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file that is to be fetched is there and longer than the metainfo says. It is cut only when that is asked for.
     TooLong {
         /// The file that is in the way.
         path: PathBuf,
@@ -46,9 +57,9 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// Another process is fetching the same torrent into the same folder.
+    /// Another fetch writes to what this one would write to, or it is being seeded.
     InUse {
-        /// The resume log that it holds.
+        /// The file or folder that is locked.
         path: PathBuf,
     },
     /// Anything else that the operating system said.
@@ -89,7 +100,17 @@ impl fmt::Display for Error {
             Error::Short { path } => write!(f, "{} is shorter than the metainfo says", path.display()),
             Error::TooLong { path, length, expected } => write!(
                 f,
-                "{} has {length} bytes where the metainfo says {expected}; it is left as it is: move it away or fetch elsewhere",
+                "{} has {length} bytes where the metainfo says {expected}; it is left as it is: move it away, fetch elsewhere, or have it cut with --overwrite",
+                path.display()
+            ),
+            Error::NotOurs { path } => write!(
+                f,
+                "{} is there already and no piece of it is this torrent's; it is left as it is: move it away, fetch elsewhere, or have it replaced with --overwrite",
+                path.display()
+            ),
+            Error::Linked { path } => write!(
+                f,
+                "{} has other names on this disk (hard links), and would change under them too; it is left as it is: put a copy in its place, fetch elsewhere, or have it replaced with --overwrite",
                 path.display()
             ),
             Error::InTheWay { path } => {
@@ -102,7 +123,11 @@ impl fmt::Display for Error {
                 write!(f, "{} was changed by another program since its pieces were checked", path.display())
             }
             Error::InUse { path } => {
-                write!(f, "this torrent is being fetched into this folder already ({} is locked)", path.display())
+                write!(
+                    f,
+                    "{} is in use: another fetch writes to it, or it is being seeded; wait for that to end, or fetch elsewhere",
+                    path.display()
+                )
             }
             Error::Io { doing, path, source } => write!(f, "cannot {doing} {}: {source}", path.display()),
         }

@@ -19,6 +19,8 @@ use super::Error;
 pub(super) enum Purpose {
     /// To read; it may be a symbolic link.
     Serve,
+    /// To read what a fetch would write to; it must be there.
+    Look,
     /// To read what was fetched, and write more; it must be there.
     Reread,
     /// To write; the file and the folders on its way are made if they are not there.
@@ -30,8 +32,9 @@ pub(super) fn open(root: &Path, path: &Path, purpose: Purpose) -> Result<fs::Fil
     let full = root.join(path);
     let file = match purpose {
         Purpose::Serve => openat(CWD, &full, OFlags::RDONLY | ALWAYS, Mode::empty()),
-        Purpose::Reread => beneath(root, path, false),
-        Purpose::Fetch => beneath(root, path, true),
+        Purpose::Look => beneath(root, path, OFlags::RDONLY),
+        Purpose::Reread => beneath(root, path, OFlags::RDWR),
+        Purpose::Fetch => beneath(root, path, OFlags::RDWR | OFlags::CREATE),
     };
     let file = fs::File::from(file.map_err(|error| refusal(&full, error))?);
     match file.metadata() {
@@ -39,6 +42,16 @@ pub(super) fn open(root: &Path, path: &Path, purpose: Purpose) -> Result<fs::Fil
         Ok(_) => Err(Error::InTheWay { path: full }),
         Err(error) => Err(Error::new("look at", &full, error)),
     }
+}
+
+/// Makes the folder called `name` in `root`, if it is not there, and opens it. A symbolic link is refused.
+pub(super) fn make(root: &Path, name: &Path) -> Result<fs::File, Error> {
+    let full = root.join(name);
+    let made = match mkdirat(CWD, &full, Mode::from_raw_mode(0o777)) {
+        Ok(()) | Err(Errno::EXIST) => openat(CWD, &full, FOLDER | OFlags::NOFOLLOW, Mode::empty()),
+        Err(error) => Err(error),
+    };
+    made.map(fs::File::from).map_err(|error| refusal(&full, error))
 }
 
 /// The folders on the way from the file at `path` up to `root`, both ends included.
@@ -49,9 +62,11 @@ pub(super) fn parents(root: &Path, path: &Path) -> impl Iterator<Item = PathBuf>
 /// A name must not make us wait (a FIFO) or leak into child processes.
 const ALWAYS: OFlags = OFlags::CLOEXEC.union(OFlags::NONBLOCK);
 
-fn beneath(root: &Path, path: &Path, create: bool) -> Result<OwnedFd, Errno> {
-    let folder = OFlags::RDONLY | OFlags::DIRECTORY | ALWAYS;
-    let mut at = openat(CWD, root, folder, Mode::empty())?;
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(ALWAYS);
+
+fn beneath(root: &Path, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let create = flags.contains(OFlags::CREATE);
+    let mut at = openat(CWD, root, FOLDER, Mode::empty())?;
     let mut components = path.components().filter_map(|component| match component {
         Component::Normal(name) => Some(name),
         _ => None,
@@ -64,10 +79,9 @@ fn beneath(root: &Path, path: &Path, create: bool) -> Result<OwnedFd, Errno> {
                 Err(error) => return Err(error),
             }
         }
-        at = openat(&at, parent, folder | OFlags::NOFOLLOW, Mode::empty())?;
+        at = openat(&at, parent, FOLDER | OFlags::NOFOLLOW, Mode::empty())?;
     }
-    let create = if create { OFlags::CREATE } else { OFlags::empty() };
-    openat(&at, name, OFlags::RDWR | OFlags::NOFOLLOW | create | ALWAYS, Mode::from_raw_mode(0o666))
+    openat(&at, name, flags | OFlags::NOFOLLOW | ALWAYS, Mode::from_raw_mode(0o666))
 }
 
 /// A symbolic link that must not be followed shows as `ELOOP`, and as `ENOTDIR` where a folder was due.

@@ -7,14 +7,14 @@
 use std::{
     io::{self, IoSlice},
     mem,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::{Error, ResumeLog, Stamps, Store};
+use super::{Begun, Error, ResumeLog, Stamps, Store};
 use crate::metainfo::PieceIndex;
 
 /// How long a piece may wait for its sync to begin. At most two seconds may be lost in a power cut, and a sync takes its time.
@@ -34,6 +34,8 @@ pub struct Ledger {
     store: Arc<Store>,
     log: ResumeLog,
     pending: Mutex<Pending>,
+    /// The files as they were when all of the torrent was right and on the disk.
+    settled: Arc<OnceLock<Stamps>>,
     orders: Sender<Order>,
 }
 
@@ -59,6 +61,8 @@ struct Pending {
 enum Order {
     /// Pieces wait since then.
     Sync(Arc<Ledger>, Instant),
+    /// Every piece is committed.
+    Settle(Arc<Ledger>),
     Close(Arc<Ledger>, Sender<Result<(), Error>>),
     End,
 }
@@ -71,9 +75,9 @@ impl Journal {
         Ok(Journal { orders, thread: Some(thread) })
     }
 
-    /// Keeps the log of that store from now on.
-    pub fn attach(&self, log: ResumeLog, store: Arc<Store>) -> Arc<Ledger> {
-        Ledger::new(log, store, self.orders.clone())
+    /// Keeps the log of what has begun from now on.
+    pub fn attach(&self, begun: Begun) -> Arc<Ledger> {
+        Ledger::new(begun, self.orders.clone())
     }
 
     /// Syncs the ledger a last time and marks it as ended in order; waits no longer than `within`.
@@ -101,14 +105,16 @@ impl Drop for Journal {
 }
 
 impl Ledger {
-    fn new(log: ResumeLog, store: Arc<Store>, orders: Sender<Order>) -> Arc<Ledger> {
-        Arc::new(Ledger { store, log, pending: Mutex::default(), orders })
+    fn new(begun: Begun, orders: Sender<Order>) -> Arc<Ledger> {
+        let Begun { store, log, have: _, whole } = begun;
+        let settled = Arc::new(whole.map_or_else(OnceLock::new, OnceLock::from));
+        Arc::new(Ledger { store, log, pending: Mutex::default(), settled, orders })
     }
 
     /// A ledger that no journal reads: pieces stay hints unless [`Ledger::sync`] is called, as after a kill.
     #[cfg(test)]
-    pub(super) fn without_journal(log: ResumeLog, store: Arc<Store>) -> Arc<Ledger> {
-        Ledger::new(log, store, bounded(0).0)
+    pub(super) fn without_journal(begun: Begun) -> Arc<Ledger> {
+        Ledger::new(begun, bounded(0).0)
     }
 
     /// Writes a piece whose hash is right: notes it in the log, writes its blocks, leaves the rest to the journal.
@@ -124,6 +130,17 @@ impl Ledger {
     pub fn confirm(self: &Arc<Ledger>, piece: PieceIndex) -> Result<(), Error> {
         self.log.note_written(piece)?;
         self.pend(piece)
+    }
+
+    /// Says that every piece is committed: once all is on the disk, the files are to stay as they are then. False when the
+    /// journal has too much to do; the next attempt may succeed.
+    pub fn complete(self: &Arc<Ledger>) -> bool {
+        self.settled.get().is_some() || self.orders.try_send(Order::Settle(self.clone())).is_ok()
+    }
+
+    /// The files as they were when all was right and on the disk, once that is so.
+    pub fn settled(&self) -> &Arc<OnceLock<Stamps>> {
+        &self.settled
     }
 
     /// Where the pieces lie.
@@ -147,6 +164,18 @@ impl Ledger {
         self.log.note_synced(&pieces)
     }
 
+    /// Brings everything to the disk and notes how the files look then: from now on a change of them shows, after a kill
+    /// as well.
+    pub(super) fn settle(&self) -> Result<(), Error> {
+        self.sync()?;
+        self.store.is_undisturbed()?;
+        let stamps = Stamps::of(&self.store)?;
+        self.log.note_clean(&stamps)?;
+        // Only the journal settles, and once.
+        let _ = self.settled.set(stamps);
+        Ok(())
+    }
+
     fn pend(self: &Arc<Ledger>, piece: PieceIndex) -> Result<(), Error> {
         let mut pending = self.pending();
         pending.pieces.push(piece.get());
@@ -164,8 +193,11 @@ impl Ledger {
         }
     }
 
-    /// The last sync, and the mark of an orderly end.
+    /// The last sync, and the mark of an orderly end. What was complete must still be as it was then.
     pub(super) fn close(&self) -> Result<(), Error> {
+        if let Some(stamps) = self.settled.get() {
+            return stamps.check(&self.store);
+        }
         self.sync()?;
         match self.pending().failure.take() {
             Some(failure) => Err(failure),
@@ -192,6 +224,14 @@ fn run(orders: &Receiver<Order>) {
                 due.get_or_insert(since + SYNC_INTERVAL);
                 waiting.push(ledger);
             }
+            Ok(Order::Settle(ledger)) => {
+                if ledger.settled.get().is_none()
+                    && let Err(failure) = ledger.settle()
+                {
+                    log::warn!("{failure}");
+                    ledger.pending().failure = Some(failure);
+                }
+            }
             Ok(Order::Close(ledger, answer)) => {
                 waiting.retain(|other| !Arc::ptr_eq(other, &ledger));
                 let closed = ledger.close();
@@ -211,17 +251,17 @@ fn run(orders: &Receiver<Order>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::resume, super::tests::Torrent, *};
-    use crate::storage::Access;
+    use super::{super::tests::Torrent, *};
+    use crate::storage::{Writing, begin};
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
     fn attach(journal: &Journal, torrent: &Torrent, dir: &std::path::Path) -> (Arc<Ledger>, Vec<u32>, u32) {
-        let store = Store::open(torrent.metainfo.clone(), dir, Access::Write { preallocate: false }).unwrap();
         let hashed = std::sync::atomic::AtomicU32::new(0);
         let count = |_, of| hashed.store(of, std::sync::atomic::Ordering::Relaxed);
-        let (log, have) = resume::open(&store, 1, &count).unwrap();
-        (journal.attach(log, Arc::new(store)), have.iter().collect(), hashed.into_inner())
+        let begun = begin(&torrent.metainfo, dir, Writing::default(), 1, &count).unwrap();
+        let have = begun.have.iter().collect();
+        (journal.attach(begun), have, hashed.into_inner())
     }
 
     fn commit(ledger: &Arc<Ledger>, torrent: &Torrent, piece: u32) -> Result<(), Error> {

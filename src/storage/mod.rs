@@ -2,12 +2,14 @@
 //!
 //! [`layout`] is pure: which stretch of which file holds a range of the torrent. A [`Store`] reads and writes such
 //! ranges from many threads at once; it owns the open files and never waits for another thread. [`verify()`] hashes what
-//! is there. [`resume`] keeps a log beside the files, so that a fetch that was killed goes on from where it was, and
-//! [`journal`] is the one thread of the process that syncs data and marks it as safe.
+//! is there. [`begin()`] decides whose the files are that a fetch finds, and gets it the right to write them. [`resume`] keeps a
+//! log among our [`Records`], so that a fetch that was killed goes on from where it was, and [`journal`] is the one thread of the process that syncs data and marks it as safe.
 //!
 //! The rule that holds it together: **a piece is believed only if its hash was right, and only as far as the disk is
 //! known to hold it.** Nothing here knows of peers, the wire or which piece comes next.
 
+mod begin;
+mod claim;
 mod error;
 mod folder;
 mod gather;
@@ -15,6 +17,7 @@ mod handles;
 pub mod journal;
 pub mod layout;
 mod record;
+mod records;
 pub mod resume;
 #[cfg(test)]
 mod simulation;
@@ -24,8 +27,11 @@ mod store;
 mod tests;
 mod verify;
 
+pub use begin::{Begun, Writing, begin};
+pub use claim::Claim;
 pub use error::Error;
 pub use journal::{Journal, Ledger};
+pub use records::Records;
 pub use resume::ResumeLog;
 pub use stamp::Stamps;
 pub use store::{Access, Store};

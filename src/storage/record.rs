@@ -1,9 +1,12 @@
 //! The bytes of a resume log (pure).
 //!
 //! A head, then records of 16 bytes. The head names the torrent and holds the pieces that were safe when the log was
-//! begun: `"minitorrent log" 1 · info hash (20) · bitfield · zeros · SHA-1 of all that (20)`, a multiple of 16 in all. A
+//! begun: `"minitorrent log" 2 · info hash (20) · inode of the log (8) · bitfield · zeros · SHA-1 of all that (20)`, a multiple of 16 in all. A
 //! record is `kind · a · b · check`, four bytes each, big-endian; the check is the beginning of the SHA-1 of the info
 //! hash and the twelve bytes before it.
+//!
+//! The inode ties a log to the files beside it: a copy of a log, which somebody may have made up and given away together
+//! with files, says nothing of their copies.
 //!
 //! Records are so short, and so aligned, that an append never straddles a page and each stands for itself: one that is
 //! torn or damaged is skipped, and what is read is never more than what was written. Unknown kinds are skipped too.
@@ -18,7 +21,10 @@ use crate::{bitfield::Bitfield, metainfo::InfoHash};
 pub(super) const RECORD_LENGTH: usize = 16;
 
 /// What a log begins with; the last byte is the version of the format.
-const MAGIC: [u8; 16] = *b"minitorrent log\x01";
+const MAGIC: [u8; 16] = *b"minitorrent log\x02";
+
+/// Bytes before the pieces.
+const PREFIX_LENGTH: usize = MAGIC.len() + SHA1_LENGTH + size_of::<u64>();
 
 /// Bytes in a SHA-1.
 const SHA1_LENGTH: usize = 20;
@@ -83,8 +89,8 @@ fn check(record: &[u8; RECORD_LENGTH], info_hash: &InfoHash) -> [u8; 4] {
 }
 
 /// The head of a log that begins with these pieces on the disk.
-pub(super) fn head(info_hash: &InfoHash, safe: &Bitfield) -> Vec<u8> {
-    let mut head = [&MAGIC[..], &info_hash.0, safe.as_bytes()].concat();
+pub(super) fn head(info_hash: &InfoHash, inode: u64, safe: &Bitfield) -> Vec<u8> {
+    let mut head = [&MAGIC[..], &info_hash.0, &inode.to_be_bytes(), safe.as_bytes()].concat();
     head.resize(head_length(safe.len()) - SHA1_LENGTH, 0);
     let hash = Sha1::digest(&head);
     head.extend_from_slice(&hash);
@@ -92,18 +98,20 @@ pub(super) fn head(info_hash: &InfoHash, safe: &Bitfield) -> Vec<u8> {
 }
 
 fn head_length(pieces: u32) -> usize {
-    let body = MAGIC.len() + SHA1_LENGTH + (pieces as usize).div_ceil(8);
+    let body = PREFIX_LENGTH + (pieces as usize).div_ceil(8);
     (body + SHA1_LENGTH).next_multiple_of(RECORD_LENGTH)
 }
 
-/// Reads the log of a torrent with that many pieces; `None` if its head is damaged, of another torrent or version.
-pub(super) fn replay(mut log: impl Read, info_hash: &InfoHash, pieces: u32) -> io::Result<Option<Replay>> {
+/// Reads the log of a torrent with that many pieces, in the file with that inode; `None` if its head is damaged, of another
+/// torrent, file or version.
+pub(super) fn replay(mut log: impl Read, info_hash: &InfoHash, inode: u64, pieces: u32) -> io::Result<Option<Replay>> {
     let mut found = vec![0; head_length(pieces)];
     if read_full(&mut log, &mut found)? < found.len() {
         return Ok(None);
     }
-    let bits = &found[MAGIC.len() + SHA1_LENGTH..][..(pieces as usize).div_ceil(8)];
-    let Some(synced) = Bitfield::from_bytes(bits, pieces).ok().filter(|safe| found == head(info_hash, safe)) else {
+    let bits = &found[PREFIX_LENGTH..][..(pieces as usize).div_ceil(8)];
+    let Some(synced) = Bitfield::from_bytes(bits, pieces).ok().filter(|safe| found == head(info_hash, inode, safe))
+    else {
         return Ok(None);
     };
     let mut replay = Replay { synced, written: Bitfield::empty(pieces), clean: None };
@@ -158,27 +166,31 @@ mod tests {
 
     const HASH: InfoHash = InfoHash([7; 20]);
     const PIECES: u32 = 21;
+    const INODE: u64 = 0x0102_0304_0506_0708;
+    const HEAD: usize = 80;
 
     fn log(records: &[Record]) -> Vec<u8> {
         let mut safe = Bitfield::empty(PIECES);
         safe.set(20);
-        records.iter().fold(head(&HASH, &safe), |log, record| [log, record.encode(&HASH).to_vec()].concat())
+        records.iter().fold(head(&HASH, INODE, &safe), |log, record| [log, record.encode(&HASH).to_vec()].concat())
     }
 
     fn read(log: &[u8]) -> Option<Replay> {
-        replay(log, &HASH, PIECES).unwrap()
+        replay(log, &HASH, INODE, PIECES).unwrap()
     }
 
     #[test]
     fn the_bytes_of_a_log_are_these() {
         let log = log(&[Record::Synced { first: 1, count: 2 }]);
-        assert_eq!(log[..16], *b"minitorrent log\x01");
+        assert_eq!(log[..16], *b"minitorrent log\x02");
         assert_eq!(log[16..36], [7; 20]);
-        assert_eq!(log[36..44], [0, 0, 0x08, 0, 0, 0, 0, 0]);
-        assert_eq!(log.len(), 64 + 16);
-        assert_eq!(log[64..76], [0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2]);
-        let check = Sha1::digest([&[7; 20], &log[64..76]].concat());
-        assert_eq!(log[76..], check[..4]);
+        assert_eq!(log[36..44], [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(log[44..60], [0, 0, 0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(log[60..80], Sha1::digest(&log[..60])[..]);
+        assert_eq!(log.len(), HEAD + 16);
+        assert_eq!(log[80..92], [0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2]);
+        let check = Sha1::digest([&[7; 20], &log[80..92]].concat());
+        assert_eq!(log[92..], check[..4]);
     }
 
     #[test]
@@ -200,11 +212,12 @@ mod tests {
     }
 
     #[test]
-    fn a_log_of_another_torrent_or_with_a_damaged_head_says_nothing() {
+    fn a_log_of_another_torrent_a_copy_or_one_with_a_damaged_head_says_nothing() {
         let log = log(&[Record::Written(1)]);
-        assert_eq!(replay(&log[..], &InfoHash([8; 20]), PIECES).unwrap(), None);
-        assert_eq!(replay(&log[..], &HASH, PIECES + 100).unwrap(), None);
-        for at in 0..64 {
+        assert_eq!(replay(&log[..], &InfoHash([8; 20]), INODE, PIECES).unwrap(), None);
+        assert_eq!(replay(&log[..], &HASH, INODE + 1, PIECES).unwrap(), None);
+        assert_eq!(replay(&log[..], &HASH, INODE, PIECES + 1000).unwrap(), None);
+        for at in 0..HEAD {
             let mut damaged = log.clone();
             damaged[at] ^= 1;
             assert_eq!(read(&damaged), None, "byte {at}");
@@ -242,7 +255,7 @@ mod tests {
         fn a_log_cut_anywhere_says_no_more_than_the_whole(records in records()) {
             let log = log(&records);
             let whole = read(&log).unwrap();
-            for cut in 64..log.len() {
+            for cut in HEAD..log.len() {
                 let found = read(&log[..cut]).unwrap();
                 assert!(is_within(&found, &whole), "cut at {cut}");
                 assert_eq!(found, Replay { clean: found.clean, ..read(&log[..cut / 16 * 16]).unwrap() });
@@ -253,10 +266,10 @@ mod tests {
         fn a_damaged_byte_costs_its_own_record_only(records in records(), at in any::<prop::sample::Index>(), flip in 1..=255u8) {
             let whole = log(&records);
             let mut damaged = whole.clone();
-            if whole.len() > 64 {
-                let at = 64 + at.index(whole.len() - 64);
+            if whole.len() > HEAD {
+                let at = HEAD + at.index(whole.len() - HEAD);
                 damaged[at] ^= flip;
-                let number = (at - 64) / 16;
+                let number = (at - HEAD) / 16;
                 let others: Vec<_> = records.iter().enumerate().filter(|(n, _)| *n != number).map(|(_, r)| *r).collect();
                 let (found, expected) = (read(&damaged).unwrap(), read(&log(&others)).unwrap());
                 assert_eq!((&found.synced, &found.written), (&expected.synced, &expected.written));

@@ -8,6 +8,7 @@ use super::record::{self, RECORD_LENGTH, Record, Replay};
 use crate::{bitfield::Bitfield, chance::Chance, metainfo::InfoHash};
 
 const HASH: InfoHash = InfoHash([7; 20]);
+const INODE: u64 = 99;
 const PIECES: u32 = 13;
 
 /// What lies in the files of one piece.
@@ -60,7 +61,7 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> World {
-        let log = record::head(&HASH, &Bitfield::empty(PIECES));
+        let log = record::head(&HASH, INODE, &Bitfield::empty(PIECES));
         World {
             seen: vec![Bytes::Nothing; PIECES as usize],
             durable: vec![Bytes::Nothing; PIECES as usize],
@@ -176,7 +177,7 @@ impl World {
 }
 
 fn read(log: &[u8]) -> Replay {
-    record::replay(log, &HASH, PIECES).expect("memory can be read").expect("its head is whole")
+    record::replay(log, &HASH, INODE, PIECES).expect("memory can be read").expect("its head is whole")
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Size and time of files, so that what has not changed need not be hashed again.
 //!
-//! Stamps that agree are good evidence, not proof: whoever writes to a file and sets its time back deceives them. They
-//! spare the hashing of our own data after an orderly end; a peer always checks what it gets.
+//! Stamps that agree are good evidence, not proof. Whoever writes to a file and sets its time back is found out by the
+//! time of its status change, which nobody sets; a copy of a file has another one too, so that what is known of a file is
+//! never believed of its copy. They spare the hashing of our own data after an orderly end; a peer always checks what it gets.
 
 use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
@@ -24,6 +25,8 @@ pub struct Stamp {
     pub seconds: i64,
     /// The part of a second, in nanoseconds.
     pub nanoseconds: u32,
+    /// When anything of it last changed, its times, names and rights included: seconds since 1970, and nanoseconds.
+    pub status_changed: (i64, u32),
 }
 
 impl Stamps {
@@ -58,20 +61,28 @@ impl Stamps {
         })
     }
 
-    /// When the last of the files was written to, in whole seconds since 1970.
+    /// The stamps of files as somebody found them, in the metainfo's order.
+    pub fn as_found<'a>(metainfo: &Metainfo, found: impl IntoIterator<Item = &'a fs::Metadata>) -> Stamps {
+        let stamp = |(file, found): (&File, &fs::Metadata)| (file.kind == FileKind::Normal).then(|| Stamp::from(found));
+        Stamps(metainfo.files().iter().zip(found).map(stamp).collect())
+    }
+
+    /// When the last of the files was changed, in whole seconds since 1970.
     pub(super) fn latest(&self) -> Option<i64> {
-        self.0.iter().flatten().map(|stamp| stamp.seconds).max()
+        self.0.iter().flatten().map(|stamp| stamp.seconds.max(stamp.status_changed.0)).max()
     }
 
     /// All stamps in 64 bits: two sets of them that differ have the same digest by accident only.
     pub(super) fn digest(&self) -> u64 {
         let mut hash = Sha1::new();
         for stamp in &self.0 {
-            let Stamp { size, seconds, nanoseconds } =
-                stamp.unwrap_or(Stamp { size: u64::MAX, seconds: 0, nanoseconds: 0 });
+            let absent = Stamp { size: u64::MAX, seconds: 0, nanoseconds: 0, status_changed: (0, 0) };
+            let Stamp { size, seconds, nanoseconds, status_changed } = stamp.unwrap_or(absent);
             hash.update(size.to_be_bytes());
-            hash.update(seconds.to_be_bytes());
-            hash.update(nanoseconds.to_be_bytes());
+            for (seconds, nanoseconds) in [(seconds, nanoseconds), status_changed] {
+                hash.update(seconds.to_be_bytes());
+                hash.update(nanoseconds.to_be_bytes());
+            }
         }
         u64::from_be_bytes(*hash.finalize().first_chunk().expect("a SHA-1 has more than 8 bytes"))
     }
@@ -91,7 +102,12 @@ impl Stamp {
 
 impl From<&fs::Metadata> for Stamp {
     fn from(found: &fs::Metadata) -> Stamp {
-        Stamp { size: found.len(), seconds: found.mtime(), nanoseconds: found.mtime_nsec() as u32 }
+        Stamp {
+            size: found.len(),
+            seconds: found.mtime(),
+            nanoseconds: found.mtime_nsec() as u32,
+            status_changed: (found.ctime(), found.ctime_nsec() as u32),
+        }
     }
 }
 
@@ -119,7 +135,11 @@ mod tests {
         assert!(stamps() != before && stamps().digest() != before.digest() && stamps().fit(&torrent.metainfo));
         assert!(before.check(&store).unwrap_err().to_string().contains("was changed by another program"));
         file.set_modified(modified).unwrap();
-        assert_eq!((stamps().digest(), stamps().latest()), (before.digest(), before.latest()));
+        assert_eq!(
+            (stamps().get(2).unwrap().seconds, stamps().fit(&torrent.metainfo)),
+            (before.get(2).unwrap().seconds, true)
+        );
+        assert!(stamps() != before && stamps().digest() != before.digest(), "a time that was set back deceives nobody");
 
         file.set_len(2).unwrap();
         file.set_modified(modified).unwrap();

@@ -1,6 +1,6 @@
 //! A torrent's bytes at rest: positioned reads and writes by offsets in the torrent, from many threads at once.
 //!
-//! Files come to be when their first byte is written and grow as bytes arrive, so a file's size never claims more than
+//! Files come to be when their first byte is written, or the right to write them is had, and grow as bytes arrive, so a file's size never claims more than
 //! was written. Gaps take no room unless the space is reserved up front ([`Access::Write`]), which leaves the size alone
 //! as well. Nothing is ever cut or deleted.
 
@@ -26,11 +26,12 @@ use rustix::{
 };
 
 use super::{
-    Error,
+    Error, Stamps,
     folder::{self, Purpose},
     gather::write_all,
     handles::Handles,
     layout::{Extent, Place, extents},
+    stamp::Stamp,
 };
 use crate::metainfo::{File, FileKind, Metainfo};
 
@@ -39,6 +40,8 @@ use crate::metainfo::{File, FileKind, Metainfo};
 pub enum Access {
     /// Read files that are there. They may be symbolic links.
     Read,
+    /// Read what a fetch into the folder would write to, where anything of it is there.
+    Look,
     /// Read and write; files and folders are made as needed, and no symbolic link below the folder is followed.
     Write {
         /// Reserve the disk space of every file at once, where the file system can.
@@ -77,8 +80,10 @@ impl Store {
         let count = metainfo.files().len();
         let changes = (0..count).map(|_| Changes::default()).collect();
         let store = Store { metainfo, dir: dir.to_owned(), access, handles: Handles::new(count), changes };
-        if let Access::Write { preallocate } = access {
-            store.prepare(preallocate)?;
+        match access {
+            Access::Read => {}
+            Access::Look => store.survey()?,
+            Access::Write { preallocate } => store.prepare(preallocate)?,
         }
         Ok(store)
     }
@@ -104,14 +109,34 @@ impl Store {
     /// # Panics
     /// When the range exceeds the torrent.
     pub fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        self.read_and_look(offset, buffer, |_, _| Ok(()))
+    }
+
+    /// The same, of files that are as they were when they had these stamps; otherwise [`Error::Changed`].
+    pub fn read_unchanged(&self, offset: u64, buffer: &mut [u8], stamps: &Stamps) -> Result<(), Error> {
+        // After the bytes: whatever was written before they were read shows.
+        self.read_and_look(offset, buffer, |index, file| {
+            let now = file.metadata().map_err(|error| self.error("look at", index, error))?;
+            let is_unchanged = stamps.get(index) == Some(Stamp::from(&now));
+            if is_unchanged { Ok(()) } else { Err(Error::Changed { path: self.path_of(index) }) }
+        })
+    }
+
+    fn read_and_look(
+        &self,
+        offset: u64,
+        buffer: &mut [u8],
+        look: impl Fn(usize, &fs::File) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let mut rest = buffer;
         for Extent { place, length } in self.extents(offset, rest.len()) {
             let (now, later) = rest.split_at_mut(length as usize);
             match place {
                 Place::Zeros => now.fill(0),
                 Place::File { index, at } => {
-                    let read = self.file(index, self.reading())?.read_exact_at(now, at);
-                    read.map_err(|error| self.error("read", index, error))?;
+                    let file = self.file(index, self.reading())?;
+                    file.read_exact_at(now, at).map_err(|error| self.error("read", index, error))?;
+                    look(index, &file)?;
                 }
             }
             rest = later;
@@ -167,7 +192,7 @@ impl Store {
         let unsynced: Vec<_> =
             self.changes.iter().enumerate().map(state).filter(|(_, made, synced)| made != synced).collect();
         for (index, ..) in &unsynced {
-            let file = self.file(*index, Purpose::Reread)?;
+            let file = self.file(*index, self.reading())?;
             file.sync_data().map_err(|error| self.error("sync", *index, error))?;
         }
         let new = unsynced.iter().filter(|(_, _, synced)| *synced == 0);
@@ -200,13 +225,11 @@ impl Store {
 
     fn prepare(&self, preallocate: bool) -> Result<(), Error> {
         fs::create_dir_all(&self.dir).map_err(|error| Error::new("create", &self.dir, error))?;
-        for (index, file) in self.metainfo.files().iter().enumerate() {
-            if file.kind != FileKind::Normal {
-                continue;
-            }
-            if self.is_there(file)? {
-                // What a former process wrote may not have come to the disk.
-                self.changes[index].made.store(1, Release);
+        self.survey()?;
+        for (index, file) in self.normal_files() {
+            if let Some(found) = self.found(index)?.filter(|found| found.len() > file.length) {
+                let path = self.path_of(index);
+                return Err(Error::TooLong { path, length: found.len(), expected: file.length });
             }
             if file.length == 0 {
                 folder::open(&self.dir, &file.path, Purpose::Fetch)?;
@@ -229,18 +252,31 @@ impl Store {
         })
     }
 
-    /// Whether there is something of the file; an error if what is there cannot become it.
-    fn is_there(&self, file: &File) -> Result<bool, Error> {
-        let path = self.dir.join(&file.path);
+    /// Looks at what there is of the files; an error if something there cannot be one of them.
+    fn survey(&self) -> Result<(), Error> {
+        for (index, _) in self.normal_files() {
+            if self.found(index)?.is_some() {
+                // What a former process wrote may not have come to the disk.
+                self.changes[index].made.store(1, Release);
+            }
+        }
+        Ok(())
+    }
+
+    /// What there is of file `index`; an error if it is no plain file.
+    pub(super) fn found(&self, index: usize) -> Result<Option<fs::Metadata>, Error> {
+        let path = self.path_of(index);
         match fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::new("look at", &path, error)),
             Ok(found) if !found.is_file() => Err(Error::InTheWay { path }),
-            Ok(found) if found.len() > file.length => {
-                Err(Error::TooLong { path, length: found.len(), expected: file.length })
-            }
-            Ok(_) => Ok(true),
+            Ok(found) => Ok(Some(found)),
         }
+    }
+
+    /// The files that are on the disk, with their numbers.
+    pub(super) fn normal_files(&self) -> impl Iterator<Item = (usize, &File)> {
+        self.metainfo.files().iter().enumerate().filter(|(_, file)| file.kind == FileKind::Normal)
     }
 
     fn extents(&self, offset: u64, length: usize) -> impl Iterator<Item = Extent> + '_ {
@@ -248,7 +284,7 @@ impl Store {
         extents(self.metainfo.files(), offset..end.expect("a range within the torrent"))
     }
 
-    fn file(&self, index: usize, purpose: Purpose) -> Result<Arc<fs::File>, Error> {
+    pub(super) fn file(&self, index: usize, purpose: Purpose) -> Result<Arc<fs::File>, Error> {
         if let Some(file) = self.handles.get(index) {
             return Ok(file);
         }
@@ -268,6 +304,7 @@ impl Store {
     fn reading(&self) -> Purpose {
         match self.access {
             Access::Read => Purpose::Serve,
+            Access::Look => Purpose::Look,
             Access::Write { .. } => Purpose::Reread,
         }
     }

@@ -42,6 +42,21 @@ impl Torrent {
         Torrent::new(piece_length, &files)
     }
 
+    /// One file that lies in no folder.
+    pub(super) fn of_one_file(piece_length: u32, name: &str, length: u64) -> Torrent {
+        Torrent::of_content(piece_length, name, (0..length).map(|at| at as u8 ^ 0xa5).collect())
+    }
+
+    /// The same, of these bytes.
+    pub(super) fn of_content(piece_length: u32, name: &str, content: Vec<u8>) -> Torrent {
+        let hashes: Vec<u8> = content.chunks(piece_length as usize).flat_map(Sha1::digest).collect();
+        let mut torrent = format!("d4:infod6:lengthi{}e4:name{}:{name}", content.len(), name.len()).into_bytes();
+        torrent.extend(format!("12:piece lengthi{piece_length}e6:pieces{}:", hashes.len()).bytes());
+        torrent.extend(hashes);
+        torrent.extend(b"ee");
+        Torrent { metainfo: Arc::new(Metainfo::read(&torrent).unwrap()), content }
+    }
+
     pub(super) fn piece(&self, piece: PieceIndex) -> &[u8] {
         let range = self.metainfo.geometry().range_of(piece);
         &self.content[range.start as usize..range.end as usize]

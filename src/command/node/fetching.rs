@@ -1,43 +1,32 @@
 //! What is fetched because the page asked for it: beside all else that runs, and given after, until it is removed.
 //!
-//! The metainfo lies beside what is fetched for as long as that is wanted, so that a restart goes on.
+//! The metainfo lies among our records, beside what is fetched, for as long as that is wanted, so that a restart goes on.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-    thread,
-    time::Instant,
-};
+use std::{fs, path::Path, sync::Arc, thread};
 
 use super::{
-    super::{ENDING, Failure, cores},
-    Node, Torrent, Work, memory,
+    super::{Failure, cores},
+    Node, Torrent, Work,
 };
 use crate::{
     downloader::Outcome,
     metainfo::{InfoHash, Metainfo},
     seeder::report::Activity,
-    storage::{self, Access, Stamps, Store},
+    storage::{self, Records, Writing},
 };
 
 /// Torrents that are fetched at once at most: each takes a few threads, and memory for its pieces in flight.
 const MAX_FETCHES: usize = 16;
 
 /// The ending of the metainfo of what is wanted.
-const ORDERED: &str = "torrent";
+const ORDERED: &str = ".torrent";
 
 impl Node {
     /// Fetches a torrent into the node's folder, on a thread of its own.
     pub fn fetch(self: &Arc<Node>, metainfo: Arc<Metainfo>) -> Result<(), Failure> {
-        self.check_place(&metainfo)?;
         if let Some(sentence) = metainfo.renaming() {
             log::warn!("{sentence}");
         }
-        self.begin_fetch(metainfo)
-    }
-
-    fn begin_fetch(self: &Arc<Node>, metainfo: Arc<Metainfo>) -> Result<(), Failure> {
         let (hash, ticket) = (metainfo.info_hash(), Arc::new(()));
         self.reserve(&metainfo, &ticket)?;
         let node = self.clone();
@@ -74,19 +63,11 @@ impl Node {
 
     /// Goes on with what an earlier run was asked for.
     pub fn fetch_again(self: &Arc<Node>) {
-        // Without a folder nothing was asked for.
-        let Ok(entries) = fs::read_dir(&self.folder) else { return };
-        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-        let is_order = |path: &PathBuf| {
-            let stem = path.file_stem().and_then(|stem| stem.to_str()?.strip_prefix('.'));
-            path.extension().is_some_and(|ending| ending == ORDERED)
-                && stem.is_some_and(|stem| stem.parse::<InfoHash>().is_ok())
-        };
-        for path in paths.filter(is_order) {
-            let read = fs::read(&path).map_err(|error| Failure::about(path.display(), error));
-            let read =
-                read.and_then(|bytes| Metainfo::read(&bytes).map_err(|error| Failure::about(path.display(), error)));
-            if let Err(failure) = read.and_then(|metainfo| self.begin_fetch(Arc::new(metainfo))) {
+        let orders = Records::find(&self.folder).map_err(Failure::from);
+        let orders = orders.and_then(|records| records.map_or_else(|| Ok(Vec::new()), |records| read_orders(&records)));
+        let orders = orders.inspect_err(|failure| log::error!("{failure}")).unwrap_or_default();
+        for order in orders {
+            if let Err(failure) = order.and_then(|metainfo| self.fetch(Arc::new(metainfo))) {
                 log::error!("{failure}");
             }
         }
@@ -111,43 +92,42 @@ impl Node {
 
     /// Finds out what is here already, and starts the threads that get the rest. What is whole needs none.
     pub(super) fn prepare(&self, metainfo: &Arc<Metainfo>, dir: &Path) -> Result<Work, Failure> {
-        let store = Arc::new(Store::open(metainfo.clone(), dir, Access::Write { preallocate: false })?);
-        let (log, have) = storage::resume::open(&store, cores(), &|_, _| {})?;
-        let ledger = self.journal.attach(log, store);
-        if !have.is_full() {
-            return self.start_taking(ledger, have).map(Work::Taking);
-        }
-        self.close(ledger, Instant::now() + ENDING);
-        let store = Store::open(metainfo.clone(), dir, Access::Read)?;
-        let stamps = Stamps::of(&store)?;
-        Ok(Work::Giving(self.service.share(metainfo.clone(), Arc::new(store), stamps)))
-    }
-
-    /// Somebody else's file is in nobody's way: only what this torrent began with may be written to.
-    fn check_place(&self, metainfo: &Metainfo) -> Result<(), Failure> {
-        let path = self.folder.join(metainfo.name());
-        let is_ours = storage::resume::path(&self.folder, &metainfo.info_hash()).exists();
-        match path.exists() && !is_ours {
-            true => {
-                Err(Failure::about(path.display(), "it is there already, and is left as it is; move it away first"))
-            }
-            false => Ok(()),
+        let mut begun = storage::begin(metainfo, dir, Writing::default(), cores(), &|_, _| {})?;
+        match begun.whole.take() {
+            Some(stamps) => Ok(Work::Giving(self.service.share(metainfo.clone(), begun.store, stamps))),
+            None => self.start_taking(begun).map(Work::Taking),
         }
     }
 
     fn note_order(&self, metainfo: &Metainfo) -> Result<(), Failure> {
-        let path = self.order_path(metainfo.info_hash());
-        fs::create_dir_all(&self.folder)
-            .and_then(|()| memory::replace(&path, &metainfo.to_torrent()))
-            .map_err(|error| Failure::about(path.display(), error))
+        fs::create_dir_all(&self.folder).map_err(|error| Failure::about(self.folder.display(), error))?;
+        match Records::make(&self.folder)? {
+            Some(records) => Ok(records.replace(&order_name(metainfo.info_hash()), &metainfo.to_torrent())?),
+            None => Ok(()), // It has said why. What is fetched now is not gone on with after a restart.
+        }
     }
 
     pub(super) fn forget_order(&self, hash: InfoHash) {
         // Most torrents were never ordered.
-        let _ = fs::remove_file(self.order_path(hash));
+        if let Ok(Some(records)) = Records::find(&self.folder) {
+            records.remove(&order_name(hash));
+        }
     }
+}
 
-    fn order_path(&self, hash: InfoHash) -> PathBuf {
-        self.folder.join(format!(".{hash}.{ORDERED}"))
-    }
+fn order_name(hash: InfoHash) -> String {
+    format!("{hash}{ORDERED}")
+}
+
+/// The metainfos of all orders, each as far as it can be read.
+fn read_orders(records: &Records) -> Result<Vec<Result<Metainfo, Failure>>, Failure> {
+    let names = records.names().map_err(|error| Failure::about("the records of what is fetched", error))?;
+    let orders = names
+        .into_iter()
+        .filter(|name| name.strip_suffix(ORDERED).is_some_and(|stem| stem.parse::<InfoHash>().is_ok()));
+    let read = |name: String| {
+        let bytes = records.read(&name)?.unwrap_or_default();
+        Metainfo::read(&bytes).map_err(|error| Failure::about(records.path_of(&name).display(), error))
+    };
+    Ok(orders.map(read).collect())
 }

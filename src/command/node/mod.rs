@@ -13,7 +13,6 @@ mod tests;
 
 use std::{
     collections::HashMap,
-    fs,
     mem::{self, ManuallyDrop},
     path::{Path, PathBuf},
     sync::{
@@ -25,7 +24,6 @@ use std::{
 
 use super::{Failure, chance, cores, new_peer_id};
 use crate::{
-    bitfield::Bitfield,
     chance::Chance,
     downloader::{Fetch, Plan, Settings, View},
     metainfo::{InfoHash, Metainfo},
@@ -35,7 +33,7 @@ use crate::{
         Announcer, DEFAULT_SLOTS, Gate, OwnTracker, Registry, Service,
         report::{Activity, Board},
     },
-    storage::{self, Access, Journal, Ledger, Stamps, Store, journal::Ending},
+    storage::{self, Access, Begun, Journal, Ledger, Stamps, Store, journal::Ending},
     tracker::client::Client,
 };
 use memory::Memory;
@@ -154,22 +152,18 @@ impl Node {
         &self.board
     }
 
-    /// What keeps the logs of what is fetched.
-    pub fn journal(&self) -> &Journal {
-        &self.journal
-    }
-
     /// Where peers connect, where nothing else was asked for.
     pub fn port(&self) -> u16 {
         self.ports.main()
     }
 
-    /// Gives what lies whole in a folder from now on; at a port of its own, where that is asked for and can be had. Nothing
-    /// changes where it is shared already and has not failed.
+    /// Gives what lies whole in a folder from now on, and lay there with these stamps when it was hashed; at a port of its
+    /// own, where that is asked for and can be had. Nothing changes where it is shared already and has not failed.
     pub fn give(
         &self,
         metainfo: Arc<Metainfo>,
         dir: &Path,
+        stamps: Stamps,
         trackers: &[Vec<String>],
         port: Option<u16>,
     ) -> Result<Arc<Share>, Failure> {
@@ -179,37 +173,51 @@ impl Node {
             Some(Err(failure)) => (self.port(), Some(failure)),
         };
         let store = Store::open(metainfo.clone(), dir, Access::Read)?;
-        let stamps = Stamps::of(&store)?;
         let share = self.service.share(metainfo.clone(), Arc::new(store), stamps);
         let (work, trackers) = (Work::Giving(share.clone()), trackers.to_vec());
         self.put(Torrent { metainfo, dir: dir.to_owned(), is_fetched: false, work, trackers, port });
         refused.map_or(Ok(share), Err)
     }
 
-    /// Gives a file that was uploaded, announced to this process' own tracker.
-    pub fn give_upload(&self, metainfo: Arc<Metainfo>, file: &Path, port: Option<u16>) -> Result<(), Failure> {
+    /// Gives a file that was uploaded, announced to this process' own tracker; the stamps are those of the file when it was
+    /// hashed, or as it is now if it was known to be whole just before.
+    pub fn give_upload(
+        &self,
+        metainfo: Arc<Metainfo>,
+        file: &Path,
+        stamps: Option<Stamps>,
+        port: Option<u16>,
+    ) -> Result<(), Failure> {
         let dir = file.parent().unwrap_or(Path::new("."));
+        let stamps = match stamps {
+            Some(stamps) => stamps,
+            None => Stamps::of(&Store::open(metainfo.clone(), dir, Access::Read)?)?,
+        };
         let trackers: Vec<_> = self.tracker.iter().map(|url| vec![url.clone()]).collect();
-        self.give(metainfo, dir, &trackers, port).map(|_| ())
+        self.give(metainfo, dir, stamps, &trackers, port).map(|_| ())
     }
 
-    /// Fetches the torrent of a ledger from now on, and gives it.
-    pub fn take(&self, ledger: Arc<Ledger>, have: Bitfield, trackers: Vec<Vec<String>>) -> Result<View, Failure> {
-        let (metainfo, dir) = (ledger.store().metainfo().clone(), ledger.store().dir().to_owned());
+    /// Fetches from now on what has begun, and gives it.
+    pub fn take(&self, begun: Begun, trackers: Vec<Vec<String>>) -> Result<View, Failure> {
+        let (metainfo, dir) = (begun.store.metainfo().clone(), begun.store.dir().to_owned());
         self.board.add(metainfo.clone(), &dir, Activity::Fetching);
-        let taking = self.start_taking(ledger, have)?;
+        let taking = self.start_taking(begun)?;
         let view = taking.fetch.view();
         let work = Work::Taking(taking);
         self.put(Torrent { metainfo, dir, is_fetched: true, work, trackers, port: self.port() });
         Ok(view)
     }
 
-    fn start_taking(&self, ledger: Arc<Ledger>, have: Bitfield) -> Result<Taking, Failure> {
+    fn start_taking(&self, begun: Begun) -> Result<Taking, Failure> {
+        let have = begun.have.clone();
+        let ledger = self.journal.attach(begun);
         let plan = Plan {
             host: self.host.clone(),
             ledger: ledger.clone(),
             have,
             board: self.board.clone(),
+            registry: self.registry.clone(),
+            announcer: self.announcer.clone(),
             settings: self.fetching,
             hash_workers: cores(),
             seed: self.chance.fetch_add(1, Ordering::Relaxed),
@@ -309,14 +317,15 @@ impl Node {
     /// Closes the log of what is not fetched any more.
     fn close(&self, ledger: Arc<Ledger>, deadline: Instant) {
         let store = ledger.store().clone();
-        match self.journal.close(ledger, deadline.saturating_duration_since(Instant::now())) {
+        let closed = self.journal.close(ledger, deadline.saturating_duration_since(Instant::now()));
+        if matches!(closed, Err(storage::Error::Changed { .. })) || store.is_undisturbed().is_err() {
+            // What the log vouches for is no longer so; without it the next run checks everything.
+            storage::resume::forget(store.dir(), &store.metainfo().info_hash());
+        }
+        match closed {
             Ok(Ending::Clean) => {}
             Ok(Ending::Late) => log::info!("the disk is slow; the last pieces will be checked at the next start"),
             Err(error) => log::error!("{error}"),
-        }
-        if store.is_undisturbed().is_err() {
-            // What the log vouches for is no longer so; without it the next run checks everything.
-            let _ = fs::remove_file(storage::resume::path(store.dir(), &store.metainfo().info_hash()));
         }
     }
 

@@ -24,7 +24,7 @@ impl Node {
 
     fn obey(self: &Arc<Node>, order: Order) -> Result<(), Failure> {
         match order {
-            Order::Seed { metainfo, file, port } => self.give_upload(metainfo, &file, port),
+            Order::Seed { metainfo, file, port } => self.give_upload(metainfo, &file, None, port),
             Order::Fetch { metainfo } => self.fetch(metainfo),
             Order::Pause(hash) => self.pause(hash),
             Order::Resume(hash) => self.resume(hash),

@@ -1,13 +1,14 @@
 //! Two nodes in one process: what one gives the other takes, however often somebody interferes.
 
-use std::time::Duration;
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    metainfo::create,
+    metainfo::{create, path::RECORDS},
     seeder::report::{TorrentReport, Way},
+    storage::Records,
     tracker::{announce::Announce, answer::Answer},
 };
 
@@ -35,7 +36,8 @@ impl Source {
         let options = create::Options { piece_length: 64 << 10, ..create::Options::default() };
         let metainfo = Arc::new(create::create(&dir.path().join("it.bin"), &options, &|_| {}).unwrap().metainfo);
         let node = Node::open(options_in(dir.path(), None)).unwrap();
-        node.give(metainfo.clone(), dir.path(), &[], None).unwrap();
+        let stamps = Stamps::of(&Store::open(metainfo.clone(), dir.path(), Access::Read).unwrap()).unwrap();
+        node.give(metainfo.clone(), dir.path(), stamps, &[], None).unwrap();
         Source { node, metainfo, content, dir }
     }
 
@@ -220,13 +222,95 @@ fn a_file_that_is_changed_under_a_seeder_is_withdrawn_and_good_again_once_it_is_
     wait_until("a whole file", || report(&taker, hash).activity == Activity::Seeding);
 }
 
+fn failure(node: &Node, hash: InfoHash) -> Option<String> {
+    match &report(node, hash).activity {
+        Activity::Failed(why) => Some(why.clone()),
+        _ => None,
+    }
+}
+
 #[test]
-fn somebody_elses_file_is_in_nobodys_way() {
+fn somebody_elses_file_stays_as_it_is_after_a_restart_too_until_it_is_moved_away() {
     let (source, folder) = (Source::new(), tempfile::tempdir().unwrap());
+    let hash = source.hash();
+    let path = folder.path().join("it.bin");
+    fs::write(&path, "a diary").unwrap();
     let taker = source.taker(folder.path());
-    fs::write(folder.path().join("it.bin"), "a diary").unwrap();
-    let refusal = taker.fetch(source.metainfo.clone()).unwrap_err().to_string();
-    assert!(refusal.contains("there already"), "{refusal}");
-    assert_eq!(fs::read_to_string(folder.path().join("it.bin")).unwrap(), "a diary");
+    taker.fetch(source.metainfo.clone()).unwrap();
+    wait_until("a refusal", || failure(&taker, hash).is_some_and(|why| why.contains("is there already")));
+    taker.end(PATIENCE);
+
+    let again = source.taker(folder.path());
+    again.fetch_again();
+    wait_until("a refusal after a restart", || {
+        failure(&again, hash).is_some_and(|why| why.contains("is there already"))
+    });
+    assert_eq!(fs::read_to_string(&path).unwrap(), "a diary");
+    fs::rename(&path, folder.path().join("diary")).unwrap();
+    again.resume(hash).unwrap();
+    wait_until("a whole file", || report(&again, hash).activity == Activity::Seeding);
+    assert!(fs::read(&path).unwrap() == source.content);
+}
+
+#[test]
+fn an_order_that_lies_where_a_torrent_can_put_one_is_not_obeyed() {
+    let (source, folder) = (Source::new(), tempfile::tempdir().unwrap());
+    let name = format!("{}.torrent", source.hash());
+    fs::write(folder.path().join(format!(".{name}")), source.metainfo.to_torrent()).unwrap();
+    let taker = source.taker(folder.path());
+    taker.fetch_again();
     assert!(taker.board().torrents().is_empty());
+    // Nor one that somebody else could have written.
+    Records::make(folder.path()).unwrap().unwrap().replace(&name, &source.metainfo.to_torrent()).unwrap();
+    let records = folder.path().join(RECORDS);
+    fs::set_permissions(&records, fs::Permissions::from_mode(0o777)).unwrap();
+    taker.fetch_again();
+    assert!(taker.board().torrents().is_empty());
+    fs::set_permissions(&records, fs::Permissions::from_mode(0o700)).unwrap();
+    taker.fetch_again();
+    wait_until("a whole file", || report(&taker, source.hash()).activity == Activity::Seeding);
+}
+
+#[test]
+fn two_orders_of_one_name_do_not_write_to_one_file() {
+    let (source, folder) = (Source::new(), tempfile::tempdir().unwrap());
+    let other = source.dir.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("it.bin"), vec![9; LENGTH]).unwrap();
+    let options = create::Options { piece_length: 64 << 10, ..create::Options::default() };
+    let other = Arc::new(create::create(&other.join("it.bin"), &options, &|_| {}).unwrap().metainfo);
+    let taker = source.taker(folder.path());
+    taker.fetch(source.metainfo.clone()).unwrap();
+    wait_until("the first pieces", || report(&taker, source.hash()).verified > 0);
+    taker.fetch(other.clone()).unwrap();
+    wait_until("a refusal", || failure(&taker, other.info_hash()).is_some_and(|why| why.contains("is in use")));
+    wait_until("a whole file", || report(&taker, source.hash()).activity == Activity::Seeding);
+    assert!(fs::read(folder.path().join("it.bin")).unwrap() == source.content);
+}
+
+#[test]
+fn what_was_fetched_and_is_changed_then_is_withdrawn_and_not_given_on() {
+    let (source, folder) = (Source::new(), tempfile::tempdir().unwrap());
+    let (hash, taker) = (source.hash(), source.taker(folder.path()));
+    taker.fetch(source.metainfo.clone()).unwrap();
+    wait_until("a whole file", || report(&taker, hash).activity == Activity::Seeding);
+    wait_until("all of it on the disk", || taker.torrents()[&hash].work.share().unwrap().stamps.get().is_some());
+    source.node.pause(hash).unwrap();
+    let path = folder.path().join("it.bin");
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    let mut changed = source.content.clone();
+    changed[LENGTH / 2] ^= 1;
+    fs::write(&path, &changed).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+    // Whoever comes before that has been noticed gets no byte of it either.
+    let share = taker.torrents()[&hash].work.share().unwrap().clone();
+    assert!(share.read(0, &mut [0; 100]).is_err());
+
+    wait_until("a withdrawal", || failure(&taker, hash).is_some_and(|why| why.contains("was changed")));
+    assert!(taker.registry.find(hash).is_none());
+    taker.end(PATIENCE);
+    let again = source.taker(folder.path());
+    again.fetch_again();
+    wait_until("a look that finds the change", || report(&again, hash).activity == Activity::Fetching);
+    assert!(report(&again, hash).verified < LENGTH as u64);
 }

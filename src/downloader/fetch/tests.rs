@@ -9,7 +9,9 @@ use super::*;
 use crate::{
     metainfo::PeerId,
     peer::{self, Guest, Order, tests::Torrent},
-    storage::{Access, Journal, Store, resume},
+    seeder::report::Board,
+    storage::{self, Journal},
+    tracker::client::Client,
 };
 
 /// How long a fetch of two megabytes may take; one whose threads wait for each other takes for ever.
@@ -48,14 +50,15 @@ fn fetches(sources: &[SocketAddr], room: Room) {
     let (dir, journal) = (tempfile::tempdir().unwrap(), Journal::start().unwrap());
     let torrent = Torrent::nothing_of_long(1, PIECES);
     let metainfo = torrent.share.metainfo.clone();
-    let store = Store::open(metainfo.clone(), dir.path(), Access::Write { preallocate: false }).unwrap();
-    let store = Arc::new(store);
-    let (log, have) = resume::open(&store, 1, &|_, _| {}).unwrap();
+    let begun = storage::begin(&metainfo, dir.path(), storage::Writing::default(), 1, &|_, _| {}).unwrap();
+    let (have, board) = (begun.have.clone(), Arc::<Board>::default());
     let plan = Plan {
         host: Arc::new(Host::new(PeerId([1; 20]), 0, 0)),
-        ledger: journal.attach(log, store),
+        ledger: journal.attach(begun),
         have,
-        board: Arc::default(),
+        announcer: Announcer::new(Client::new(1), PeerId([1; 20]), None, board.clone()),
+        board,
+        registry: Arc::default(),
         settings: Settings { max_peers: 20, slots: 4, memory: 1 << 20 },
         hash_workers: 2,
         seed: 1,

@@ -10,7 +10,7 @@ mod walk;
 pub use walk::LeftOut;
 
 use std::{
-    fmt, io,
+    fmt, fs, io,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
@@ -45,6 +45,8 @@ pub struct Options {
     pub name: Option<String>,
     /// Seconds since 1970.
     pub creation_date: Option<i64>,
+    /// Files that are no part of a folder: those that the metainfo is to be written to.
+    pub leave_out: Vec<PathBuf>,
 }
 
 /// Why a file or folder did not become a metainfo.
@@ -76,6 +78,7 @@ impl Default for Options {
             comment: None,
             name: None,
             creation_date: None,
+            leave_out: Vec::new(),
         }
     }
 }
@@ -107,6 +110,8 @@ impl From<MetainfoError> for Error {
 pub struct Created {
     /// What describes it.
     pub metainfo: Metainfo,
+    /// What the system said of each file before it was read, in the metainfo's order.
+    pub found: Vec<fs::Metadata>,
     /// What was found in the folder and is not in the metainfo.
     pub left_out: Vec<LeftOut>,
 }
@@ -121,7 +126,7 @@ pub fn create(path: &Path, options: &Options, progress: &dyn Fn(u64)) -> Result<
     if !path::is_possible(&name) {
         return Err(Error::BadName(String::from_utf8_lossy(&name).into_owned()));
     }
-    let (found, left_out) = walk::walk(path)?;
+    let (found, left_out) = walk::walk(path, &options.leave_out)?;
     let length = found.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.length));
     let length = length.ok_or(MetainfoError::LengthOverflow)?;
     if length == 0 {
@@ -132,7 +137,8 @@ pub fn create(path: &Path, options: &Options, progress: &dyn Fn(u64)) -> Result<
     let is_folder = found.iter().any(|file| !file.parts.is_empty());
     let content =
         if is_folder { Content::Folder(found.iter().map(Found::entry).collect()) } else { Content::File(length) };
-    Ok(Created { metainfo: assemble(&name, content, &pieces, options)?, left_out })
+    let metainfo = assemble(&name, content, &pieces, options)?;
+    Ok(Created { metainfo, left_out, found: found.into_iter().map(|file| file.metadata).collect() })
 }
 
 impl Metainfo {
@@ -320,6 +326,22 @@ mod tests {
         let metainfo = create_quietly(&folder.path().join("t"), &Options::default()).unwrap();
         let paths: Vec<_> = metainfo.files().iter().map(|file| file.path.to_str().unwrap()).collect();
         assert_eq!(paths, ["t/sub/.resume"]);
+    }
+
+    #[test]
+    fn what_the_metainfo_is_written_to_is_no_part_of_it_and_files_are_told_as_they_were_found() {
+        let folder = TempDir::new().unwrap();
+        write(&folder, "t/a", b"first");
+        let options = Options {
+            leave_out: vec![folder.path().join("t/t.json"), folder.path().join("t/./b")],
+            ..Options::default()
+        };
+        let first = create(&folder.path().join("t"), &options, &|_| ()).unwrap();
+        write(&folder, "t/t.json", b"{}");
+        write(&folder, "t/b", b"{}");
+        let second = create(&folder.path().join("t"), &options, &|_| ()).unwrap();
+        assert_eq!(first.metainfo.info_hash(), second.metainfo.info_hash());
+        assert_eq!(second.found.iter().map(fs::Metadata::len).collect::<Vec<_>>(), [5]);
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::{
     fmt, fs, io,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 
 use super::{Error, MetainfoError};
@@ -23,12 +22,13 @@ pub(super) struct Found {
     pub parts: Vec<Vec<u8>>,
     /// Bytes.
     pub length: u64,
-    modified: Option<SystemTime>,
+    /// What the system said of it then.
+    pub metadata: fs::Metadata,
 }
 
 impl Found {
-    fn new(path: PathBuf, parts: Vec<Vec<u8>>, metadata: &fs::Metadata) -> Found {
-        Found { path, parts, length: metadata.len(), modified: metadata.modified().ok() }
+    fn new(path: PathBuf, parts: Vec<Vec<u8>>, metadata: fs::Metadata) -> Found {
+        Found { path, parts, length: metadata.len(), metadata }
     }
 
     /// Its place in the info dictionary.
@@ -39,7 +39,8 @@ impl Found {
 
     /// Whether the file is still the one that was found.
     pub fn is_unchanged(&self, metadata: &fs::Metadata) -> bool {
-        metadata.len() == self.length && metadata.modified().ok() == self.modified
+        let times = |of: &fs::Metadata| [of.mtime(), of.mtime_nsec(), of.ctime(), of.ctime_nsec()];
+        metadata.len() == self.length && times(metadata) == times(&self.metadata)
     }
 }
 
@@ -56,16 +57,19 @@ impl fmt::Display for LeftOut {
     }
 }
 
-/// The file itself, or every file below the folder, sorted by the bytes of their paths; and what is left out.
-pub(super) fn walk(path: &Path) -> Result<(Vec<Found>, Vec<LeftOut>), Error> {
+/// The file itself, or every file below the folder but those of `but`, sorted by the bytes of their paths; and what is left
+/// out.
+pub(super) fn walk(path: &Path, but: &[PathBuf]) -> Result<(Vec<Found>, Vec<LeftOut>), Error> {
     let metadata = metadata(path)?;
     if metadata.is_file() {
-        return Ok((vec![Found::new(path.to_owned(), Vec::new(), &metadata)], Vec::new()));
+        return Ok((vec![Found::new(path.to_owned(), Vec::new(), metadata)], Vec::new()));
     }
     if !metadata.is_dir() {
         return Err(Error::NotAFile(path.to_owned()));
     }
-    let mut walk = Walk { found: Vec::new(), left_out: Vec::new(), parts: Vec::new(), around: Vec::new() };
+    // What is not there need not be left out.
+    let but = but.iter().filter_map(|path| fs::metadata(path).ok().as_ref().map(identity)).collect();
+    let mut walk = Walk { found: Vec::new(), left_out: Vec::new(), parts: Vec::new(), around: Vec::new(), but };
     walk.folder(path, &metadata)?;
     walk.found.sort_by_cached_key(|file| file.parts.join(&b'/'));
     if walk.found.is_empty() { Err(Error::Empty(path.to_owned())) } else { Ok((walk.found, walk.left_out)) }
@@ -78,11 +82,13 @@ struct Walk {
     parts: Vec<Vec<u8>>,
     /// Device and inode of the current folder and of all around it.
     around: Vec<(u64, u64)>,
+    /// Those of files that are no part of it.
+    but: Vec<(u64, u64)>,
 }
 
 impl Walk {
     fn folder(&mut self, path: &Path, metadata: &fs::Metadata) -> Result<(), Error> {
-        let identity = (metadata.dev(), metadata.ino());
+        let identity = identity(metadata);
         if self.around.contains(&identity) {
             self.leave_out(path, "it links to a folder that it lies in");
             return Ok(());
@@ -122,13 +128,19 @@ impl Walk {
         if metadata.is_dir() {
             return self.folder(&path, &metadata);
         }
-        if metadata.is_file() {
-            self.found.push(Found::new(path, self.parts.clone(), &metadata));
+        if self.but.contains(&identity(&metadata)) {
+            self.leave_out(&path, "the metainfo is written there");
+        } else if metadata.is_file() {
+            self.found.push(Found::new(path, self.parts.clone(), metadata));
         } else {
             self.leave_out(&path, "it is neither a file nor a folder");
         }
         if self.found.len() > MAX_FILES { Err(MetainfoError::TooManyFiles(self.found.len()).into()) } else { Ok(()) }
     }
+}
+
+fn identity(metadata: &fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 /// What a path leads to, through links.

@@ -8,7 +8,7 @@ use super::{
     super::tests::{SmallDisk, Torrent},
     *,
 };
-use crate::storage::{handles::MAX_OPEN_FILES, resume};
+use crate::storage::{Writing, begin, handles::MAX_OPEN_FILES};
 
 const SPARSE: Access = Access::Write { preallocate: false };
 
@@ -185,8 +185,11 @@ fn a_folder_that_cannot_be_written_is_a_clear_error_and_can_be_read() {
     let store = Store::open(torrent.metainfo.clone(), disk.path(), SPARSE).unwrap();
     let refused = store.write(0, &[IoSlice::new(b"1")]).unwrap_err().to_string();
     assert_eq!(refused, format!("cannot open {}: Read-only file system (os error 30)", store.path_of(0).display()));
-    let log = resume::open(&store, 1, &|_, _| {}).unwrap_err().to_string();
-    assert!(log.starts_with("cannot open") && log.ends_with("Read-only file system (os error 30)"), "{log}");
+    // All of it is here, so a fetch has nothing to write.
+    assert!(begin(&torrent.metainfo, disk.path(), Writing::default(), 1, &|_, _| {}).unwrap().whole.is_some());
+    let other = Torrent::of_files(4, &[("b", 8)]);
+    let refused = begin(&other.metainfo, disk.path(), Writing::default(), 1, &|_, _| {}).err().unwrap().to_string();
+    assert!(refused.ends_with("Read-only file system (os error 30)"), "{refused}");
 }
 
 fn layouts() -> impl Strategy<Value = Vec<(u64, bool)>> {

@@ -56,7 +56,8 @@ fn a_tracker_whose_machine_is_away_and_whose_name_then_leads_elsewhere_is_found_
     };
     let (first, second) = (work.path().join("first"), work.path().join("second"));
     let early = fetch(3, &first);
-    assert!(wait_until(START, || first.join(&content.name).exists()), "{}", early.stderr());
+    let has_begun = || fs::metadata(first.join(&content.name)).is_ok_and(|file| file.len() > 0);
+    assert!(wait_until(START, has_begun), "{}", early.stderr());
 
     // The machine is switched off: whoever asks for it hears nothing at all.
     lab.plug_link(0, false);
@@ -113,7 +114,8 @@ fn where_one_tracker_is_gone_a_newcomer_waits_for_the_other_that_the_metainfo_na
     assert!(wait_until(START, || seed.stdout().contains("seeding on port")), "{}", seed.stderr());
     let (out, later) = (work.path().join("out"), work.path().join("later"));
     let running = start_fetch(&Host::here(), &torrent, free_port(), &out, work.path());
-    assert!(wait_until(START, || out.join(&content.name).exists()), "{}", running.stderr());
+    let has_begun = || fs::metadata(out.join(&content.name)).is_ok_and(|file| file.len() > 0);
+    assert!(wait_until(START, has_begun), "{}", running.stderr());
     drop(before);
 
     // Who has met its peers needs no tracker.
