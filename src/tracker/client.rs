@@ -4,21 +4,24 @@
 //! chose. It keeps no torrent's state; whose turn it is, is for [`tiers`](super::tiers) to say.
 
 use std::{
-    fmt,
-    io::{self, Read},
+    io::{self, ErrorKind, Read},
     net::IpAddr,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
-use ureq::Agent;
+use ureq::{Agent, tls::TlsConfig};
 
 use super::{
     announce::{Announce, Event},
-    answer::{self, Answer, Retry},
-    tiers::Failure,
+    answer::{self, Answer},
+    encoding,
+    error::MAX_REDIRECTS,
+    tls::Distrust,
     udp,
 };
+
+pub use super::error::Error;
 
 /// How long a name may take to resolve.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,67 +40,6 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// The longest body that is read, in bytes. A thousand peers in the longest form take 70 KB.
 const MAX_BODY: u64 = 1024 * 1024;
-
-/// How many redirects are followed.
-const MAX_REDIRECTS: u32 = 3;
-
-/// Why an announce brought no peers.
-#[derive(Debug)]
-pub enum Error {
-    /// A URL of a scheme that trackers are not asked by.
-    Scheme(String),
-    /// A URL that cannot be asked.
-    Url(String),
-    /// An https URL, and this binary was built without TLS.
-    NoTls,
-    /// Nobody could be asked there.
-    Unreachable(io::Error),
-    /// No whole answer in time.
-    Timeout,
-    /// It sends from one place to the next.
-    Redirects,
-    /// An answer of more than that many bytes.
-    TooLarge(u64),
-    /// Something that is no HTTP, as ureq describes it.
-    Http(String),
-    /// An HTTP status that is no success, with a body that says nothing.
-    Status(u16),
-    /// An answer came, and it names no peers.
-    Answer(answer::Error),
-    /// [`Client::end`] was called.
-    Cancelled,
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Scheme(scheme) => write!(f, "a tracker is asked over http, https or udp, not over {scheme:?}"),
-            Error::Url(why) => write!(f, "the tracker's URL cannot be asked: {why}"),
-            Error::NoTls => f.write_str("this minitorrent was built without https"),
-            Error::Unreachable(error) => write!(f, "the tracker cannot be reached: {error}"),
-            Error::Timeout => f.write_str("the tracker did not answer in time"),
-            Error::Redirects => write!(f, "the tracker redirects more than {MAX_REDIRECTS} times"),
-            Error::TooLarge(limit) => write!(f, "the answer is longer than {limit} bytes"),
-            Error::Http(why) => write!(f, "the tracker speaks no proper HTTP: {why}"),
-            Error::Status(status) => write!(f, "the tracker answers with HTTP status {status}"),
-            Error::Answer(error) => error.fmt(f),
-            Error::Cancelled => f.write_str("the announce was cancelled"),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl Error {
-    /// What this says about the tracker and its host.
-    pub fn failure(&self) -> Failure {
-        match self {
-            Error::Unreachable(_) | Error::Timeout => Failure::Host,
-            Error::Answer(answer::Error::Failure { retry, .. }) => Failure::Tracker(*retry),
-            _ => Failure::Tracker(Retry::Unsaid),
-        }
-    }
-}
 
 /// What a server answered.
 #[derive(Debug)]
@@ -121,7 +63,20 @@ pub struct Client {
 impl Client {
     /// A client with this `key`, a random number by which trackers know it again when its address changes.
     pub fn new(key: u32) -> Client {
+        Client::with(key, TlsConfig::default())
+    }
+
+    /// One that trusts this certificate authority, in PEM, and no other.
+    #[cfg(all(test, feature = "tls"))]
+    pub fn trusting(authority: &[u8]) -> Client {
+        use ureq::tls::{Certificate, RootCerts};
+        let certificate = Certificate::from_pem(authority).expect("it is a certificate");
+        Client::with(1, TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[certificate])).build())
+    }
+
+    fn with(key: u32, tls: TlsConfig) -> Client {
         let config = Agent::config_builder()
+            .tls_config(tls)
             .user_agent(concat!("minitorrent/", env!("CARGO_PKG_VERSION")))
             .proxy(None)
             .http_status_as_error(false)
@@ -150,6 +105,10 @@ impl Client {
             "http" | "https" => {
                 let body = self.get(&announce.url(url, self.key, tracker_id), limit, MAX_BODY)?;
                 match Answer::parse(&body.bytes) {
+                    // Servers say so in their words: "The plain HTTP request was sent to HTTPS port".
+                    Err(_) if body.status == 400 && body.bytes.windows(5).any(|word| word == b"HTTPS") => {
+                        Err(Error::NeedsTls)
+                    }
                     Err(error) if !body.is_success() && !matches!(error, answer::Error::Failure { .. }) => {
                         Err(Error::Status(body.status))
                     }
@@ -169,21 +128,21 @@ impl Client {
     /// What an http(s) URL answers, whatever its status; at most `max_bytes`, within `limit`.
     pub fn get(&self, url: &str, limit: Duration, max_bytes: u64) -> Result<Body, Error> {
         let request = self.agent.get(checked(url)?).config().timeout_global(Some(limit)).build();
-        read(request.call().map_err(from_ureq)?, max_bytes)
+        read(request.call().map_err(|error| from_ureq(error, url))?, max_bytes)
     }
 
     /// The same of this URL alone: redirects are told, and left to the caller.
     pub fn get_unfollowed(&self, url: &str, limit: Duration, max_bytes: u64) -> Result<Body, Error> {
         let request = self.agent.get(checked(url)?).config().timeout_global(Some(limit));
         let request = request.max_redirects(0).max_redirects_will_error(false).build();
-        read(request.call().map_err(from_ureq)?, max_bytes)
+        read(request.call().map_err(|error| from_ureq(error, url))?, max_bytes)
     }
 
     /// What an http(s) URL answers to these bytes, within `limit`.
     pub fn post(&self, url: &str, bytes: &[u8], limit: Duration) -> Result<Body, Error> {
         let request = self.agent.post(checked(url)?).config().timeout_global(Some(limit)).build();
         let request = request.header("Content-Type", "application/octet-stream");
-        read(request.send(bytes).map_err(from_ureq)?, MAX_BODY)
+        read(request.send(bytes).map_err(|error| from_ureq(error, url))?, MAX_BODY)
     }
 }
 
@@ -219,24 +178,39 @@ fn checked(url: &str) -> Result<&str, Error> {
 fn read(mut response: ureq::http::Response<ureq::Body>, max_bytes: u64) -> Result<Body, Error> {
     let mut bytes = Vec::new();
     let mut reader = response.body_mut().as_reader().take(max_bytes + 1);
-    reader.read_to_end(&mut bytes).map_err(|error| from_ureq(error.into()))?;
+    reader.read_to_end(&mut bytes).map_err(|error| from_ureq(error.into(), ""))?;
     if bytes.len() as u64 > max_bytes {
         return Err(Error::TooLarge(max_bytes));
     }
+    let encoding = response.headers().get("content-encoding").and_then(|value| value.to_str().ok());
+    let bytes = encoding::decode(encoding.unwrap_or_default(), bytes, max_bytes)?;
     let location = response.headers().get("location").and_then(|value| value.to_str().ok()).map(str::to_owned);
     Ok(Body { status: response.status().as_u16(), bytes, location })
 }
 
-fn from_ureq(error: ureq::Error) -> Error {
+/// What went wrong, for a request of this URL.
+fn from_ureq(error: ureq::Error, url: &str) -> Error {
+    // What an https server does with plain HTTP differs: it closes, it sends an alert of TLS, or it says so (status 400).
+    let hint = match url.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://")) {
+        true => "; if its port speaks https, write https:// in its URL",
+        false => "",
+    };
     match error {
         ureq::Error::Timeout(_) => Error::Timeout,
-        ureq::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => Error::Timeout,
-        ureq::Error::Io(error) => Error::Unreachable(error),
-        ureq::Error::HostNotFound => Error::Unreachable(io::Error::new(io::ErrorKind::NotFound, "no such host")),
+        ureq::Error::Io(error) => match (Distrust::within(&error), error.kind()) {
+            (Some(why), _) => Error::Tls(why),
+            (None, ErrorKind::TimedOut) => Error::Timeout,
+            (None, ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
+                Error::Http(format!("it closes the connection without a whole answer{hint}"))
+            }
+            (None, _) => Error::Unreachable(error),
+        },
+        ureq::Error::HostNotFound => Error::Unreachable(io::Error::new(ErrorKind::NotFound, "no such host")),
         ureq::Error::TooManyRedirects => Error::Redirects,
         ureq::Error::BadUri(why) => Error::Url(why),
         ureq::Error::Http(error) => Error::Url(error.to_string()),
-        other => Error::Http(other.to_string()),
+        ureq::Error::Tls(why) => Error::Tls(Distrust::Other(why.to_owned())),
+        other => Error::Http(format!("{other}{hint}")),
     }
 }
 
@@ -302,6 +276,19 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_in_gzip_is_read_and_a_bomb_is_refused() {
+        let gzip = |bytes: &[u8]| {
+            let mut packed = Vec::new();
+            flate2::read::GzEncoder::new(bytes, flate2::Compression::best()).read_to_end(&mut packed).unwrap();
+            packed
+        };
+        let encoded = |bytes: &[u8]| response("200 OK", "Content-Encoding: gzip\r\n", bytes);
+        assert_eq!(ask(vec![encoded(&gzip(GOOD))]).unwrap().peers.len(), 1);
+        let bomb = gzip(&vec![b'd'; 10_000_000]);
+        assert!(matches!(ask(vec![encoded(&bomb)]), Err(Error::TooLarge(MAX_BODY))));
+    }
+
+    #[test]
     fn redirects_are_followed_to_the_limit() {
         let (end, _) = server(vec![response("200 OK", "", GOOD)]);
         let to = |url: &str| response("302 Found", &format!("Location: {url}\r\n"), b"");
@@ -341,7 +328,11 @@ mod tests {
             assert_eq!(sentence(answer), want);
         }
         assert!(sentence(b"SSH-2.0-OpenSSH\r\n\r\n".to_vec()).starts_with("the tracker speaks no proper HTTP: "));
-        assert!(sentence(Vec::new()).starts_with("the tracker cannot be reached: "));
+        let closed = sentence(Vec::new());
+        assert!(closed.starts_with("the tracker speaks no proper HTTP: it closes the connection"), "{closed}");
+        assert!(closed.ends_with("; if its port speaks https, write https:// in its URL"), "{closed}");
+        let told = response("400 Bad Request", "", b"Client sent an HTTP request to an HTTPS server.");
+        assert_eq!(sentence(told), "the server's port speaks https; write https:// in its URL");
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! - [`announce`], [`scrape`]: what is asked; `query`: how it is written in a URL.
 //! - [`table`]: the swarms, made of `swarm` and `peers`, bounded by `census`; [`address`]: who may dial whom.
 //! - [`reply`]: what is answered, in bencode and in JSON; [`answer`]: the same, read by a client.
-//! - [`client`]: asks a tracker over HTTP, by [`udp`] over UDP; [`tiers`]: which of several trackers to ask, and when;
+//! - [`client`]: asks a tracker over HTTP, by [`udp`] over UDP; [`encoding`]: answers in gzip; `tls`, `error`: why there is none;
+//!   [`tiers`]: which of several trackers to ask, and when;
 //!   [`hosts`]: which of their hosts answer.
 //!
 //! All but `client` and `udp` are pure. Listening for announces is `web`'s.
@@ -14,6 +15,8 @@ pub mod announce;
 pub mod answer;
 mod census;
 pub mod client;
+pub mod encoding;
+mod error;
 pub mod hosts;
 #[cfg(test)]
 mod model;
@@ -24,6 +27,7 @@ pub mod scrape;
 mod swarm;
 pub mod table;
 pub mod tiers;
+mod tls;
 pub mod udp;
 
 pub use census::{Full, Limits};

@@ -14,12 +14,15 @@ use std::{
 use super::{
     announce::{Announce, Event},
     answer::{self, Answer},
-    client::Error,
+    error::Error,
 };
 
 /// How long the first answer is waited for before its question is sent again; doubled each time. BEP 15's 15 s are for
 /// the open internet; a room would stand still for so long.
 const FIRST_RESEND: Duration = Duration::from_secs(1);
+
+/// How long a name may take to resolve.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often a wait looks whether it is cancelled.
 const CANCEL_CHECK: Duration = Duration::from_millis(100);
@@ -119,7 +122,7 @@ pub fn announce(
     is_cancelled: &dyn Fn() -> bool,
 ) -> Result<Answer, Error> {
     let start = Instant::now();
-    let found = resolve(authority, limit)?;
+    let found = resolve(authority, limit.min(RESOLVE_TIMEOUT))?;
     let first_of = |is_ipv6: bool| found.iter().find(move |address| address.is_ipv6() == is_ipv6);
     let addresses: Vec<&SocketAddr> = [first_of(false), first_of(true)].into_iter().flatten().collect();
     let share = limit.saturating_sub(start.elapsed()) / addresses.len().max(1) as u32;

@@ -11,7 +11,7 @@ use minitorrent::bencode::{self, Node, Value};
 use minitorrent::metainfo::Metainfo;
 use minitorrent::tracker::announce::{Announce, Form};
 use minitorrent::tracker::answer::{self, Answer};
-use minitorrent::tracker::{client, scrape, udp};
+use minitorrent::tracker::{client, encoding, scrape, udp};
 use minitorrent::web::door::framing::{Decoder, Framing};
 use minitorrent::web::door::head::{self, Head};
 use minitorrent::web::multipart::{Event, Parser};
@@ -201,6 +201,11 @@ fn announce(query: &[u8]) {
 /// What a tracker answers is kept within bounds, whichever way it comes.
 fn answer(bytes: &[u8]) {
     let parsed = Answer::parse(bytes).map_err(client::Error::Answer);
+    for encoding in ["", "gzip", "deflate"] {
+        if let Ok(decoded) = encoding::decode(encoding, bytes.to_vec(), 4096) {
+            assert!(decoded == bytes || decoded.len() <= 4096, "more comes out than is allowed");
+        }
+    }
     // A packet counts when it bears the number of the question: the one that this one bears.
     let number = bytes.get(4..8).map_or(0, |four| u32::from_be_bytes(four.try_into().expect("four bytes were cut")));
     let packets = [false, true].map(|is_ipv6| udp::read_announce(bytes, number, is_ipv6));
