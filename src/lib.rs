@@ -54,7 +54,7 @@
 //!
 //! - Pure cores, threads at the edges: codec, geometry, picker, swarm table, desk, outbox, request window, slots, offer,
 //!   roster and the coordinator's decisions have no socket, file, thread or clock in them. `now` and chance are arguments.
-//! - Waiting has one direction: reader → hash worker → coordinator. The coordinator waits nowhere but in its `select!`.
+//! - Waiting has one direction: reader → hash worker → coordinator, and writer → coordinator. The coordinator waits nowhere but in its `select!`.
 //! - A lock is held for one pure call, never across I/O. Every queue is bounded, every limit is a named constant.
 //! - Memory follows the blocks that have arrived, within a budget; a piece that exceeds it goes by way of the disk.
 //! - Nothing unverified is ever given to a peer, or trusted after a restart.

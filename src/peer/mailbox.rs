@@ -24,6 +24,8 @@ struct State {
     /// When `have`s may go out again on their own; `None` for at once.
     haves_from: Option<Instant>,
     closed: bool,
+    /// Whether it closes by itself once nothing waits that can be sent.
+    finishing: bool,
     /// The writer sleeps; waking it costs a system call, so nobody rings who need not.
     asleep: bool,
     /// The largest run it is ready to send; 0 while a rate limit holds it up.
@@ -64,6 +66,14 @@ impl Mailbox {
         self.ring(&mut state);
     }
 
+    /// Ends the session's writing when what can be sent is sent; whether something waits that can be.
+    pub fn finish(&self) -> bool {
+        let mut state = self.lock();
+        state.finishing = true;
+        self.ring(&mut state);
+        !state.closed && state.outbox.has_work(1)
+    }
+
     /// Whether it was closed.
     pub fn is_closed(&self) -> bool {
         self.lock().closed
@@ -75,7 +85,7 @@ impl Mailbox {
         let deadline = now + patience;
         let mut state = self.lock();
         loop {
-            if state.closed {
+            if state.closed || (state.finishing && !state.outbox.has_work(1)) {
                 return Mail::Closed;
             }
             state.haves_from = state.haves_from.filter(|from| *from > now);

@@ -96,6 +96,8 @@ pub enum Event {
     Has(SessionId, Bitfield),
     /// It has one more piece.
     Gained(SessionId, PieceIndex),
+    /// Every block of a piece has been sent to it. Told to those that only upload.
+    Sent(SessionId, PieceIndex),
     /// It answers requests now, and wants that many bytes of work.
     Unchoked(SessionId, u64),
     /// It no longer does; these pieces come back.

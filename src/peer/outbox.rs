@@ -1,7 +1,7 @@
 //! What a session is to send: control messages at once, blocks when nothing else waits.
 //!
 //! Invariant: nothing is sent before the session has started, because a bitfield may only be the first message; while
-//! we choke the other side no block waits. Pure; the writer thread empties it, the reader and the coordinator fill it.
+//! we choke the other side no block waits, but for requests that came before the first word on choking. Pure; the writer thread empties it, the reader and the coordinator fill it.
 
 use std::{collections::VecDeque, mem};
 
@@ -71,6 +71,8 @@ pub struct Outbox {
     haves: Vec<u8>,
     /// Whether requests are answered; a session begins without (BEP 3).
     unchoked: bool,
+    /// Whether that was ever said, either way. Requests that come before are no answer to it, and wait for it.
+    was_told: bool,
     gives: VecDeque<Block>,
 }
 
@@ -81,11 +83,11 @@ impl Outbox {
             Order::Start(bits) => return self.start(bits),
             Order::Extended(id, payload) => self.say(Message::Extended(id, &payload)),
             Order::Unchoke => {
-                self.unchoked = true;
+                (self.unchoked, self.was_told) = (true, true);
                 self.say(Message::Unchoke);
             }
             Order::Choke => {
-                self.unchoked = false;
+                (self.unchoked, self.was_told) = (false, true);
                 self.gives.clear();
                 self.say(Message::Choke);
             }
@@ -113,7 +115,8 @@ impl Outbox {
 
     /// Whether there is something that cannot wait.
     pub fn has_work(&self, max_run: u64) -> bool {
-        self.started && !(self.control.is_empty() && (self.gives.is_empty() || max_run == 0))
+        let is_answering = self.unchoked && !self.gives.is_empty() && max_run > 0;
+        self.started && (is_answering || !self.control.is_empty())
     }
 
     /// Whether `have`s wait that may go.
@@ -138,7 +141,7 @@ impl Outbox {
 
     /// A request that crosses our choke on the way is forgotten, as BEP 3 has it.
     fn give(&mut self, block: Block) -> Result<(), Overflow> {
-        if !self.unchoked {
+        if self.was_told && !self.unchoked {
             return Ok(());
         }
         if self.gives.len() >= MAX_OPEN_REQUESTS {
@@ -151,7 +154,7 @@ impl Outbox {
     fn next_run(&mut self, max_run: u64) -> Vec<Block> {
         let mut run: Vec<Block> = Vec::new();
         let mut bytes = 0;
-        if max_run == 0 {
+        if max_run == 0 || !self.unchoked {
             return run;
         }
         while let Some(block) = self.gives.front() {
@@ -215,7 +218,7 @@ mod tests {
         #[test]
         fn whatever_is_ordered_goes_out_once_in_order_and_nothing_does_while_we_choke(happenings in happenings()) {
             let mut outbox = Outbox::default();
-            let (mut started, mut unchoked, mut said) = (false, false, 0);
+            let (mut started, mut unchoked, mut told, mut said) = (false, false, false, 0);
             let mut waiting: VecDeque<Block> = VecDeque::new();
             for happening in happenings {
                 let messages = usize::from(!matches!(happening, Happening::Give(_) | Happening::Forget(_)));
@@ -226,18 +229,18 @@ mod tests {
                         outbox.take(Order::Start(Some(Bitfield::full(4096)))).unwrap();
                     }
                     Happening::Choke => {
-                        unchoked = false;
+                        (unchoked, told) = (false, true);
                         waiting.clear();
                         outbox.take(Order::Choke).unwrap();
                     }
                     Happening::Unchoke => {
-                        unchoked = true;
+                        (unchoked, told) = (true, true);
                         outbox.take(Order::Unchoke).unwrap();
                     }
                     Happening::Have(number) => outbox.take(Order::Have(block(number, 0).piece)).unwrap(),
                     Happening::Request(number) => outbox.take(Order::Request(vec![block(0, number)])).unwrap(),
                     Happening::Give(number) => {
-                        waiting.extend(unchoked.then_some(block(number / 4, number % 4)));
+                        waiting.extend((unchoked || !told).then_some(block(number / 4, number % 4)));
                         outbox.take(Order::Give(block(number / 4, number % 4))).unwrap();
                     }
                     Happening::Forget(number) => {
@@ -254,7 +257,8 @@ mod tests {
                             continue;
                         }
                         prop_assert_eq!(count(&batch.control), std::mem::take(&mut said));
-                        prop_assert!(batch.run.len() as u64 <= blocks && (blocks == 0 || waiting.is_empty() || !batch.run.is_empty()));
+                        prop_assert!(batch.run.len() as u64 <= blocks && (blocks == 0 || !unchoked || waiting.is_empty() || !batch.run.is_empty()));
+                        prop_assert!(unchoked || batch.run.is_empty());
                         let due: Vec<Block> = waiting.drain(..batch.run.len()).collect();
                         prop_assert_eq!(&batch.run, &due);
                         let follows = |two: &[Block]| two[0].piece == two[1].piece && two[0].begin + two[0].length == two[1].begin;
@@ -316,6 +320,16 @@ mod tests {
         let batch = outbox.next(1 << 20);
         assert!(batch.run.is_empty() && batch.control == b"\0\0\0\x01\0");
         assert!(!outbox.has_work(1));
+    }
+
+    #[test]
+    fn requests_that_come_before_the_first_unchoke_are_answered_after_it() {
+        let mut outbox = Outbox::default();
+        outbox.take(Order::Start(None)).unwrap();
+        outbox.take(Order::Give(block(0, 0))).unwrap();
+        assert!(!outbox.has_work(1) && outbox.next(1) == Batch::default());
+        outbox.take(Order::Unchoke).unwrap();
+        assert_eq!(outbox.next(1).run, [block(0, 0)]);
     }
 
     #[test]

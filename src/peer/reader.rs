@@ -5,6 +5,7 @@
 
 use std::{
     io::IoSlice,
+    mem,
     sync::{Arc, atomic::Ordering},
     thread,
     time::Instant,
@@ -32,7 +33,16 @@ const MAX_UNASKED: u32 = 16;
 pub fn run(host: &Host, handle: &Handle, inlet: Inlet) -> End {
     let count = handle.share.geometry().piece_count();
     let patience = Patience::new(Instant::now());
-    let judge = Judge { host, handle, theirs: Bitfield::empty(count), spoke: false, unasked: 0, asked: 0, patience };
+    let judge = Judge {
+        host,
+        handle,
+        theirs: Bitfield::empty(count),
+        spoke: false,
+        wants: false,
+        unasked: 0,
+        asked: 0,
+        patience,
+    };
     let Err(end) = read(inlet, judge, Limits::for_pieces(count));
     end
 }
@@ -66,6 +76,8 @@ struct Judge<'a> {
     theirs: Bitfield,
     /// Whether it has said anything about what it has.
     spoke: bool,
+    /// Whether it has said that it is interested, or shown it by asking for blocks.
+    wants: bool,
     unasked: u32,
     /// Bytes it has asked us for, those left out that it must know to be forgotten.
     asked: u64,
@@ -89,7 +101,8 @@ impl Judge<'_> {
             }
             Message::Interested | Message::NotInterested => {
                 self.idle_word(0)?;
-                self.tell(Event::Interested(id, message == Message::Interested))
+                self.wants = message == Message::Interested;
+                self.tell(Event::Interested(id, self.wants))
             }
             Message::Have(index) => self.have(index),
             Message::Bitfield(bytes) => self.bitfield(bytes),
@@ -99,6 +112,9 @@ impl Judge<'_> {
                     return Err(End::PieceNotHere(raw.index));
                 }
                 self.weigh(block)?;
+                if !mem::replace(&mut self.wants, true) {
+                    self.tell(Event::Interested(id, true))?;
+                }
                 Ok(self.handle.mailbox.post(Order::Give(block))?)
             }
             Message::Cancel(raw) => {

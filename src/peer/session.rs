@@ -156,7 +156,17 @@ fn run_threads(host: &Arc<Host>, handle: &Handle, begun: Begun) -> End {
         };
         let read = panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or(End::ClosedByUs);
         let ended_here = handle.mailbox.is_closed();
-        handle.end();
+        match read {
+            // It says no more, but may still listen: it gets what it has asked for. What it was asked for goes back at once.
+            End::ClosedByPeer => {
+                if handle.mailbox.finish() {
+                    let pieces = handle.desk().choke();
+                    // A coordinator that is gone needs no telling.
+                    let _ = handle.share.events.send(Event::Choked(handle.id(), pieces));
+                }
+            }
+            _ => handle.end(),
+        }
         match writer.join() {
             // Whoever found a reason told the other by closing; the reason counts, not the closing.
             Ok(Err(end)) if ended_here => end,

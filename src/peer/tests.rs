@@ -402,14 +402,58 @@ fn a_choke_is_told_and_what_is_asked_meanwhile_stays_unanswered() {
     handle.order(Order::Choke);
     assert_eq!(other.message(), [0]);
     other.send(Message::Request(raw(0, 0, 10)));
+    assert!(matches!(torrent.event(), Event::Interested(_, true)), "whoever asks for blocks is interested");
     other.send(Message::NotInterested);
     assert!(matches!(torrent.event(), Event::Interested(_, false)), "so the request was read, too");
     handle.order(Order::Unchoke);
     assert_eq!(other.message(), [1]);
     other.send(Message::Request(raw(1, 0, 10)));
+    assert!(matches!(torrent.event(), Event::Interested(_, true)));
     assert_eq!(other.message()[..5], [7, 0, 0, 0, 1]);
     handle.end();
     other.wait_for_end();
+    assert!(matches!(torrent.closed().0, End::ClosedByUs));
+    assert!(session.join().unwrap().is_ok());
+}
+
+#[test]
+fn whoever_closes_its_half_after_its_requests_gets_the_answers() {
+    let torrent = Torrent::all_of(1);
+    let (session, mut other, _handle) = serving(&torrent);
+    assert_eq!([other.message()[0], other.message()[0]], [5, 1]);
+    let turns: Vec<_> = std::iter::from_fn(|| torrent.host.turns.take(Duration::ZERO)).collect();
+    assert!(!turns.is_empty(), "they wait for a moment before they go");
+    let blocks = [raw(0, 0, BLOCK_LENGTH), raw(2, BLOCK_LENGTH, BLOCK_LENGTH), raw(1, 0, BLOCK_LENGTH)];
+    blocks.into_iter().for_each(|block| other.send(Message::Request(block)));
+    other.0.shutdown(Shutdown::Write).unwrap();
+    for block in blocks {
+        assert!(other.message()[9..] == *torrent.bytes(block), "{block}");
+    }
+    other.wait_for_end();
+    assert!(matches!(torrent.event(), Event::Interested(_, true)));
+    let mut event = torrent.event();
+    if let Event::Choked(_, pieces) = event {
+        assert!(pieces.is_empty());
+        event = torrent.event();
+    }
+    assert!(matches!(event, Event::Closed { end: End::ClosedByPeer, .. }));
+    assert!(session.join().unwrap().is_ok());
+}
+
+#[test]
+fn a_handshake_is_answered_once_the_torrent_is_known_and_the_peer_id_may_come_later() {
+    let torrent = Torrent::all_of(1);
+    let (session, mut other) = accepted(&torrent);
+    let theirs = Handshake::ours(torrent.hash(), PeerId([9; 20])).to_bytes();
+    other.send_bytes(&theirs[..30]);
+    other.send_bytes(&theirs[30..48]);
+    let mut ours = [0; HANDSHAKE_LENGTH];
+    other.0.read_exact(&mut ours).unwrap();
+    assert_eq!(Handshake::from_bytes(&ours).unwrap().peer_id, US);
+    other.send_bytes(&theirs[48..]);
+    let handle = torrent.opened();
+    assert_eq!(handle.remote.peer_id, PeerId([9; 20]));
+    handle.end();
     assert!(matches!(torrent.closed().0, End::ClosedByUs));
     assert!(session.join().unwrap().is_ok());
 }
@@ -421,6 +465,8 @@ fn control_goes_out_while_blocks_wait_for_their_turn_and_they_go_in_the_end() {
     assert_eq!([other.message()[0], other.message()[0]], [5, 1]);
     let turns: Vec<_> = std::iter::from_fn(|| torrent.host.turns.take(Duration::ZERO)).collect();
     assert!(!turns.is_empty());
+    other.send(Message::Interested);
+    assert!(matches!(torrent.event(), Event::Interested(_, true)));
     // It waits for a tenth of a second, in which a busy machine may not let this thread speak; so it may try again.
     let said_first = (0..20).any(|_| {
         other.send(Message::Request(raw(1, 0, 10)));

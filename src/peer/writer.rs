@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    End, Handle, Host,
+    End, Event, Handle, Host,
     backlog::{self, Backlog},
     limiter::{Limits, MAX_NAP},
     mailbox::Mail,
@@ -85,8 +85,8 @@ struct Pen<'a> {
     outlet: Outlet,
     /// The bytes of one run; let go when nothing is left to send, so that an idle session costs nothing.
     run: Vec<u8>,
-    /// How many blocks were sent of pieces of which not all were.
-    begun: BTreeMap<PieceIndex, u32>,
+    /// How many bytes were sent of pieces of which not all were.
+    begun: BTreeMap<PieceIndex, u64>,
     backlog: Backlog,
 }
 
@@ -115,7 +115,7 @@ impl Pen<'_> {
     fn send_run(&mut self, run: &[Block]) -> Result<u64, End> {
         let bytes: u64 = run.iter().map(|block| u64::from(block.length)).sum();
         let heads: Vec<_> = run.iter().map(|block| wire::piece_head(*block)).collect();
-        let _sending = Sending::begin(&self.handle.share.sending);
+        let sending = Sending::begin(&self.handle.share.sending);
         self.read(run, bytes as usize)?;
         let mut parts = Vec::with_capacity(2 * heads.len());
         let mut rest = &self.run[..];
@@ -131,22 +131,29 @@ impl Pen<'_> {
         for traffic in [&self.handle.traffic, &self.handle.share.traffic] {
             traffic.uploaded.fetch_add(bytes, Ordering::Relaxed);
         }
-        self.note_given(run);
+        drop(sending);
+        if let Some(piece) = run.first().map(|block| block.piece) {
+            self.note_given(piece, bytes)?;
+        }
         Ok(bytes)
     }
 
-    /// Notes a piece as given with its last block. The blocks of a run are all of one piece.
-    fn note_given(&mut self, run: &[Block]) {
-        let Some(piece) = run.first().map(|block| block.piece) else { return };
+    /// Notes a piece as given with its last byte. The blocks of a run are all of one piece.
+    fn note_given(&mut self, piece: PieceIndex, bytes: u64) -> Result<(), End> {
         if self.begun.len() >= MAX_BEGUN && !self.begun.contains_key(&piece) {
             self.begun.pop_first();
         }
         let sent = self.begun.entry(piece).or_default();
-        *sent += run.len() as u32;
-        if *sent >= self.handle.share.geometry().block_count(piece) {
+        *sent += bytes;
+        let share = &self.handle.share;
+        if *sent >= u64::from(share.geometry().length_of(piece)) {
             self.begun.remove(&piece);
             self.handle.given.insert(piece);
+            if share.finished.is_none() {
+                share.events.send(Event::Sent(self.handle.id(), piece)).map_err(|_| End::ClosedByUs)?;
+            }
         }
+        Ok(())
     }
 
     /// Fills `self.run` with the bytes of blocks that follow one another.

@@ -124,7 +124,7 @@ impl Observer {
                     }
                 });
             }
-            Event::Has(..) | Event::Hungry(..) | Event::Errand(..) | Event::StorageFailed(_) => {}
+            Event::Has(..) | Event::Sent(..) | Event::Hungry(..) | Event::Errand(..) | Event::StorageFailed(_) => {}
         }
     }
 

@@ -10,8 +10,16 @@
 //! was slow to take it, while all other links idle. So when nothing is left to be shown for the first time and our uplink has
 //! nothing to do, whoever has taken all that it was shown is shown what another has not come to yet.
 //!
+//! What a peer says it has (`have`) tells what the swarm has. But a peer may leave that out: rqbit says nothing of a piece that we
+//! have shown, libtorrent neither with `send_redundant_have` off. So how far a peer has come with what it was shown is told
+//! by what we have sent it ourselves, and no peer waits to be shown more because it says nothing. A piece that was sent and
+//! that nobody says to have is unconfirmed: it is left to its receiver to spread for [`PATIENCE`], and then shown to others
+//! as if it never was. A receiver that lets this happen is shown new pieces last, and first those that others have, so that
+//! it costs the others nothing but its own copy.
+//!
 //! Invariant: a piece is shown a second time only when every piece has been seen with some peer, or when whoever it
-//! was shown to has left or has not moved for [`PATIENCE`], or once more at the end as just said.
+//! was shown to has left, has not moved for [`PATIENCE`] or has not spread it in that time; or to a peer whose pieces
+//! are not confirmed; or once more at the end as just said.
 
 use std::{
     collections::BTreeMap,
@@ -38,6 +46,10 @@ const IDLE_STEP: u32 = 2;
 /// How long a peer may sit on what it was shown before others are shown it too.
 const PATIENCE: Duration = Duration::from_secs(4);
 
+/// How long a peer that says nothing of what it is sent may sit on what it was shown, before it is shown more: it may have got
+/// that from others. What nobody has is not shown to it then.
+const SILENT_PATIENCE: Duration = Duration::from_millis(500);
+
 /// Candidates looked at for the rarest, once everything has been shown.
 const SAMPLE: usize = 24;
 
@@ -55,7 +67,7 @@ pub struct Offer {
     is_fresh: Bitfield,
     /// How many of the peers have each piece.
     copies: Vec<u16>,
-    /// How many of the peers were shown each piece and have not got it.
+    /// How many of the peers were shown each piece and do not say that they have it.
     pending: Vec<u16>,
     /// Pieces that were shown for the first time, in that order; some may have been seen meanwhile. What was shown last is
     /// the least likely to be under way.
@@ -69,12 +81,33 @@ pub struct Offer {
 #[derive(Debug)]
 struct Shown {
     shown: Bitfield,
+    /// What it says it has.
     theirs: Bitfield,
-    /// Pieces shown that it has not got.
+    /// Pieces that nothing more is expected of: it says it has them, or was sent every block, or has let them lie for too long.
+    settled: Bitfield,
+    /// Pieces shown that are not settled.
     pending: u32,
+    /// Pieces that it was sent and nobody says to have, and since when.
+    unconfirmed: BTreeMap<u32, Instant>,
+    standing: Standing,
+    /// Whether it has said nothing of its own since it was sent a piece.
+    is_silent: bool,
+    /// Whether it has let pieces lie that it was shown, and has taken none since.
+    is_sitting: bool,
     /// Pieces to keep pending.
     lead: u32,
     moved: Instant,
+}
+
+/// What has become of the pieces that a peer was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Nothing is known yet.
+    New,
+    /// It says that it has them, or others got them from it.
+    Confirmed,
+    /// Nobody says anything of them.
+    Unconfirmed,
 }
 
 impl Offer {
@@ -102,8 +135,19 @@ impl Offer {
     /// A peer comes; the first pieces to show it.
     pub fn opened(&mut self, session: SessionId, now: Instant) -> Vec<PieceIndex> {
         let none = Bitfield::empty(self.geometry.piece_count());
-        let lead = (FIRST_LEAD / u64::from(self.geometry.piece_length())).max(u64::from(MIN_LEAD)) as u32;
-        self.peers.insert(session, Shown { shown: none.clone(), theirs: none, pending: 0, lead, moved: now });
+        let new = Shown {
+            shown: none.clone(),
+            theirs: none.clone(),
+            settled: none,
+            pending: 0,
+            unconfirmed: BTreeMap::new(),
+            standing: Standing::New,
+            is_silent: false,
+            is_sitting: false,
+            lead: self.first_lead(),
+            moved: now,
+        };
+        self.peers.insert(session, new);
         self.show(session, now)
     }
 
@@ -116,19 +160,27 @@ impl Offer {
 
     /// A peer has one more piece; what to show to whom now. `idle` says that our uplink has nothing to do.
     pub fn gained(&mut self, session: SessionId, piece: PieceIndex, idle: bool, now: Instant) -> Vec<Showing> {
+        let is_news = self.peers.get(&session).is_some_and(|peer| !peer.settled.get(piece.get()));
         self.note(session, piece, now);
-        let count = self.geometry.piece_count();
-        if let Some(peer) = self.peers.get_mut(&session).filter(|_| idle) {
-            peer.lead = (peer.lead + IDLE_STEP).min(count);
-        }
         // Once the last piece was seen, everybody may be shown pieces again.
-        let mut shown = if self.unseen == 0 { self.show_all(now) } else { self.show_one(session, now) };
-        if idle && shown.is_empty() {
-            let another = self.next_of_another(session).and_then(|index| self.geometry.piece(index));
-            another.iter().for_each(|piece| self.note_shown(session, *piece, now));
-            shown.extend(another.map(|piece| (session, piece)));
+        if self.unseen == 0 { self.show_all(now) } else { self.go_on(session, is_news && idle, idle, now) }
+    }
+
+    /// Every block of a piece has been sent to a peer; what to show it now. It need not say that it has the piece.
+    pub fn sent(&mut self, session: SessionId, piece: PieceIndex, idle: bool, now: Instant) -> Vec<Showing> {
+        let index = piece.get();
+        let Some(peer) = self.peers.get_mut(&session).filter(|peer| !peer.theirs.get(index)) else { return Vec::new() };
+        if peer.shown.set(index) {
+            // It has asked for what it was not shown.
+            peer.pending += 1;
+            self.pending[piece.as_usize()] += 1;
         }
-        shown
+        if self.copies[piece.as_usize()] == 0 {
+            peer.unconfirmed.insert(index, now);
+        }
+        (peer.moved, peer.is_sitting, peer.is_silent) = (now, false, true);
+        let is_news = peer.settle(index, self.geometry.piece_count());
+        self.go_on(session, is_news && idle, idle, now)
     }
 
     /// A peer leaves. What only it was shown, or had, is shown to others; returns what to whom.
@@ -142,22 +194,53 @@ impl Offer {
         for index in gone.shown.iter().filter(|index| !gone.theirs.get(*index)) {
             self.pending[index as usize] -= 1;
         }
+        let is_expected =
+            |index: u32| self.peers.values().any(|peer| peer.shown.get(index) && !peer.settled.get(index));
         let lost = gone.shown.iter().chain(gone.theirs.iter());
-        let lost: Vec<_> = lost.filter(|index| self.pending[*index as usize] == 0).collect();
+        let lost: Vec<_> = lost.filter(|index| self.copies[*index as usize] == 0 && !is_expected(*index)).collect();
         lost.into_iter().for_each(|index| self.renew(index));
         self.show_all(now)
     }
 
-    /// Time passes: what peers sit on is shown to others. Returns what to show to whom.
-    pub fn tick(&mut self, now: Instant) -> Vec<Showing> {
-        let stuck = |shown: &&mut Shown| shown.pending > 0 && now.saturating_duration_since(shown.moved) > PATIENCE;
+    /// Time passes: what peers sit on, or have not spread, is shown to others. Returns what to show to whom.
+    pub fn tick(&mut self, idle: bool, now: Instant) -> Vec<Showing> {
         let mut freed = Vec::new();
-        for shown in self.peers.values_mut().filter(stuck) {
-            shown.moved = now;
-            freed.extend(shown.shown.iter().filter(|index| !shown.theirs.get(*index)));
+        let is_alone = self.peers.len() == 1;
+        for peer in self.peers.values_mut() {
+            if peer.pending > 0 && now.saturating_duration_since(peer.moved) > peer.patience() {
+                freed.extend(peer.shown.iter().filter(|index| !peer.theirs.get(*index)));
+                if peer.is_silent {
+                    peer.standing = Standing::Unconfirmed;
+                    peer.lead = peer.lead.saturating_mul(2).min(self.geometry.piece_count());
+                }
+                // Nor does it wait any longer itself: it may have got them elsewhere, and not say so.
+                peer.shown.iter().for_each(|index| _ = peer.settled.set(index));
+                (peer.pending, peer.is_sitting, peer.moved) = (0, true, now);
+            }
+            let is_over = |since: &Instant| now.saturating_duration_since(*since) > PATIENCE;
+            if is_alone {
+                // There is nobody that it could have spread them to.
+                peer.unconfirmed.values_mut().for_each(|since| *since = now);
+            } else if peer.unconfirmed.values().any(is_over) {
+                peer.standing = Standing::Unconfirmed;
+                freed.extend(peer.unconfirmed.iter().filter(|(_, since)| is_over(since)).map(|(index, _)| *index));
+                peer.unconfirmed.retain(|_, since| !is_over(since));
+            }
         }
         freed.into_iter().for_each(|index| self.renew(index));
-        self.show_all(now)
+        let mut shown = self.show_all(now);
+        if idle && shown.is_empty() {
+            let free: Vec<_> = self.peers.iter().filter(|(_, peer)| peer.pending == 0).map(|(id, _)| *id).collect();
+            // Each that is late to one more peer, and as evenly as they come.
+            let mut before = usize::MAX;
+            while before != shown.len() {
+                before = shown.len();
+                for session in &free {
+                    shown.extend(self.show_of_another(*session, now));
+                }
+            }
+        }
+        shown
     }
 
     /// Blocks are going out to this peer: it is not sitting on what it was shown, however long its pieces take.
@@ -183,22 +266,50 @@ impl Offer {
     }
 
     fn note(&mut self, session: SessionId, piece: PieceIndex, now: Instant) {
+        let index = piece.get();
         let Some(peer) = self.peers.get_mut(&session) else { return };
-        if !peer.theirs.set(piece.get()) {
+        if !peer.theirs.set(index) {
             return;
         }
-        if peer.shown.get(piece.get()) {
-            peer.pending -= 1;
+        if peer.shown.get(index) {
             self.pending[piece.as_usize()] -= 1;
-            peer.moved = now;
-            // It has nearly run dry, so it takes pieces faster than it was shown them.
-            if peer.pending <= peer.lead / 4 {
-                peer.lead = peer.lead.saturating_mul(2).min(self.geometry.piece_count());
-            }
+            (peer.moved, peer.is_sitting, peer.standing) = (now, false, Standing::Confirmed);
         }
+        peer.is_silent = false;
+        peer.unconfirmed.remove(&index);
+        let from_us = !peer.settle(index, self.geometry.piece_count());
         let copies = &mut self.copies[piece.as_usize()];
         *copies += 1;
-        self.unseen -= u32::from(*copies == 1);
+        if *copies == 1 {
+            self.unseen -= 1;
+            for other in self.peers.values_mut() {
+                // Whoever has it now and was not sent it by us has it from one that was.
+                if other.unconfirmed.remove(&index).is_some() && !from_us {
+                    other.standing = Standing::Confirmed;
+                }
+            }
+        }
+    }
+
+    /// A peer has come on: it may be shown more. `is_short` says that our uplink idles for want of what it was shown.
+    fn go_on(&mut self, session: SessionId, is_short: bool, idle: bool, now: Instant) -> Vec<Showing> {
+        let count = self.geometry.piece_count();
+        if let Some(peer) = self.peers.get_mut(&session).filter(|_| is_short) {
+            peer.lead = (peer.lead + IDLE_STEP).min(count);
+        }
+        let mut shown = self.show_one(session, now);
+        let is_free = self.peers.get(&session).is_some_and(|peer| peer.pending == 0);
+        if idle && is_free && shown.is_empty() {
+            shown.extend(self.show_of_another(session, now));
+        }
+        shown
+    }
+
+    /// Shows a peer what was shown last to another that has not taken it, or does not say so.
+    fn show_of_another(&mut self, session: SessionId, now: Instant) -> Option<Showing> {
+        let piece = self.next_of_another(session).and_then(|index| self.geometry.piece(index))?;
+        self.note_shown(session, piece, now);
+        Some((session, piece))
     }
 
     fn show_all(&mut self, now: Instant) -> Vec<Showing> {
@@ -232,39 +343,62 @@ impl Offer {
 
     fn next_for(&mut self, session: SessionId) -> Option<u32> {
         let peer = self.peers.get(&session).filter(|peer| peer.pending < peer.lead && !peer.theirs.is_full())?;
-        let wanted = |index: u32| !peer.shown.get(index) && !peer.theirs.get(index);
+        let is_alone = self.peers.len() == 1;
+        let spreads = is_alone || peer.spreads(self.first_lead() as usize);
+        let may_be_first = is_alone || !peer.is_sitting;
         while self.fresh.last().is_some_and(|index| self.copies[*index as usize] > 0) {
             self.fresh.pop().map(|index| self.is_fresh.clear(index));
         }
-        if let Some(at) = self.fresh.iter().rposition(|index| wanted(*index)) {
-            let index = self.fresh.remove(at);
-            self.is_fresh.clear(index);
-            self.shown_once.push(index);
+        if spreads
+            && may_be_first
+            && let Some(index) = self.next_fresh(session)
+        {
             return Some(index);
         }
-        if self.unseen > 0 {
+        let start = self.chance.below(self.geometry.piece_count() as usize) as u32;
+        if self.unseen == 0 {
+            return self.rarest(session, start, 0);
+        }
+        if spreads && may_be_first {
             return None;
         }
-        let start = self.chance.below(self.geometry.piece_count() as usize) as u32;
-        self.rarest(session, start)
+        let seen = self.rarest(session, start, 1).or_else(|| self.next_of_another(session));
+        // What is new only if it would have nothing to ask for otherwise.
+        let may_be_first = may_be_first && self.peers.get(&session)?.pending < MIN_LEAD;
+        seen.or_else(|| may_be_first.then(|| self.next_fresh(session))?)
     }
 
-    /// For a peer that has taken what it was shown: the piece shown last to one that has not.
+    /// A piece to be shown for the first time.
+    fn next_fresh(&mut self, session: SessionId) -> Option<u32> {
+        let peer = self.peers.get(&session)?;
+        let at = self.fresh.iter().rposition(|index| !peer.shown.get(*index) && !peer.theirs.get(*index))?;
+        let index = self.fresh.remove(at);
+        self.is_fresh.clear(index);
+        self.shown_once.push(index);
+        Some(index)
+    }
+
+    /// The piece shown last to one other peer that does not say it has it.
     fn next_of_another(&mut self, session: SessionId) -> Option<u32> {
-        let peer = self.peers.get(&session).filter(|peer| peer.pending == 0)?;
+        let peer = self.peers.get(&session)?;
         let is_late = |index: u32| self.copies[index as usize] == 0 && self.pending[index as usize] == 1;
         self.shown_once.retain(|index| is_late(*index));
         let at = self.shown_once.iter().rposition(|index| !peer.shown.get(*index))?;
         Some(self.shown_once.remove(at))
     }
 
-    /// Of some pieces that the peer lacks and was not shown, the one that fewest peers have.
-    fn rarest(&self, session: SessionId, start: u32) -> Option<u32> {
+    /// Of some pieces that the peer lacks and was not shown, the one that fewest peers have, but at least so many.
+    fn rarest(&self, session: SessionId, start: u32, least: u16) -> Option<u32> {
         let peer = self.peers.get(&session)?;
         let count = self.geometry.piece_count();
         let round = (start..count).chain(0..start);
-        let candidates = round.filter(|index| !peer.shown.get(*index) && !peer.theirs.get(*index)).take(SAMPLE);
+        let candidates = round.filter(|index| !peer.shown.get(*index) && !peer.theirs.get(*index));
+        let candidates = candidates.filter(|index| self.copies[*index as usize] >= least).take(SAMPLE);
         candidates.min_by_key(|index| self.copies[*index as usize])
+    }
+
+    fn first_lead(&self) -> u32 {
+        (FIRST_LEAD / u64::from(self.geometry.piece_length())).max(u64::from(MIN_LEAD)) as u32
     }
 
     /// A piece that nobody has is to be shown as if it never was.
@@ -272,6 +406,37 @@ impl Offer {
         if self.copies[index as usize] == 0 && self.is_fresh.set(index) {
             self.fresh.push(index);
         }
+    }
+}
+
+impl Shown {
+    /// Nothing more is expected of a piece; whether that is news.
+    fn settle(&mut self, index: u32, piece_count: u32) -> bool {
+        if !self.settled.set(index) {
+            return false;
+        }
+        if self.shown.get(index) {
+            self.pending -= 1;
+            // It has nearly run dry, so it takes pieces faster than it was shown them.
+            if self.pending <= self.lead / 4 {
+                self.lead = self.lead.saturating_mul(2).min(piece_count);
+            }
+        }
+        true
+    }
+
+    /// Whether what it is sent reaches the swarm, as far as we know. A few pieces are always on their way.
+    fn spreads(&self, first_lead: usize) -> bool {
+        match self.standing {
+            Standing::New => self.unconfirmed.len() < first_lead,
+            Standing::Confirmed => self.unconfirmed.len() < first_lead.max(2 * self.lead as usize),
+            Standing::Unconfirmed => false,
+        }
+    }
+
+    /// How long it may let lie what it was shown. One that takes pieces and says nothing of them waits for us to go on.
+    fn patience(&self) -> Duration {
+        if self.is_silent { SILENT_PATIENCE } else { PATIENCE }
     }
 }
 

@@ -230,23 +230,9 @@ impl Shell {
         self.observer.sees(&event, now);
         match event {
             Event::Opened(handle) => self.opened(handle, now),
-            Event::Has(id, bits) => {
-                if let Some(handle) = self.sessions.get(&id) {
-                    let offer = self.offers.get_mut(&handle.share.metainfo.info_hash());
-                    let shown = offer.map(|offer| offer.has(id, &bits, now)).unwrap_or_default();
-                    self.show(shown);
-                    self.end_if_done(id);
-                }
-            }
-            Event::Gained(id, piece) => {
-                if let Some(handle) = self.sessions.get(&id) {
-                    let offer = self.offers.get_mut(&handle.share.metainfo.info_hash());
-                    let idle = handle.share.sending.load(Ordering::Relaxed) == 0;
-                    let shown = offer.map(|offer| offer.gained(id, piece, idle, now)).unwrap_or_default();
-                    self.show(shown);
-                    self.end_if_done(id);
-                }
-            }
+            Event::Has(id, bits) => self.show_more(id, |offer, _| offer.has(id, &bits, now)),
+            Event::Gained(id, piece) => self.show_more(id, |offer, idle| offer.gained(id, piece, idle, now)),
+            Event::Sent(id, piece) => self.show_more(id, |offer, idle| offer.sent(id, piece, idle, now)),
             Event::Interested(id, interested) => {
                 let changes = self.slots.interested(id, interested, now);
                 self.tell(changes);
@@ -278,6 +264,15 @@ impl Shell {
             Event::Unchoked(..) | Event::Choked(..) | Event::Hungry(..) => {}
             Event::Errand(..) | Event::StorageFailed(_) => {}
         }
+    }
+
+    /// Something has changed with a peer; `change` says what to show to whom, given whether our uplink idles.
+    fn show_more(&mut self, id: SessionId, change: impl FnOnce(&mut Offer, bool) -> Vec<Showing>) {
+        let Some(handle) = self.sessions.get(&id) else { return };
+        let Some(offer) = self.offers.get_mut(&handle.share.metainfo.info_hash()) else { return };
+        let shown = change(offer, is_idle(&handle.share));
+        self.show(shown);
+        self.end_if_done(id);
     }
 
     fn opened(&mut self, handle: Handle, now: Instant) {
@@ -348,7 +343,10 @@ impl Shell {
         let served: HashMap<_, _> =
             self.sessions.values().map(|handle| (handle.share.metainfo.info_hash(), &handle.share)).collect();
         served.values().for_each(|share| self.watchman.look_at(share));
-        let shown: Vec<_> = self.offers.values_mut().flat_map(|offer| offer.tick(now)).collect();
+        let offers = self.offers.iter_mut();
+        let shown: Vec<_> = offers
+            .flat_map(|(hash, offer)| offer.tick(served.get(hash).is_some_and(|share| is_idle(share)), now))
+            .collect();
         self.show(shown);
         let mut changes = self.slots.rotate(now, |_| 0);
         changes.extend(self.slots.take_unused(now, |id| self.given.get(&id).copied().unwrap_or(0)));
@@ -393,4 +391,9 @@ impl Shell {
             }
         }
     }
+}
+
+/// Whether our uplink has nothing to do for this torrent.
+fn is_idle(share: &Share) -> bool {
+    share.sending.load(Ordering::Relaxed) == 0
 }

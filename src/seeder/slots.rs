@@ -25,6 +25,9 @@ const UNUSED: Duration = Duration::from_secs(3);
 const SET_BACK: Duration = Duration::from_secs(10);
 const MAX_SET_BACKS: u32 = 6;
 
+/// How long a peer may leave unsaid whether it is interested. From then on it may have a slot that nobody else wants.
+const UNSAID: Duration = Duration::from_secs(1);
+
 /// Of the slots, the part that those who give to us keep: three of four; the rest go round.
 const KEPT: (usize, usize) = (3, 4);
 
@@ -38,7 +41,7 @@ pub struct Slots {
 
 #[derive(Debug, Clone, Copy)]
 struct Peer {
-    interested: bool,
+    interest: Interest,
     unchoked: bool,
     /// When its slot was given or taken last; while it waits, its place in the line, which may lie ahead.
     since: Instant,
@@ -49,6 +52,19 @@ struct Peer {
     used: Instant,
     /// How often in a row it left a slot unused.
     wasted: u32,
+}
+
+/// Whether a peer wants something from us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Interest {
+    /// It has said nothing yet.
+    Unsaid,
+    /// It still says nothing. It gets a slot that lies idle, and loses it to whoever says that it wants one.
+    Assumed,
+    /// It says so, or asks for blocks.
+    Said,
+    /// It says that it does not.
+    Denied,
 }
 
 /// A peer whose slot is given, or taken.
@@ -76,9 +92,10 @@ impl Slots {
         Slots { limit, peers: BTreeMap::new(), rotated: now }
     }
 
-    /// A session begins, choked and not interested (BEP 3).
+    /// A session begins, choked (BEP 3).
     pub fn opened(&mut self, session: SessionId, now: Instant) {
-        let new = Peer { interested: false, unchoked: false, since: now, given: 0, taken: 0, used: now, wasted: 0 };
+        let interest = Interest::Unsaid;
+        let new = Peer { interest, unchoked: false, since: now, given: 0, taken: 0, used: now, wasted: 0 };
         self.peers.insert(session, new);
     }
 
@@ -91,7 +108,7 @@ impl Slots {
     /// A peer wants something from us, or no longer does.
     pub fn interested(&mut self, session: SessionId, interested: bool, now: Instant) -> Vec<Change> {
         if let Some(peer) = self.peers.get_mut(&session) {
-            peer.interested = interested;
+            peer.interest = if interested { Interest::Said } else { Interest::Denied };
         }
         self.fill(now)
     }
@@ -108,7 +125,7 @@ impl Slots {
 
     /// How many want to be and are not.
     pub fn waiting(&self) -> usize {
-        self.peers.values().filter(|peer| peer.interested && !peer.unchoked).count()
+        self.peers.values().filter(|peer| peer.waits()).count()
     }
 
     /// Lets waiting peers have their turn, once a rotation. `given` tells how many bytes a peer has given us in all.
@@ -129,16 +146,20 @@ impl Slots {
         turn.sort_by_key(|(_, gave, since)| (*gave, *since));
         let keep = self.limit * KEPT.0 / KEPT.1;
         let useless = turn.iter().filter(|(_, gave, _)| *gave == 0).count();
-        let in_line = self.peers.values().filter(|peer| peer.interested && !peer.unchoked && peer.since <= now).count();
+        let in_line = self.peers.values().filter(|peer| peer.waits() && peer.since <= now).count();
         let free = turn.len().saturating_sub(keep).max(useless).min(in_line);
         let mut changes: Vec<_> = turn[..free].iter().map(|(id, ..)| self.choke(*id, now)).collect();
         changes.extend(self.fill(now));
         changes
     }
 
-    /// Takes slots that lie idle from those that hold them, while others wait. `taken` tells how many bytes a peer has taken
-    /// from us in all.
+    /// Takes slots that lie idle from those that hold them, while others wait, and gives those that nobody wants to peers that
+    /// do not say whether they do. `taken` tells how many bytes a peer has taken from us in all.
     pub fn take_unused(&mut self, now: Instant, taken: impl Fn(SessionId) -> u64) -> Vec<Change> {
+        let unsaid = self.peers.values_mut().filter(|peer| peer.interest == Interest::Unsaid);
+        for peer in unsaid.filter(|peer| now.saturating_duration_since(peer.since) >= UNSAID) {
+            peer.interest = Interest::Assumed;
+        }
         let mut idle = Vec::new();
         for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.unchoked) {
             let total = taken(*id);
@@ -170,23 +191,39 @@ impl Slots {
     /// Gives slots to the peers that have waited longest, while there are both.
     fn fill(&mut self, now: Instant) -> Vec<Change> {
         let mut changes = Vec::new();
-        while let Some(next) = self.longest_waiting() {
+        while let Some(next) = self.longest_waiting(Peer::waits) {
             if self.in_use() >= self.limit {
-                // A slot whose holder wants nothing is as good as free.
-                let idle = self.peers.iter().find(|(_, peer)| peer.unchoked && !peer.interested).map(|(id, _)| *id);
-                let Some(idle) = idle else { break };
+                // A slot whose holder does not say that it wants it is as good as free.
+                let idle = self.peers.iter().find(|(_, peer)| peer.unchoked && peer.interest != Interest::Said);
+                let Some(idle) = idle.map(|(id, _)| *id) else { break };
                 changes.push(self.choke(idle, now));
             }
-            let peer = self.peers.get_mut(&next).expect("it waits, so it is there");
-            (peer.unchoked, peer.since) = (true, now);
-            changes.push(Change::Unchoke(next));
+            changes.push(self.unchoke(next, now));
+        }
+        while self.in_use() < self.limit {
+            let silent = |peer: &Peer| peer.interest == Interest::Assumed && !peer.unchoked;
+            let Some(next) = self.longest_waiting(silent) else { break };
+            changes.push(self.unchoke(next, now));
         }
         changes
     }
 
-    fn longest_waiting(&self) -> Option<SessionId> {
-        let waiting = self.peers.iter().filter(|(_, peer)| peer.interested && !peer.unchoked);
+    fn unchoke(&mut self, session: SessionId, now: Instant) -> Change {
+        let peer = self.peers.get_mut(&session).expect("only peers that are there are unchoked");
+        (peer.unchoked, peer.since) = (true, now);
+        Change::Unchoke(session)
+    }
+
+    fn longest_waiting(&self, waits: impl Fn(&Peer) -> bool) -> Option<SessionId> {
+        let waiting = self.peers.iter().filter(|(_, peer)| waits(peer));
         waiting.min_by_key(|(_, peer)| peer.since).map(|(id, _)| *id)
+    }
+}
+
+impl Peer {
+    /// Whether it says that it wants a slot, and has none.
+    fn waits(&self) -> bool {
+        self.interest == Interest::Said && !self.unchoked
     }
 }
 
@@ -275,5 +312,29 @@ mod tests {
         }
         assert!(first.unwrap() <= 15, "it waited for {first:?} s");
         assert!(served >= 90, "it was served for {served} of 120 s");
+    }
+
+    #[test]
+    fn who_never_says_whether_it_is_interested_gets_a_slot_that_nobody_wants() {
+        let start = Instant::now();
+        let mut slots = room(2, 1, start);
+        slots.opened(id(1), start);
+        slots.opened(id(2), start);
+        slots.interested(id(2), false, start);
+        assert_eq!(slots.take_unused(start + UNSAID / 2, |_| 0), []);
+        let later = start + UNSAID;
+        assert_eq!(
+            slots.take_unused(later, |_| 0),
+            [Change::Unchoke(id(1))],
+            "and one that is not interested gets none"
+        );
+        slots.opened(id(3), later);
+        assert_eq!(slots.interested(id(3), true, later), [Change::Choke(id(1)), Change::Unchoke(id(3))]);
+        assert_eq!(slots.closed(id(0), later), [Change::Unchoke(id(1))]);
+        // It asks for a block, so it wants the slot.
+        assert_eq!(slots.interested(id(1), true, later), []);
+        slots.opened(id(4), later);
+        assert_eq!(slots.interested(id(4), true, later), []);
+        assert_eq!(slots.waiting(), 1);
     }
 }

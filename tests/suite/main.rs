@@ -24,4 +24,5 @@ mod pausing;
 mod soak;
 mod story;
 mod undialable;
+mod unsaid;
 mod zoo;

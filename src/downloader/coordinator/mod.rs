@@ -263,7 +263,8 @@ impl Coordinator {
         match event {
             // The thread keeps the handles and calls these itself.
             Event::Opened(handle) => self.opened(&handle.remote.clone(), now, out),
-            Event::StorageFailed(_) => {}
+            // A fetch shows everybody all that it has.
+            Event::Sent(..) | Event::StorageFailed(_) => {}
             Event::Introduced { session, port, .. } => {
                 if let Some(port) = port {
                     self.roster.listens(session, port, now);
