@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use ureq::{Agent, tls::TlsConfig};
+use ureq::{Agent, config::ConfigBuilder, typestate::AgentScope};
 
 use super::{
     announce::{Announce, Event},
@@ -63,29 +63,16 @@ pub struct Client {
 impl Client {
     /// A client with this `key`, a random number by which trackers know it again when its address changes.
     pub fn new(key: u32) -> Client {
-        Client::with(key, TlsConfig::default())
+        Client { agent: config().build().new_agent(), key, is_ending: AtomicBool::new(false) }
     }
 
     /// One that trusts this certificate authority, in PEM, and no other.
     #[cfg(all(test, feature = "tls"))]
     pub fn trusting(authority: &[u8]) -> Client {
-        use ureq::tls::{Certificate, RootCerts};
+        use ureq::tls::{Certificate, RootCerts, TlsConfig};
         let certificate = Certificate::from_pem(authority).expect("it is a certificate");
-        Client::with(1, TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[certificate])).build())
-    }
-
-    fn with(key: u32, tls: TlsConfig) -> Client {
-        let config = Agent::config_builder()
-            .tls_config(tls)
-            .user_agent(concat!("minitorrent/", env!("CARGO_PKG_VERSION")))
-            .proxy(None)
-            .http_status_as_error(false)
-            .max_redirects(MAX_REDIRECTS)
-            .timeout_resolve(Some(RESOLVE_TIMEOUT))
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_recv_response(Some(RESPONSE_TIMEOUT))
-            .build();
-        Client { agent: config.new_agent(), key, is_ending: AtomicBool::new(false) }
+        let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[certificate])).build();
+        Client { agent: config().tls_config(tls).build().new_agent(), ..Client::new(1) }
     }
 
     /// Announces to the tracker at `url` and waits for its answer.
@@ -186,6 +173,17 @@ fn read(mut response: ureq::http::Response<ureq::Body>, max_bytes: u64) -> Resul
     let bytes = encoding::decode(encoding.unwrap_or_default(), bytes, max_bytes)?;
     let location = response.headers().get("location").and_then(|value| value.to_str().ok()).map(str::to_owned);
     Ok(Body { status: response.status().as_u16(), bytes, location })
+}
+
+fn config() -> ConfigBuilder<AgentScope> {
+    Agent::config_builder()
+        .user_agent(concat!("minitorrent/", env!("CARGO_PKG_VERSION")))
+        .proxy(None)
+        .http_status_as_error(false)
+        .max_redirects(MAX_REDIRECTS)
+        .timeout_resolve(Some(RESOLVE_TIMEOUT))
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_recv_response(Some(RESPONSE_TIMEOUT))
 }
 
 /// What went wrong, for a request of this URL.
