@@ -76,7 +76,7 @@ impl<'a> Opening<'a> {
                 Step::Read => self.fill(1, mse::MAX_READ)?,
                 Step::Exchange => {
                     let mut private = [0; PRIVATE_KEY_LENGTH];
-                    getrandom::fill(&mut private).map_err(std::io::Error::from)?;
+                    getrandom::fill(&mut private).map_err(|error| std::io::Error::other(error.to_string()))?;
                     let ip = self.stream.peer_addr()?.ip();
                     let seat = exchanges.begin(ip, self.deadline).ok_or(End::TooManyExchanges)?;
                     let ours = responder.exchange(private);
