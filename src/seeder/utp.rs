@@ -60,7 +60,7 @@ impl Drop for UtpReset {
 fn answer(socket: &UdpSocket, ending: &AtomicBool) {
     let mut pace = Pace { since: Instant::now(), sent: 0 };
     // One byte more than an answerable packet has, so that a longer one is seen to be longer.
-    let mut packet = [0; utp::PACKET_LENGTH + 1];
+    let mut packet = [0; utp::MAX_SYN + 1];
     while !ending.load(Ordering::Acquire) {
         // A time-out, or an ICMP error that an earlier answer brought; neither is of any matter.
         let Ok((length, from)) = socket.recv_from(&mut packet) else { continue };
