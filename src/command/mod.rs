@@ -3,6 +3,7 @@
 mod create;
 mod failure;
 mod fetch;
+mod listing;
 mod node;
 mod page;
 mod seed;

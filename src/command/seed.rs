@@ -4,12 +4,10 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, atomic::Ordering},
-    thread,
-    time::Duration,
 };
 
 use super::{
-    ENDING, Failure, TRACKER_PORT, create,
+    ENDING, Failure, create, listing,
     node::{FETCH_MEMORY, FETCH_PEERS, Node, Options as NodeOptions},
     page::{self, Page},
     signals, source, verify,
@@ -27,21 +25,11 @@ use crate::{
     storage::{Access, Claim, Stamps, Store},
     terminal,
     text::Size,
-    tracker::client::Client,
     web::Kind,
 };
 
 /// Where a seeder takes connections unless told otherwise.
 pub const PORT: u16 = 6881;
-
-/// How long to wait before a tracker that could not be reached is asked again to list what is seeded.
-const REGISTER_AGAIN: Duration = Duration::from_secs(5);
-
-/// How many trackers' pages are asked to list what is seeded: a forged metainfo could name a million of them.
-const MAX_PAGES: usize = 8;
-
-/// How long a tracker's page may take to list what is seeded.
-const REGISTER_TIME: Duration = Duration::from_secs(5);
 
 /// Seeds until stopped, ends in order.
 pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
@@ -61,7 +49,7 @@ pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
     let page = page::open_if_asked(arguments.page.as_deref(), arguments.password_file.as_deref(), Kind::Seed, &node)?;
     let share = node.give(what.metainfo.clone(), &what.dir, what.stamps.clone(), what.metainfo.trackers(), None)?;
     say(&arguments, &what, node.port(), page.as_ref());
-    register(&what.metainfo, arguments.json)?;
+    listing::start(&what.metainfo, arguments.json)?;
 
     // Whoever asks it to end is the only one who can; the sender lives as long as the process.
     let _ = signals.recv();
@@ -121,7 +109,11 @@ fn from_data(arguments: &cli::Seed) -> Result<What, Failure> {
     let path = arguments.what.as_path();
     let out = create::Out::checked(path, arguments.out.as_deref())?;
     let trackers = match arguments.tracker.is_empty() {
-        true => vec![own_tracker()],
+        true => {
+            let (url, sentence) = listing::own_tracker();
+            sentence.inspect(|sentence| log::warn!("{sentence}"));
+            vec![url]
+        }
         false => arguments.tracker.clone(),
     };
     let options = Options {
@@ -160,51 +152,6 @@ fn folder_of(path: &Path) -> Result<PathBuf, Failure> {
 
 fn tiers(trackers: &[String]) -> Vec<Vec<String>> {
     trackers.iter().map(|url| vec![url.clone()]).collect()
-}
-
-/// The announce URL of the tracker on this machine, as others reach it.
-fn own_tracker() -> String {
-    let own = crate::web::address::own_addresses();
-    let address = crate::web::address::lan_address(&own).unwrap_or(std::net::Ipv4Addr::LOCALHOST.into());
-    format!("http://{}/announce", std::net::SocketAddr::new(address, TRACKER_PORT))
-}
-
-/// Has the pages of the trackers list what is seeded here, where they have a page; a tracker that is started later
-/// hears of it then. On a thread of its own, which ends when all have answered.
-fn register(metainfo: &Arc<Metainfo>, quiet: bool) -> Result<(), Failure> {
-    let bases = metainfo.trackers().iter().flatten().filter_map(|tracker| tracker.strip_suffix("/announce"));
-    let bases = bases.filter(|base| base.starts_with("http")).take(MAX_PAGES);
-    let mut bases: Vec<String> = bases.map(str::to_owned).collect();
-    let metainfo = metainfo.clone();
-    let registering = move || {
-        let client = Client::new(0);
-        while !bases.is_empty() {
-            bases.retain(|base| {
-                match client.post(&format!("{base}/metainfos"), &metainfo.to_torrent(), REGISTER_TIME) {
-                    Ok(body) => {
-                        say_registered(base, body.status, quiet);
-                        false
-                    }
-                    Err(error) => {
-                        log::info!("{base} does not list it: {error}");
-                        true
-                    }
-                }
-            });
-            thread::sleep(REGISTER_AGAIN);
-        }
-    };
-    let started = thread::Builder::new().name("register".into()).spawn(registering);
-    started.map(|_| ()).map_err(|error| Failure::about("threads", error))
-}
-
-fn say_registered(base: &str, status: u16, quiet: bool) {
-    match status {
-        200..300 if !quiet => _ = terminal::print(format_args!("listed at {base}/")),
-        // A tracker without a page knows no such path.
-        200..300 | 404 | 405 => {}
-        _ => log::error!("{base} does not list it: HTTP status {status}"),
-    }
 }
 
 fn say(arguments: &cli::Seed, what: &What, port: u16, page: Option<&Page>) {

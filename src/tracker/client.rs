@@ -50,6 +50,8 @@ pub struct Body {
     pub bytes: Vec<u8>,
     /// Where a redirect leads that was not followed.
     pub location: Option<String>,
+    /// What a server of ours says that it serves, in its field `Minitorrent`.
+    pub serves: Option<String>,
 }
 
 /// Asks trackers, from any number of threads.
@@ -125,9 +127,10 @@ impl Client {
         read(request.call().map_err(|error| from_ureq(error, url))?, max_bytes)
     }
 
-    /// What an http(s) URL answers to these bytes, within `limit`.
+    /// What this http(s) URL answers to these bytes, within `limit`. They go nowhere else.
     pub fn post(&self, url: &str, bytes: &[u8], limit: Duration) -> Result<Body, Error> {
-        let request = self.agent.post(checked(url)?).config().timeout_global(Some(limit)).build();
+        let request = self.agent.post(checked(url)?).config().timeout_global(Some(limit));
+        let request = request.max_redirects(0).max_redirects_will_error(false).build();
         let request = request.header("Content-Type", "application/octet-stream");
         read(request.send(bytes).map_err(|error| from_ureq(error, url))?, MAX_BODY)
     }
@@ -169,10 +172,10 @@ fn read(mut response: ureq::http::Response<ureq::Body>, max_bytes: u64) -> Resul
     if bytes.len() as u64 > max_bytes {
         return Err(Error::TooLarge(max_bytes));
     }
-    let encoding = response.headers().get("content-encoding").and_then(|value| value.to_str().ok());
-    let bytes = encoding::decode(encoding.unwrap_or_default(), bytes, max_bytes)?;
-    let location = response.headers().get("location").and_then(|value| value.to_str().ok()).map(str::to_owned);
-    Ok(Body { status: response.status().as_u16(), bytes, location })
+    let field = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let bytes = encoding::decode(field("content-encoding").unwrap_or_default(), bytes, max_bytes)?;
+    let (location, serves) = (field("location").map(str::to_owned), field("minitorrent").map(str::to_owned));
+    Ok(Body { status: response.status().as_u16(), bytes, location, serves })
 }
 
 fn config() -> ConfigBuilder<AgentScope> {

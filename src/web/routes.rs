@@ -146,7 +146,7 @@ impl Service for Web {
             (Target::Announce(_), _) if self.announces && self.is_cross_site(request) => Err(cross_site()),
             (Target::Announce(form), _) if self.announces => Ok(self.swarms.answer_announce(request, form)),
             (Target::Scrape, _) if self.announces => Ok(self.swarms.answer_scrape(request)),
-            (Target::Health, _) => Ok(Reply::text(200, "ok")),
+            (Target::Health, _) => Ok(Reply::text(200, "ok").with("Minitorrent", self.serves())),
             (Target::Metrics, _) => Ok(api::metrics(self)),
             (Target::Page(page), Some(site)) => site.answer(request, page, &route),
             _ => Err(nothing()),
@@ -165,6 +165,15 @@ impl Web {
         };
         let is_known = || address::is_nobodys_host(request) || self.swarms.names().is_own_host(request);
         if is_open || is_known() { Ok(()) } else { Err(address::foreign_host(request)) }
+    }
+
+    /// What there is here, for a seeder that asks before it tells anything.
+    fn serves(&self) -> &'static str {
+        match (self.announces, &self.site) {
+            (true, Some(_)) => "tracker, page",
+            (true, None) => "tracker",
+            (false, _) => "page",
+        }
     }
 
     fn is_cross_site(&self, request: &Request<'_>) -> bool {

@@ -495,7 +495,9 @@ fn announces_are_answered_in_both_forms_and_counted_on_the_page() {
 #[test]
 fn a_tracker_without_a_page_announces_and_nothing_else() {
     let room = Room::open(tempfile::tempdir().unwrap(), false, |_| Ok(()), |_| ());
-    assert_eq!(room.get("/healthz").text(), "ok\n");
+    let health = room.get("/healthz");
+    assert_eq!((health.text().as_str(), health.field("Minitorrent")), ("ok\n", Some("tracker")));
+    assert_eq!(Room::new().get("/healthz").field("Minitorrent"), Some("tracker, page"));
     assert_eq!(room.get("/announce").status, 200);
     assert_eq!(room.get("/metrics").status, 200);
     for path in ["/", "/api/files", "/uploads/a", "/static/style.css"] {

@@ -210,6 +210,12 @@ impl Origin {
         Origin::of_host(rest.split(['/', '?', '#']).next().unwrap_or_default(), is_https)
     }
 
+    /// Whether its host is one of these addresses, or within this machine.
+    pub fn is_one_of(&self, own: &[IpAddr]) -> bool {
+        let is_own = |ip: IpAddr| own.iter().any(|own| own.to_canonical() == ip.to_canonical());
+        is_loopback(&self.host) || self.host.parse().is_ok_and(is_own)
+    }
+
     /// Of the field `Host`, as it is meant by a page of that scheme.
     fn of_host(host: &str, is_https: bool) -> Option<Origin> {
         if !is_plain_host(host) {
