@@ -65,10 +65,10 @@ pub fn own_tracker() -> (String, Option<String>) {
     let address = lan_address(&own_addresses()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let url = format!("http://{}/announce", SocketAddr::new(address, port));
     let sentence = (!is_there).then(|| {
-        let taken = if port == TRACKER_PORT { "" } else { ", which another program has" };
-        format!(
-            "no tracker of ours is at port {TRACKER_PORT}{taken}; where one is started now, it will be at port {port}"
-        )
+        if port == TRACKER_PORT {
+            return "no tracker runs on this machine yet; `minitorrent tracker` starts one".to_owned();
+        }
+        format!("port {TRACKER_PORT} is another program's, not a tracker of ours; `minitorrent tracker` would start one on {port}")
     });
     (url, sentence)
 }

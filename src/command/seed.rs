@@ -111,7 +111,7 @@ fn from_data(arguments: &cli::Seed) -> Result<What, Failure> {
     let trackers = match arguments.tracker.is_empty() {
         true => {
             let (url, sentence) = listing::own_tracker();
-            sentence.inspect(|sentence| log::warn!("{sentence}"));
+            sentence.into_iter().for_each(terminal::say);
             vec![url]
         }
         false => arguments.tracker.clone(),
