@@ -11,7 +11,7 @@ use std::{
 
 use rustix::fs::{Access, access};
 
-use super::Failure;
+use super::{Failure, say_some};
 use crate::{
     cli,
     metainfo::{
@@ -22,9 +22,6 @@ use crate::{
     terminal::{self, Progress},
     text::Size,
 };
-
-/// Files that are left out and named one by one.
-const MAX_LEFT_OUT: usize = 10;
 
 /// No file system allows fewer bytes in a name, whatever it says.
 const SHORTEST_LIMIT: usize = 64;
@@ -65,10 +62,7 @@ pub fn make(path: &Path, options: &Options, quiet: bool) -> Result<Created, Fail
     });
     progress.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
     let made = made.map_err(|error| Failure::new(error.to_string()))?;
-    made.left_out.iter().take(MAX_LEFT_OUT).for_each(terminal::say);
-    if let Some(more) = made.left_out.len().checked_sub(MAX_LEFT_OUT + 1) {
-        terminal::say(format_args!("{} more are left out", more + 1));
-    }
+    say_some(&made.left_out, "are left out");
     Ok(made)
 }
 

@@ -10,9 +10,9 @@ use std::{
 use crossbeam_channel::{Receiver, select, tick};
 
 use super::{
-    ENDING, Failure, cores,
+    ENDING, Failure, check_folder, cores,
     node::{Node, Options},
-    page, signals, source,
+    page, say_some, signals, source,
 };
 use crate::{
     cli,
@@ -51,15 +51,15 @@ const QUIET: Duration = Duration::from_secs(5);
 /// Fetches until everything is here, serves on for a while, ends in order.
 pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
     let interrupts = signals::listen(INTERRUPTED)?;
+    check_folder(&arguments.out, "--out")?;
     let metainfo = Arc::new(source::read(&arguments.meta)?);
-    if let Some(sentence) = metainfo.renaming() {
-        terminal::say(sentence);
-    }
+    say_renamed(&metainfo);
     let begun = Instant::now();
     let out = arguments.out.as_path();
     let writing = Writing { preallocate: arguments.preallocate, overwrite: arguments.overwrite };
     let begun_with = begin(&metainfo, out, writing, arguments.json)?;
     let store = begun_with.store.clone();
+    say_some(&store.make_links(), "links are left out");
     let node = open_node(&arguments)?;
     let page = page::open_if_asked(arguments.page.as_deref(), arguments.password_file.as_deref(), Kind::Fetch, &node)?;
     let signals = interrupts.end_in_order();
@@ -109,6 +109,14 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
         Ending::Complete | Ending::Removed => Ok(ExitCode::SUCCESS),
         Ending::Interrupted => Ok(ExitCode::from(INTERRUPTED)),
     }
+}
+
+/// What will not be found under the name that the torrent gives it.
+fn say_renamed(metainfo: &Metainfo) {
+    metainfo.renaming().into_iter().for_each(terminal::say);
+    let files = metainfo.renamed_files().into_iter();
+    let lines: Vec<_> = files.map(|(asked, path)| format!("{asked} is saved as {}", path.display())).collect();
+    say_some(&lines, "files get other names");
 }
 
 fn open_node(arguments: &cli::Fetch) -> Result<Arc<Node>, Failure> {

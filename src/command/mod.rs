@@ -34,6 +34,9 @@ const TRACKER_PORT: u16 = 5000;
 /// Descriptors that are of use: thousands of connections. Systems that allow a billion make some loops over them slow.
 const MAX_DESCRIPTORS: u64 = 16 * 1024;
 
+/// Lines of one kind that are said one by one.
+const MAX_SAID: usize = 10;
+
 /// Does what the command line says.
 pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let Some(command) = arguments.command else {
@@ -78,6 +81,22 @@ fn allow_descriptors() {
         if let Err(error) = raised {
             log::info!("the limit of open descriptors stays as it is: {error}");
         }
+    }
+}
+
+/// That what `option` names is a folder, or not there yet.
+fn check_folder(path: &std::path::Path, option: &str) -> Result<(), Failure> {
+    if path.is_dir() || std::fs::symlink_metadata(path).is_err() {
+        return Ok(());
+    }
+    Err(Failure::about(path.display(), format_args!("not a folder, which {option} takes")))
+}
+
+/// Says the first of many lines, and how many more of what there are.
+fn say_some(lines: &[impl std::fmt::Display], what: &str) {
+    lines.iter().take(MAX_SAID).for_each(terminal::say);
+    if lines.len() > MAX_SAID {
+        terminal::say(format_args!("{} more {what}", lines.len() - MAX_SAID));
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    ENDING, Failure, create, listing,
+    ENDING, Failure, check_folder, create, listing,
     node::{FETCH_MEMORY, FETCH_PEERS, Node, Options as NodeOptions},
     page::{self, Page},
     signals, source, verify,
@@ -34,6 +34,7 @@ pub const PORT: u16 = 6881;
 /// Seeds until stopped, ends in order.
 pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
     let interrupts = signals::listen(0)?;
+    arguments.dir.as_deref().map_or(Ok(()), |dir| check_folder(dir, "--dir"))?;
     let what = prepare(&arguments)?;
     let signals = interrupts.end_in_order();
     let node = Node::open(NodeOptions {

@@ -13,7 +13,7 @@ use std::{
 use crossbeam_channel::{Receiver, select, tick};
 
 use super::{
-    ENDING, Failure, TRACKER_PORT,
+    ENDING, Failure, TRACKER_PORT, check_folder,
     node::{FETCH_MEMORY, FETCH_PEERS, Node, Options},
     page, seed, signals, verify,
 };
@@ -132,6 +132,7 @@ struct Sharing {
 impl Sharing {
     fn open(arguments: &cli::Tracker, swarms: &Arc<Swarms>, base: &str) -> Result<Sharing, Failure> {
         let data = arguments.data.as_path();
+        check_folder(data, "--data")?;
         let library = Library::open(data).map_err(|error| Failure::about(data.display(), error))?;
         let library = Arc::new(library);
         let lock = lock(data)?;

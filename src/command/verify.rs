@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use super::{Failure, cores, source};
+use super::{Failure, check_folder, cores, source};
 use crate::{
     bitfield::Bitfield,
     cli,
@@ -18,6 +18,7 @@ use crate::{
 
 /// Hashes every piece; done when all are right, failed when some are not.
 pub fn run(arguments: &cli::Verify) -> Result<ExitCode, Failure> {
+    check_folder(&arguments.dir, "--dir")?;
     let metainfo = Arc::new(source::read(&arguments.meta)?);
     let store = Store::open(metainfo.clone(), &arguments.dir, Access::Read)?;
     let have = check(&store, arguments.json)?;

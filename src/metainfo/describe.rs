@@ -41,13 +41,15 @@ fn write(out: &mut String, metainfo: &Metainfo) -> fmt::Result {
 
 fn write_files(out: &mut String, metainfo: &Metainfo) -> fmt::Result {
     row(out, "files", metainfo.files().len())?;
-    for file in metainfo.files() {
-        let note = match file.kind {
-            FileKind::Normal => "",
-            FileKind::Pad => " (padding, never written)",
-            FileKind::Symlink => " (link, never created)",
+    for (index, file) in metainfo.files().iter().enumerate() {
+        let note = match (file.kind, metainfo.link_target(index)) {
+            (FileKind::Normal, _) if file.is_executable => " (executable)".to_owned(),
+            (FileKind::Normal, _) => String::new(),
+            (FileKind::Pad, _) => " (padding, never written)".to_owned(),
+            (FileKind::Symlink, Some(target)) => format!(" -> {}", target.display()),
+            (FileKind::Symlink, None) => " (link out of the folder or to nothing, never made)".to_owned(),
         };
-        writeln!(out, "  {:>12}  {}{note}", file.length, escape(&file.path.to_string_lossy()))?;
+        writeln!(out, "  {:>12}  {}", file.length, escape(&format!("{}{note}", file.path.display())))?;
     }
     Ok(())
 }

@@ -1,7 +1,12 @@
 //! The info dictionary (BEP 3), the part of a metainfo that its info hash covers, checked in this one place: paths made
 //! safe, lengths added up, hashes counted. Its raw bytes are kept and never written anew.
 
-use std::{ffi::OsStr, ops::Range, os::unix::ffi::OsStrExt, path::PathBuf};
+use std::{
+    ffi::OsStr,
+    ops::Range,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
 
 use sha1::{Digest, Sha1};
 
@@ -10,7 +15,7 @@ use super::{
     outline::{Content, Entry, Outline},
     path,
 };
-use crate::bencode::Node;
+use crate::bencode::{self, Node};
 
 /// An info dictionary that has been checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +31,8 @@ pub(super) struct Info {
     pub files: Vec<File>,
     pub is_single_file: bool,
     pub private: bool,
+    /// By the file's number: where links lead that stay in the folder, as the link has to say it.
+    pub links: Vec<(usize, PathBuf)>,
     spelled: Spelled,
 }
 
@@ -48,6 +55,10 @@ impl Info {
         let paths = safe_paths(&outline);
         let spelled = altered_paths(&outline, &name, &paths);
         let files = lay_out(&outline, &name, paths)?;
+        let target = |(index, target): &(usize, Vec<&[u8]>)| {
+            Some((*index, path::link(files[*index].path.strip_prefix(&name).ok()?.to_str()?, target)?.into()))
+        };
+        let links = outline.links.iter().filter_map(target).collect();
         let length = files.last().map_or(0, |file| file.offset + file.length);
         let geometry = Geometry::new(length, outline.piece_length)?;
         if outline.pieces.len() as u64 != u64::from(geometry.piece_count()) * 20 {
@@ -63,8 +74,9 @@ impl Info {
             asked_name,
             geometry,
             files,
-            is_single_file: matches!(outline.content, Content::File(_)),
+            is_single_file: matches!(outline.content, Content::File(..)),
             private: outline.private,
+            links,
             spelled,
         })
     }
@@ -77,6 +89,20 @@ impl Info {
         let at = below.binary_search_by_key(&index, |(index, _)| *index).ok()?;
         let below = &below[at].1;
         Some(if below.as_os_str().is_empty() { name.clone() } else { name.join(below) })
+    }
+
+    /// The files whose paths had to be altered: the path that is asked for, below the name, and the one that is taken.
+    pub fn renamed_files(&self) -> Vec<(String, &Path)> {
+        let node = bencode::decode(&self.raw).expect("an info dictionary was decoded before it was kept");
+        let outline = Outline::read(node).expect("an info dictionary was checked before it was kept");
+        let files = outline.entries().iter().zip(&self.files).filter(|(_, file)| file.kind != FileKind::Pad);
+        let renamed = files.filter_map(|(entry, file)| {
+            let asked = path::meant(&entry.path).collect::<Vec<_>>().join(&b'/');
+            let taken = file.path.strip_prefix(&self.name).ok()?;
+            (taken.as_os_str().as_bytes() != asked)
+                .then(|| (String::from_utf8_lossy(&asked).into_owned(), file.path.as_path()))
+        });
+        renamed.collect()
     }
 }
 
@@ -93,14 +119,14 @@ fn altered_paths(outline: &Outline<'_>, name: &str, safe: &[String]) -> Spelled 
     }
     let is_name_kept = outline.name == name.as_bytes();
     let spell = |parts: &[&[u8]]| -> Option<PathBuf> {
-        parts.iter().map(|part| path::is_possible(part).then(|| OsStr::from_bytes(part))).collect()
+        path::meant(parts).map(|part| path::is_possible(part).then(|| OsStr::from_bytes(part))).collect()
     };
     let below = match &outline.content {
-        Content::File(_) if is_name_kept => Vec::new(),
-        Content::File(_) => vec![(0, PathBuf::new())],
+        Content::File(..) if is_name_kept => Vec::new(),
+        Content::File(..) => vec![(0, PathBuf::new())],
         Content::Folder(entries) => {
             let altered = entries.iter().zip(safe).enumerate().filter(|(_, (entry, safe))| {
-                let is_kept = is_name_kept && safe.split('/').map(str::as_bytes).eq(entry.path.iter().copied());
+                let is_kept = is_name_kept && safe.split('/').map(str::as_bytes).eq(path::meant(&entry.path));
                 !entry.path.is_empty() && !is_kept
             });
             altered.filter_map(|(index, (entry, _))| Some((index, spell(&entry.path)?))).collect()
@@ -112,8 +138,9 @@ fn altered_paths(outline: &Outline<'_>, name: &str, safe: &[String]) -> Spelled 
 /// All files one behind the other, no two of them in each other's way.
 fn lay_out(outline: &Outline<'_>, name: &str, mut paths: Vec<String>) -> Result<Vec<File>, Error> {
     let entries = match &outline.content {
-        Content::File(length) => {
-            return Ok(vec![File { path: name.into(), length: *length, offset: 0, kind: FileKind::Normal }]);
+        Content::File(length, is_executable) => {
+            let (kind, is_executable) = (FileKind::Normal, *is_executable);
+            return Ok(vec![File { path: name.into(), length: *length, offset: 0, kind, is_executable }]);
         }
         Content::Folder(entries) => entries,
     };
@@ -123,8 +150,9 @@ fn lay_out(outline: &Outline<'_>, name: &str, mut paths: Vec<String>) -> Result<
 
     let mut offset: u64 = 0;
     let mut files = Vec::with_capacity(paths.len());
-    for (path, Entry { length, kind, .. }) in paths.into_iter().zip(entries) {
-        files.push(File { path: format!("{name}/{path}").into(), length: *length, offset, kind: *kind });
+    for (path, Entry { length, kind, is_executable, .. }) in paths.into_iter().zip(entries) {
+        let path = format!("{name}/{path}").into();
+        files.push(File { path, length: *length, offset, kind: *kind, is_executable: *is_executable });
         offset = offset.checked_add(*length).ok_or(Error::LengthOverflow)?;
     }
     Ok(files)
@@ -205,6 +233,53 @@ mod tests {
         assert_eq!(paths(&info), ["t/_/evil", "t/_aux.c", "t/a", "t/a.1", "t/a.2", "t/5"]);
         let spelled: Vec<_> = (0..6).filter_map(|index| Some((index, info.spelled_path(index)?))).collect();
         assert_eq!(spelled, [(1, PathBuf::from("t/aux.c"))]);
+    }
+
+    #[test]
+    fn parts_that_mean_nothing_are_dropped_as_other_clients_do() {
+        let info = read_files(
+            "d6:lengthi1e4:pathl0:8:file.wmvee\
+             d6:lengthi1e4:pathl1:.1:a0:1:bee\
+             d6:lengthi1e4:pathl0:5:aux.cee",
+        );
+        let info = info.unwrap();
+        assert_eq!(paths(&info), ["t/file.wmv", "t/a/b", "t/_aux.c"]);
+        assert_eq!(info.spelled_path(2), Some("t/aux.c".into()));
+        assert_eq!(info.renamed_files(), [("aux.c".to_owned(), Path::new("t/_aux.c"))]);
+    }
+
+    #[test]
+    fn files_that_may_be_run_are_known() {
+        let info = read_files(
+            "d4:attr2:hx6:lengthi1e4:pathl1:aee\
+             d4:attr1:h6:lengthi1e4:pathl1:bee\
+             d4:attr2:px6:lengthi1e4:pathl1:cee",
+        );
+        assert_eq!(info.unwrap().files.iter().map(|file| file.is_executable).collect::<Vec<_>>(), [true, false, false]);
+        assert!(read("4:attr1:x6:lengthi1e4:name1:t").unwrap().files[0].is_executable);
+    }
+
+    #[test]
+    fn links_that_stay_in_the_folder_are_known_with_where_they_lead() {
+        let link = |path: &str, target: &str| format!("d4:attr1:l6:lengthi0e4:path{path}12:symlink path{target}e");
+        let info = read_files(
+            &[
+                "d6:lengthi1e4:pathl3:lib6:so.1.2ee".to_owned(),
+                link("l3:lib2:soe", "l3:lib6:so.1.2e"),
+                link("l3:bin1:xe", "l3:lib2:soe"),
+                link("l1:ue", "l2:..6:passwde"),
+                link("l3:lib3:upse", "l3:libe"),
+                link("l4:selfe", "l4:selfe"),
+                link("l4:nonee", "le"),
+                link("l1:fe", "l0:3:lib1:.e"),
+                link("l1:ge", "l6:/a/../e"),
+                "d4:attr1:l6:lengthi0e4:pathl1:hee".to_owned(),
+            ]
+            .concat(),
+        );
+        let links = info.unwrap().links;
+        let want = [(1, "so.1.2"), (2, "../lib/so"), (7, "lib"), (8, "a")];
+        assert_eq!(links, want.map(|(index, target)| (index, PathBuf::from(target))));
     }
 
     #[test]

@@ -20,7 +20,10 @@ mod outline;
 pub mod path;
 mod torrent;
 
-use std::{fmt, io, path::PathBuf};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 use crate::{bencode, text::escape};
 
@@ -75,6 +78,8 @@ pub struct File {
     pub offset: u64,
     /// What it is for.
     pub kind: FileKind,
+    /// Whether it may be run.
+    pub is_executable: bool,
 }
 
 /// What a file is for (BEP 47, "Attributes").
@@ -84,7 +89,7 @@ pub enum FileKind {
     Normal,
     /// Zeros that align the next file to a piece; never written.
     Pad,
-    /// A link, which is never created; its length is 0.
+    /// A link, of which [`Metainfo::link_target`] says where it leads; its length is 0.
     Symlink,
 }
 
@@ -142,6 +147,19 @@ impl Metainfo {
     /// The name of the file or of the folder around the files, safe as one part of a path.
     pub fn name(&self) -> &str {
         &self.info.name
+    }
+
+    /// Where file number `index` leads if it is a link, as the link itself has to say it: relative to the folder that it
+    /// lies in. Nothing for a link that would lead out of the torrent's folder, to nothing, or to a folder around it.
+    pub fn link_target(&self, index: usize) -> Option<&Path> {
+        let at = self.info.links.binary_search_by_key(&index, |(index, _)| *index).ok()?;
+        Some(&self.info.links[at].1)
+    }
+
+    /// The files whose paths are not those that the torrent asks for, since no disk here could hold them or they are not
+    /// safe: the path that is asked for, below the name, and the one that is taken.
+    pub fn renamed_files(&self) -> Vec<(String, &Path)> {
+        self.info.renamed_files()
     }
 
     /// A sentence about the name, where it is not the one that the torrent asks for.

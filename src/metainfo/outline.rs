@@ -19,13 +19,16 @@ pub(super) struct Outline<'a> {
     pub pieces: &'a [u8],
     pub private: bool,
     pub content: Content<'a>,
+    /// Where the links among the entries lead (BEP 47, `symlink path`): the entry's number and the parts of a path below
+    /// the torrent's folder.
+    pub links: Vec<(usize, Vec<&'a [u8]>)>,
 }
 
 /// One file, or a folder of files.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Content<'a> {
-    /// Its length in bytes.
-    File(u64),
+    /// Its length in bytes, and whether it may be run.
+    File(u64, bool),
     Folder(Vec<Entry<'a>>),
 }
 
@@ -36,6 +39,8 @@ pub(super) struct Entry<'a> {
     pub path: Vec<&'a [u8]>,
     pub length: u64,
     pub kind: FileKind,
+    /// Whether it may be run (BEP 47, `attr` with `x`).
+    pub is_executable: bool,
 }
 
 impl<'a> Outline<'a> {
@@ -54,9 +59,10 @@ impl<'a> Outline<'a> {
         let name = bytes("name.utf-8").or(bytes("name")).ok_or_else(|| missing("name", "a string"))?;
         let piece_length = info.get(b"piece length").and_then(Node::as_integer);
         let piece_length = piece_length.ok_or_else(|| missing("piece length", "an integer"))?;
+        let mut links = Vec::new();
         let content = match info.get(b"files").and_then(Node::as_list) {
-            Some(files) => Content::Folder(read_entries(files)?),
-            None => Content::File(read_length(info, "info")?),
+            Some(files) => Content::Folder(read_entries(files, &mut links)?),
+            None => Content::File(read_length(info, "info")?, attributes(info).contains(&b'x')),
         };
         Ok(Outline {
             name,
@@ -64,18 +70,28 @@ impl<'a> Outline<'a> {
             pieces: pieces.ok_or_else(|| missing("pieces", "a string"))?,
             private: info.get(b"private").and_then(Node::as_integer).is_some_and(|flag| flag != 0),
             content,
+            links,
         })
     }
 
-    /// The dictionary that says just this, byte for byte as mktorrent writes it.
+    /// The dictionary that says just this but for links; byte for byte as mktorrent writes it, which knows of no
+    /// attributes.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new();
         out.dict(|dict| {
             match &self.content {
-                Content::File(length) => dict.key("length").integer(*length),
+                Content::File(length, is_executable) => {
+                    if *is_executable {
+                        dict.key("attr").bytes(b"x");
+                    }
+                    dict.key("length").integer(*length);
+                }
                 Content::Folder(entries) => dict.key("files").list(|list| {
                     for entry in entries {
                         list.dict(|file| {
+                            if entry.is_executable {
+                                file.key("attr").bytes(b"x");
+                            }
                             file.key("length").integer(entry.length);
                             file.key("path").list(|path| entry.path.iter().for_each(|part| path.bytes(part)));
                         });
@@ -95,24 +111,33 @@ impl<'a> Outline<'a> {
     /// The files of a folder; none where there is no folder.
     pub fn entries(&self) -> &[Entry<'a>] {
         match &self.content {
-            Content::File(_) => &[],
+            Content::File(..) => &[],
             Content::Folder(entries) => entries,
         }
     }
 }
 
-fn read_entries<'a>(files: Items<'a>) -> Result<Vec<Entry<'a>>, Error> {
+fn read_entries<'a>(files: Items<'a>, links: &mut Vec<(usize, Vec<&'a [u8]>)>) -> Result<Vec<Entry<'a>>, Error> {
     match files.clone().count() {
         0 => return Err(Error::NoFiles),
         count if count > MAX_FILES => return Err(Error::TooManyFiles(count)),
         _ => {}
     }
-    files.enumerate().map(|(index, file)| read_entry(index, file)).collect()
+    let entries = files.enumerate().map(|(index, file)| {
+        let entry = read_entry(index, file)?;
+        if entry.kind == FileKind::Symlink
+            && let Some(target) = read_target(file)
+        {
+            links.push((index, target));
+        }
+        Ok(entry)
+    });
+    entries.collect()
 }
 
 fn read_entry<'a>(index: usize, file: Node<'a>) -> Result<Entry<'a>, Error> {
     let field = |key: &str| format!("info.files[{index}].{key}");
-    let attributes = file.get(b"attr").and_then(Node::as_bytes).unwrap_or_default();
+    let attributes = attributes(file);
     let list = |key: &[u8]| file.get(key).and_then(Node::as_list);
     let path = match list(b"path.utf-8").or_else(|| list(b"path")) {
         Some(parts) => {
@@ -133,7 +158,19 @@ fn read_entry<'a>(index: usize, file: Node<'a>) -> Result<Entry<'a>, Error> {
         _ => FileKind::Normal,
     };
     let length = if kind == FileKind::Symlink { 0 } else { read_length(file, &format!("info.files[{index}]"))? };
-    Ok(Entry { path, length, kind })
+    let is_executable = kind == FileKind::Normal && attributes.contains(&b'x');
+    Ok(Entry { path, length, kind, is_executable })
+}
+
+/// What BEP 47 calls the attributes of a file: one letter each.
+fn attributes<'a>(file: Node<'a>) -> &'a [u8] {
+    file.get(b"attr").and_then(Node::as_bytes).unwrap_or_default()
+}
+
+/// Where a link leads, if that is a path.
+fn read_target<'a>(file: Node<'a>) -> Option<Vec<&'a [u8]>> {
+    let parts = file.get(b"symlink path").and_then(Node::as_list)?;
+    if parts.clone().count() > MAX_DEPTH { None } else { parts.map(Node::as_bytes).collect() }
 }
 
 fn read_length(dict: Node<'_>, field: &str) -> Result<u64, Error> {
@@ -157,17 +194,18 @@ mod tests {
 
     #[test]
     fn a_folder_encodes_to_the_bytes_that_bep_3_asks_for() {
-        let entry = |path, length| Entry { path, length, kind: FileKind::Normal };
+        let entry = |path, length| Entry { path, length, kind: FileKind::Normal, is_executable: length == 3 };
         let outline = Outline {
             name: b"t",
             piece_length: 16_384,
             pieces: HASH.as_bytes(),
             private: true,
             content: Content::Folder(vec![entry(vec![b"sub", b"x.txt"], 3), entry(vec![b"empty"], 0)]),
+            links: Vec::new(),
         };
         let raw = outline.encode();
         let want = format!(
-            "d5:filesld6:lengthi3e4:pathl3:sub5:x.txteed6:lengthi0e4:pathl5:emptyeee\
+            "d5:filesld4:attr1:x6:lengthi3e4:pathl3:sub5:x.txteed6:lengthi0e4:pathl5:emptyeee\
              4:name1:t12:piece lengthi16384e6:pieces20:{HASH}7:privatei1ee"
         );
         assert_eq!(raw.escape_ascii().to_string(), want);

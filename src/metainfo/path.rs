@@ -76,12 +76,33 @@ pub fn sanitise(raw: &[u8]) -> Option<String> {
     (!name.is_empty()).then(|| name.to_owned())
 }
 
+/// The parts of a path without those folders that mean nothing, which other clients drop: empty ones, and `.`.
+pub(super) fn meant<'a>(parts: &[&'a [u8]]) -> impl Iterator<Item = &'a [u8]> {
+    let (file, folders) = parts.split_last().map_or((None, parts), |(file, folders)| (Some(*file), folders));
+    folders.iter().copied().filter(|folder| !matches!(*folder, b"" | b".")).chain(file)
+}
+
+/// What a link at this path must hold to lead to `target`, both below the torrent's folder. Nothing where that would lead
+/// out of the folder, or to the link itself or a folder around it.
+pub(super) fn link(path: &str, target: &[&[u8]]) -> Option<String> {
+    let target = target.iter().filter(|part| !matches!(**part, b"" | b"."));
+    let target = target.map(|part| sanitise(part)).collect::<Option<Vec<String>>>()?;
+    let path: Vec<&str> = path.split('/').collect();
+    if path.starts_with(&target.iter().map(String::as_str).collect::<Vec<_>>()) {
+        return None;
+    }
+    let shared =
+        path[..path.len() - 1].iter().zip(&target).take_while(|(folder, part)| **folder == part.as_str()).count();
+    let up = std::iter::repeat_n("..", path.len() - 1 - shared);
+    Some(up.chain(target[shared..].iter().map(String::as_str)).collect::<Vec<_>>().join("/"))
+}
+
 /// The path of a file below its torrent's folder: a folder of which nothing is left becomes `_`, a file its number in the
 /// torrent.
 pub(super) fn join(parts: &[&[u8]], index: usize) -> String {
     let (file, folders) = parts.split_last().map_or((&b""[..], parts), |(file, folders)| (*file, folders));
     let mut path = String::new();
-    for folder in folders {
+    for folder in folders.iter().filter(|folder| !matches!(**folder, b"" | b".")) {
         path.push_str(sanitise(folder).as_deref().unwrap_or("_"));
         path.push('/');
     }

@@ -45,7 +45,7 @@ impl Claim {
         fs::create_dir_all(dir).map_err(|error| Error::new("create", dir, error))?;
         let name = Path::new(metainfo.name());
         let top = match metainfo.is_single_file() {
-            true => folder::open(dir, name, Purpose::Fetch)?,
+            true => folder::open(dir, name, Purpose::Fetch { executable: metainfo.files()[0].is_executable })?,
             false => folder::make(dir, name)?,
         };
         let mut locks = around(dir)?;

@@ -5,10 +5,10 @@
 //! What is only read may be a link, because people seed links to their files: whatever is served was checked against
 //! its hash.
 
-use std::{fs, os::fd::OwnedFd, path::Component, path::Path, path::PathBuf};
+use std::{ffi::OsStr, fs, os::fd::OwnedFd, os::unix::ffi::OsStrExt, path::Component, path::Path, path::PathBuf};
 
 use rustix::{
-    fs::{CWD, Mode, OFlags, mkdirat, openat},
+    fs::{CWD, Mode, OFlags, RawMode, mkdirat, openat, readlinkat, symlinkat},
     io::Errno,
 };
 
@@ -24,7 +24,10 @@ pub(super) enum Purpose {
     /// To read what was fetched, and write more; it must be there.
     Reread,
     /// To write; the file and the folders on its way are made if they are not there.
-    Fetch,
+    Fetch {
+        /// Whether the file may be run, if it is made now.
+        executable: bool,
+    },
 }
 
 /// Opens the plain file at `path` below `root`. The path is relative and has only normal components.
@@ -32,9 +35,11 @@ pub(super) fn open(root: &Path, path: &Path, purpose: Purpose) -> Result<fs::Fil
     let full = root.join(path);
     let file = match purpose {
         Purpose::Serve => openat(CWD, &full, OFlags::RDONLY | ALWAYS, Mode::empty()),
-        Purpose::Look => beneath(root, path, OFlags::RDONLY),
-        Purpose::Reread => beneath(root, path, OFlags::RDWR),
-        Purpose::Fetch => beneath(root, path, OFlags::RDWR | OFlags::CREATE),
+        Purpose::Look => beneath(root, path, OFlags::RDONLY, 0),
+        Purpose::Reread => beneath(root, path, OFlags::RDWR, 0),
+        Purpose::Fetch { executable } => {
+            beneath(root, path, OFlags::RDWR | OFlags::CREATE, if executable { 0o777 } else { 0o666 })
+        }
     };
     let file = fs::File::from(file.map_err(|error| refusal(&full, error))?);
     match file.metadata() {
@@ -54,6 +59,25 @@ pub(super) fn make(root: &Path, name: &Path) -> Result<fs::File, Error> {
     made.map(fs::File::from).map_err(|error| refusal(&full, error))
 }
 
+/// Makes a symbolic link at `path` below `root`, and the folders on its way; what it holds is `target`. It is there
+/// already if just such a link is; anything else is in the way.
+pub(super) fn link(root: &Path, path: &Path, target: &Path) -> Result<(), Error> {
+    let full = root.join(path);
+    let make = || {
+        let (at, name) = parent(root, path, true)?;
+        match symlinkat(target, &at, name) {
+            Err(Errno::EXIST) if readlinkat(&at, name, Vec::new())?.as_bytes() == target.as_os_str().as_bytes() => {
+                Ok(())
+            }
+            made => made,
+        }
+    };
+    make().map_err(|error| match error {
+        Errno::EXIST | Errno::INVAL | Errno::LOOP => Error::InTheWay { path: full },
+        error => Error::new("make the link", &full, error),
+    })
+}
+
 /// The folders on the way from the file at `path` up to `root`, both ends included.
 pub(super) fn parents(root: &Path, path: &Path) -> impl Iterator<Item = PathBuf> {
     path.ancestors().skip(1).map(|parent| root.join(parent))
@@ -64,8 +88,14 @@ const ALWAYS: OFlags = OFlags::CLOEXEC.union(OFlags::NONBLOCK);
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(ALWAYS);
 
-fn beneath(root: &Path, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let create = flags.contains(OFlags::CREATE);
+/// Opens the file; its mode counts if it is made now.
+fn beneath(root: &Path, path: &Path, flags: OFlags, mode: RawMode) -> Result<OwnedFd, Errno> {
+    let (at, name) = parent(root, path, flags.contains(OFlags::CREATE))?;
+    openat(&at, name, flags | OFlags::NOFOLLOW | ALWAYS, Mode::from_raw_mode(mode))
+}
+
+/// Opens the folder that `path` lies in, and says the last part of `path`.
+fn parent<'a>(root: &Path, path: &'a Path, create: bool) -> Result<(OwnedFd, &'a OsStr), Errno> {
     let mut at = openat(CWD, root, FOLDER, Mode::empty())?;
     let mut components = path.components().filter_map(|component| match component {
         Component::Normal(name) => Some(name),
@@ -81,7 +111,7 @@ fn beneath(root: &Path, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
         }
         at = openat(&at, parent, FOLDER | OFlags::NOFOLLOW, Mode::empty())?;
     }
-    openat(&at, name, flags | OFlags::NOFOLLOW | ALWAYS, Mode::from_raw_mode(0o666))
+    Ok((at, name))
 }
 
 /// A symbolic link that must not be followed shows as `ELOOP`, and as `ENOTDIR` where a folder was due.

@@ -55,7 +55,7 @@ mod tests {
         let mut offset = 0;
         let file = |&(length, kind): &(u64, FileKind)| {
             offset += length;
-            File { path: "f".into(), length, offset: offset - length, kind }
+            File { path: "f".into(), length, offset: offset - length, kind, is_executable: false }
         };
         lengths.iter().map(file).collect()
     }

@@ -154,7 +154,7 @@ impl Store {
         for Extent { place, length } in self.extents(offset, blocks.iter().map(|block| block.len()).sum()) {
             let length = length as usize;
             if let Place::File { index, at } = place {
-                let file = self.file(index, Purpose::Fetch)?;
+                let file = self.file(index, self.fetching(index))?;
                 self.check_undisturbed(index, || file.metadata())?;
                 write_all(&file, at, blocks, done, length).map_err(|error| self.error("write", index, error))?;
                 self.changes[index].reach.fetch_max(at + length as u64, AcqRel);
@@ -223,6 +223,21 @@ impl Store {
         absent.collect()
     }
 
+    /// Makes the links of the torrent, and says of those that are not made why not. No failure: the content is whole
+    /// without them, and not every file system knows links.
+    pub fn make_links(&self) -> Vec<String> {
+        let files = self.metainfo.files().iter().enumerate();
+        let links = files.filter(|(_, file)| file.kind == FileKind::Symlink);
+        let left_out = links.filter_map(|(index, file)| {
+            let why = match self.metainfo.link_target(index) {
+                None => "it would lead out of the torrent's folder, or nowhere".to_owned(),
+                Some(target) => folder::link(&self.dir, &file.path, target).err()?.to_string(),
+            };
+            Some(format!("the link {} is left out: {why}", file.path.display()))
+        });
+        left_out.collect()
+    }
+
     fn prepare(&self, preallocate: bool) -> Result<(), Error> {
         fs::create_dir_all(&self.dir).map_err(|error| Error::new("create", &self.dir, error))?;
         self.survey()?;
@@ -232,9 +247,9 @@ impl Store {
                 return Err(Error::TooLong { path, length: found.len(), expected: file.length });
             }
             if file.length == 0 {
-                folder::open(&self.dir, &file.path, Purpose::Fetch)?;
+                folder::open(&self.dir, &file.path, self.fetching(index))?;
             } else if preallocate {
-                let handle = self.file(index, Purpose::Fetch)?;
+                let handle = self.file(index, self.fetching(index))?;
                 reserve(&handle, file.length).map_err(|error| self.error("reserve space for", index, error))?;
             }
         }
@@ -299,6 +314,10 @@ impl Store {
             Some(spelled) if self.access == Access::Read && !self.dir.join(chosen).exists() => spelled.into(),
             _ => chosen.into(),
         }
+    }
+
+    fn fetching(&self, index: usize) -> Purpose {
+        Purpose::Fetch { executable: self.metainfo.files()[index].is_executable }
     }
 
     fn reading(&self) -> Purpose {

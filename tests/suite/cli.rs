@@ -185,6 +185,24 @@ fn a_metainfo_that_cannot_be_written_is_refused_before_a_byte_is_read() {
 }
 
 #[test]
+fn a_file_where_a_folder_is_due_is_called_one() {
+    let work = folder();
+    let content = Content::file(work.path(), "a file.bin", 1000);
+    assert_eq!(run(work.path(), &["create", &content.name, "--out=it.json"]).code, Some(0));
+    let lines: [&[&str]; 4] = [
+        &["fetch", "it.json", "--out=it.json"],
+        &["verify", "it.json", "--dir=it.json"],
+        &["seed", "it.json", "--dir=it.json"],
+        &["tracker", "--data=it.json"],
+    ];
+    for line in lines {
+        let ended = run(work.path(), line);
+        assert_eq!(ended.code, Some(1), "{line:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains("it.json: not a folder, which --"), "{line:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
 fn verify_names_what_is_not_there() {
     let work = folder();
     let content = Content::folder(work.path());

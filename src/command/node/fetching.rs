@@ -5,7 +5,7 @@
 use std::{fs, path::Path, sync::Arc, thread};
 
 use super::{
-    super::{Failure, cores},
+    super::{Failure, MAX_SAID, cores},
     Node, Torrent, Work,
 };
 use crate::{
@@ -93,6 +93,7 @@ impl Node {
     /// Finds out what is here already, and starts the threads that get the rest. What is whole needs none.
     pub(super) fn prepare(&self, metainfo: &Arc<Metainfo>, dir: &Path) -> Result<Work, Failure> {
         let mut begun = storage::begin(metainfo, dir, Writing::default(), cores(), &|_, _| {})?;
+        begun.store.make_links().iter().take(MAX_SAID).for_each(|line| log::warn!("{line}"));
         match begun.whole.take() {
             Some(stamps) => Ok(Work::Giving(self.service.share(metainfo.clone(), begun.store, stamps))),
             None => self.start_taking(begun).map(Work::Taking),

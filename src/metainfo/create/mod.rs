@@ -1,4 +1,5 @@
-//! From a file or a folder to its metainfo; the info dictionary is, byte for byte, the one that mktorrent 1.1 makes.
+//! From a file or a folder to its metainfo; the info dictionary is, byte for byte, the one that mktorrent 1.1 makes, but
+//! for the mark of files that may be run (BEP 47), which mktorrent does not know.
 //!
 //! As there, files come in the order of their paths' bytes, hidden ones included; links are followed, and what is
 //! neither file nor folder is left out. Unlike there, our own records are left out ([`path::is_record`]), a file that
@@ -135,8 +136,10 @@ pub fn create(path: &Path, options: &Options, progress: &dyn Fn(u64)) -> Result<
     let geometry = Geometry::new(length, options.piece_length.into()).map_err(MetainfoError::Geometry)?;
     let pieces = hash::hash(&found, &geometry, progress)?;
     let is_folder = found.iter().any(|file| !file.parts.is_empty());
-    let content =
-        if is_folder { Content::Folder(found.iter().map(Found::entry).collect()) } else { Content::File(length) };
+    let content = match &found[..] {
+        [file] if !is_folder => Content::File(length, file.entry().is_executable),
+        files => Content::Folder(files.iter().map(Found::entry).collect()),
+    };
     let metainfo = assemble(&name, content, &pieces, options)?;
     Ok(Created { metainfo, left_out, found: found.into_iter().map(|file| file.metadata).collect() })
 }
@@ -147,13 +150,13 @@ impl Metainfo {
     pub fn from_hashes(name: &str, hashes: &Hashes, options: &Options) -> Result<Metainfo, MetainfoError> {
         let name = options.name.as_deref().unwrap_or(name);
         let options = Options { piece_length: hashes.piece_length, ..options.clone() };
-        assemble(name.as_bytes(), Content::File(hashes.length), &hashes.pieces, &options)
+        assemble(name.as_bytes(), Content::File(hashes.length, false), &hashes.pieces, &options)
     }
 }
 
 fn assemble(name: &[u8], content: Content<'_>, pieces: &[u8], options: &Options) -> Result<Metainfo, MetainfoError> {
     let piece_length = options.piece_length.into();
-    let raw = Outline { name, piece_length, pieces, private: options.private, content }.encode();
+    let raw = Outline { name, piece_length, pieces, private: options.private, content, links: Vec::new() }.encode();
     let outer = Outer {
         trackers: Trackers::new(None, options.trackers.clone()),
         web_seeds: options.web_seeds.clone(),
@@ -186,7 +189,10 @@ mod tests {
     use std::{
         cell::RefCell,
         fs,
-        os::unix::{ffi::OsStrExt, fs::symlink},
+        os::unix::{
+            ffi::OsStrExt,
+            fs::{PermissionsExt, symlink},
+        },
         process::Command,
     };
 
@@ -355,6 +361,40 @@ mod tests {
         assert!(sentence("t/empty").ends_with("/t/empty is empty; there is nothing to share"));
         assert!(sentence("none").ends_with("/none contains no files"));
         assert!(sentence("missing").contains("missing\" cannot be read: No such file"));
+    }
+
+    #[test]
+    fn files_that_may_be_run_stay_so_in_every_form() {
+        let folder = nasty_folder();
+        let plain = create_quietly(&folder.path().join("t"), &Options::default()).unwrap();
+        fs::set_permissions(folder.path().join("t/a.txt"), fs::Permissions::from_mode(0o755)).unwrap();
+        for path in ["t", "t/a.txt"] {
+            let metainfo = create_quietly(&folder.path().join(path), &Options::default()).unwrap();
+            let runs = metainfo.files().iter().filter(|file| file.is_executable).map(|file| file.path.file_name());
+            // The link to it is the file itself here.
+            assert!(
+                runs.eq([Some("a.txt"), Some("file-link")]
+                    .into_iter()
+                    .take(metainfo.files().len())
+                    .map(|name| name.map(std::ffi::OsStr::new)))
+            );
+            for form in [metainfo.to_json(), metainfo.to_torrent()] {
+                assert_eq!(Metainfo::read(&form).unwrap(), metainfo);
+            }
+            assert_ne!(metainfo.info_hash(), plain.info_hash());
+        }
+        let json = create_quietly(&folder.path().join("t/a.txt"), &Options::default()).unwrap().to_json();
+        let json = String::from_utf8(json).unwrap();
+        assert!(json.contains(r#""executable": true"#) && !json.contains(r#""info":"#), "{json}");
+        // A form of an earlier version has it in the raw dictionary alone.
+        let early = json.replace("\"executable\": true,", "").replace(
+            "\"pieces\"",
+            &format!(
+                "\"info\": \"{}\", \"pieces\"",
+                data_encoding::BASE64.encode(Metainfo::read(json.as_bytes()).unwrap().info_bytes())
+            ),
+        );
+        assert_eq!(Metainfo::read(early.as_bytes()).unwrap().to_json(), json.as_bytes());
     }
 
     #[test]

@@ -34,7 +34,9 @@ impl Found {
     /// Its place in the info dictionary.
     pub fn entry(&self) -> Entry<'_> {
         let path = self.parts.iter().map(Vec::as_slice).collect();
-        Entry { path, length: self.length, kind: FileKind::Normal }
+        // Its owner may run it.
+        let is_executable = self.metadata.mode() & 0o100 != 0;
+        Entry { path, length: self.length, kind: FileKind::Normal, is_executable }
     }
 
     /// Whether the file is still the one that was found.

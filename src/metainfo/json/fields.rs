@@ -24,6 +24,7 @@ use crate::metainfo::{
 pub(super) struct Fields {
     name: Option<String>,
     length: Option<u64>,
+    executable: Option<bool>,
     files: Option<Capped<FileField, MAX_FILES>>,
     piece_length: Option<u64>,
     private: Option<bool>,
@@ -43,6 +44,8 @@ pub(super) struct Fields {
 struct FileField {
     path: PathField,
     length: u64,
+    #[serde(default)]
+    executable: bool,
 }
 
 impl Fields {
@@ -50,7 +53,7 @@ impl Fields {
         let missing = |field, kind| Error::field(field, Problem::Missing(kind));
         let content = match (&self.files, self.length) {
             (Some(files), total) => Content::Folder(entries(&files.0, total, limits)?),
-            (None, Some(length)) => Content::File(in_range("length", length)?),
+            (None, Some(length)) => Content::File(in_range("length", length)?, self.executable.unwrap_or(false)),
             (None, None) => return Err(missing("length", "a number, and there are no `files`")),
         };
         let pieces = self.pieces.as_ref().ok_or_else(|| missing("pieces", "a list of hashes"))?;
@@ -60,6 +63,7 @@ impl Fields {
             pieces: &pieces.0,
             private: self.private.unwrap_or(false),
             content,
+            links: Vec::new(),
         })
     }
 
@@ -97,6 +101,7 @@ impl Fields {
         match key {
             "name" => put(&mut self.name, key, map),
             "length" => put(&mut self.length, key, map),
+            "executable" => put(&mut self.executable, key, map),
             "files" => put(&mut self.files, key, map),
             "piece_length" => put(&mut self.piece_length, key, map),
             "private" => put(&mut self.private, key, map),
@@ -154,7 +159,7 @@ fn entries<'a>(files: &'a [FileField], total: Option<u64>, limits: &Limits) -> R
     }
     let entries = files.iter().enumerate().map(|(index, file)| {
         let length = in_range(&format!("files[{index}].length"), file.length)?;
-        Ok(Entry { path: file.path.parts(), length, kind: FileKind::Normal })
+        Ok(Entry { path: file.path.parts(), length, kind: FileKind::Normal, is_executable: file.executable })
     });
     entries.collect()
 }

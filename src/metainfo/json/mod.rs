@@ -56,7 +56,7 @@ pub(super) fn write(metainfo: &Metainfo, mut to: impl io::Write) -> io::Result<(
     let node = bencode::decode(&info.raw).expect("an info dictionary was decoded before it was kept");
     let outline = Outline::read(node).expect("an info dictionary was checked before it was kept");
     let (length, files) = match &outline.content {
-        Content::File(length) => (Some(*length), None),
+        Content::File(length, _) => (Some(*length), None),
         Content::Folder(entries) => (None, Some(ListedFiles(entries))),
     };
     let extra = (!outer.extra.is_empty()).then(|| {
@@ -67,6 +67,7 @@ pub(super) fn write(metainfo: &Metainfo, mut to: impl io::Write) -> io::Result<(
     let form = Form {
         name: String::from_utf8_lossy(outline.name),
         length,
+        executable: matches!(outline.content, Content::File(_, true)).then_some(true),
         files,
         piece_length: outline.piece_length,
         private: outline.private.then_some(true),
@@ -95,14 +96,18 @@ fn says_it_all(outline: &Outline<'_>, raw: &[u8]) -> bool {
 
 fn check_agreement(fields: &Outline<'_>, raw: &Outline<'_>) -> Result<(), Error> {
     let content_agrees = match (&fields.content, &raw.content) {
-        (Content::File(length), Content::File(raw)) => length == raw,
+        // Older versions did not list what is executable.
+        (Content::File(length, executable), Content::File(raw, is)) => length == raw && executable <= is,
         (Content::Folder(entries), Content::Folder(raw)) => {
-            let agrees = |(entry, raw): (&Entry<'_>, &Entry<'_>)| Listed::of(entry) == Listed::of(raw);
+            let agrees = |(entry, raw): (&Entry<'_>, &Entry<'_>)| {
+                let (listed, is) = (Listed::of(entry), Listed::of(raw));
+                listed.path == is.path && listed.length == is.length && entry.is_executable <= raw.is_executable
+            };
             entries.len() == raw.len() && entries.iter().zip(raw).all(agrees)
         }
         _ => false,
     };
-    let content = if matches!(fields.content, Content::File(_)) { "length" } else { "files" };
+    let content = if matches!(fields.content, Content::File(..)) { "length" } else { "files" };
     [
         ("name", fields.name == String::from_utf8_lossy(raw.name).as_bytes()),
         (content, content_agrees),
@@ -133,6 +138,8 @@ struct Form<'a> {
     name: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     length: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    executable: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     files: Option<ListedFiles<'a>>,
     piece_length: u64,
@@ -168,10 +175,12 @@ impl Serialize for ListedFiles<'_> {
 }
 
 /// A file of a folder.
-#[derive(Serialize, PartialEq)]
+#[derive(Serialize)]
 struct Listed {
     path: ListedPath,
     length: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    executable: Option<bool>,
 }
 
 /// A path with slashes, or its parts where slashes could not tell them apart.
@@ -187,7 +196,7 @@ impl Listed {
         let parts: Vec<String> = entry.path.iter().map(|part| String::from_utf8_lossy(part).into_owned()).collect();
         let is_plain = !parts.is_empty() && !parts.iter().any(|part| part.contains('/'));
         let path = if is_plain { ListedPath::Text(parts.join("/")) } else { ListedPath::Parts(parts) };
-        Listed { path, length: entry.length }
+        Listed { path, length: entry.length, executable: entry.is_executable.then_some(true) }
     }
 }
 

@@ -224,3 +224,34 @@ proptest! {
         prop_assert_eq!(read(&store, 0, flat.len()).unwrap(), flat);
     }
 }
+
+#[test]
+fn what_may_be_run_can_be_and_what_may_not_cannot() {
+    let torrent = Torrent::new(4, &[("run", 3, "x"), ("empty", 0, "hx"), ("read", 4, "")]);
+    let dir = torrent.on_disk();
+    let mode = |path: &str| fs::metadata(dir.path().join(path)).unwrap().mode() & 0o100;
+    assert_eq!(["t/run", "t/empty", "t/read"].map(mode), [0o100, 0o100, 0]);
+}
+
+#[test]
+fn links_are_made_where_nothing_is_in_the_way_and_the_others_are_named() {
+    let torrent =
+        Torrent::new(4, &[("a", 3, ""), ("l", 0, "l"), ("deep/er/l", 0, "l"), ("taken", 0, "l"), ("out/l", 0, "l")]);
+    let dir = tempfile::tempdir().unwrap();
+    let at = |path: &str| dir.path().join(path);
+    let outside = tempfile::tempdir().unwrap();
+    fs::create_dir(at("t")).unwrap();
+    fs::write(at("t/taken"), "mine").unwrap();
+    symlink(outside.path(), at("t/out")).unwrap();
+    let store = Store::open(torrent.metainfo.clone(), dir.path(), SPARSE).unwrap();
+    for _ in 0..2 {
+        let left_out = store.make_links();
+        assert_eq!(left_out.len(), 2, "{left_out:?}");
+        assert!(left_out[0].starts_with("the link t/taken is left out: ") && left_out[1].contains("t/out/l"));
+        assert!(left_out.iter().all(|line| line.contains("is in the way")), "{left_out:?}");
+    }
+    assert_eq!(fs::read_link(at("t/l")).unwrap(), Path::new("a"));
+    assert_eq!(fs::read_link(at("t/deep/er/l")).unwrap(), Path::new("../../a"));
+    assert_eq!(fs::read(at("t/taken")).unwrap(), b"mine");
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0, "a link leads out of the folder");
+}

@@ -8,6 +8,7 @@ use std::{borrow::Cow, fs::File, io, ops::Range};
 use tiny_http::{HTTPVersion, Header, Response, StatusCode};
 
 use super::feed::Feed;
+use crate::text::escape;
 
 /// What tiny_http prints last, for a length of 0.
 const LENGTH_ZERO: &[u8] = b"Content-Length: 0\r\n\r\n";
@@ -76,9 +77,9 @@ impl Reply {
         Reply { response: response.with_chunked_threshold(usize::MAX), content }.with("Content-Type", content_type)
     }
 
-    /// A line of plain text.
+    /// A line of plain text, made harmless: it may end up in a terminal.
     pub fn text(status: u16, sentence: impl std::fmt::Display) -> Reply {
-        Reply::new(status, "text/plain; charset=utf-8", format!("{sentence}\n").into_bytes())
+        Reply::new(status, "text/plain; charset=utf-8", (escape(&sentence.to_string()) + "\n").into_bytes())
     }
 
     /// The same with one more field. A byte that no field may carry becomes `?`: a name can never end its line.
@@ -158,6 +159,13 @@ mod tests {
         assert!(print(Reply::text(200, "ok"), false).ends_with("\r\nConnection: close\r\n\r\n"));
         let huge = Reply::with_content(304, "text/plain", Content::Omitted(u64::MAX));
         assert!(print(huge, true).contains("Content-Length: 18446744073709551615\r\n"));
+    }
+
+    #[test]
+    fn a_sentence_with_a_strangers_text_is_harmless_in_a_terminal() {
+        let (_, content) = Reply::text(400, "no\u{9b}2J\n\u{202e}").print(&HTTPVersion(1, 1), true);
+        let Content::Bytes(bytes) = content else { panic!("{content:?}") };
+        assert_eq!(String::from_utf8_lossy(&bytes), "no\\u{9b}2J\\n\\u{202e}\n");
     }
 
     #[test]
