@@ -1,4 +1,5 @@
-//! Listening sockets: which port, and on both address families. And which addresses that others name may be dialled.
+//! Listening sockets: which port, and on both address families. And which addresses that others name may be dialled, and which lead to
+//! this machine itself.
 
 use std::{
     io,
@@ -36,6 +37,20 @@ pub fn listen(choice: PortChoice) -> io::Result<TcpListener> {
         }
     }
     Err(taken.expect("the range has at least one port"))
+}
+
+/// Whether this address leads to this machine, whose interfaces have the addresses `own`. An IPv4 address within an IPv6 one counts
+/// as the IPv4 address.
+pub fn is_this_machine(ip: IpAddr, own: &[IpAddr]) -> bool {
+    let plain = |ip: IpAddr| match ip {
+        // Mapped (::ffff:127.0.0.1) and, of old, compatible (::127.0.0.1); ::1 is neither.
+        IpAddr::V6(v6) if !v6.is_loopback() && !v6.is_unspecified() => v6.to_ipv4().map_or(ip, IpAddr::V4),
+        ip => ip,
+    };
+    let ip = plain(ip);
+    // Of the net of 0.0.0.0 the kernel takes the first for loopback.
+    let is_zero = matches!(ip, IpAddr::V4(ip) if ip.octets()[0] == 0);
+    ip.is_loopback() || ip.is_unspecified() || is_zero || own.iter().any(|own| plain(*own) == ip)
 }
 
 /// One socket for both address families; IPv4 alone where the machine has no IPv6.

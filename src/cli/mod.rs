@@ -83,10 +83,10 @@ pub struct Tracker {
     /// port on which uploads are seeded (6881, or the next free one)
     #[argh(option, from_str_fn(port_number))]
     pub seed_port: Option<u16>,
-    /// file that holds the password of whoever may control from the page (without one: whoever sits at this machine)
+    /// file that holds the password of whoever may control from the page (without one: whoever opens the link that is printed)
     #[argh(option, from_str_fn(any_path))]
     pub password_file: Option<PathBuf>,
-    /// only whoever may control may upload (otherwise anyone may)
+    /// only whoever may control may upload, or list what others have (otherwise anyone may)
     #[argh(switch)]
     pub no_upload: bool,
     /// bytes of a metainfo that others list here at most, such as 16M (2M); it may take 20 times its bytes of memory
@@ -136,7 +136,7 @@ pub struct Seed {
     /// address of a page that shows and controls this, such as 8080 (this machine only) or 0.0.0.0:8080
     #[argh(option, from_str_fn(plain_text))]
     pub page: Option<String>,
-    /// file that holds the password of whoever may control from the page (without one: whoever sits at this machine)
+    /// file that holds the password of whoever may control from the page (without one: whoever opens the link that is printed)
     #[argh(option, from_str_fn(any_path))]
     pub password_file: Option<PathBuf>,
     /// bytes a second to send at most, such as 500K or 10M
@@ -145,7 +145,7 @@ pub struct Seed {
     /// peers connected at most (500)
     #[argh(option, default = "500", from_str_fn(count))]
     pub max_peers: usize,
-    /// print one line of JSON at the start and one at the end
+    /// print one line of JSON at the start, one at the end, and one with the next control link when a link is used
     #[argh(switch)]
     pub json: bool,
     /// log what happens; twice also what each peer does
@@ -195,7 +195,7 @@ pub struct Fetch {
     /// address of a page that shows and controls this, such as 8080 (this machine only) or 0.0.0.0:8080; it then runs until stopped
     #[argh(option, from_str_fn(plain_text))]
     pub page: Option<String>,
-    /// file that holds the password of whoever may control from the page (without one: whoever sits at this machine)
+    /// file that holds the password of whoever may control from the page (without one: whoever opens the link that is printed)
     #[argh(option, from_str_fn(any_path))]
     pub password_file: Option<PathBuf>,
     /// mebibytes that pieces under way may hold in memory (12)

@@ -61,7 +61,10 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
     let store = begun_with.store.clone();
     say_some(&store.make_links(), "links are left out");
     let node = open_node(&arguments)?;
-    let page = page::open_if_asked(arguments.page.as_deref(), arguments.password_file.as_deref(), Kind::Fetch, &node)?;
+    let page = {
+        let (address, password) = (arguments.page.as_deref(), arguments.password_file.as_deref());
+        page::open_if_asked(address, password, Kind::Fetch, &node, arguments.json)?
+    };
     let signals = interrupts.end_in_order();
     let trackers = trackers(&metainfo, &arguments.tracker);
     let has_tracker = !trackers.is_empty();
@@ -73,7 +76,9 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
         ));
     }
     match &page {
-        Some(page) if arguments.json => _ = terminal::print_json(serde_json::json!({ "page": page.url() })),
+        Some(page) if arguments.json => {
+            _ = terminal::print_json(serde_json::json!({ "page": page.url(), "control": page.control() }))
+        }
         Some(page) => page.say(),
         None => {}
     }

@@ -17,7 +17,7 @@ use crate::{
     metainfo::Metainfo,
     net::own_addresses,
     terminal,
-    tracker::client::{Client, Error, is_on_loopback},
+    tracker::client::{Client, Error, Reach, is_on_loopback},
     web::address::{Origin, lan_address},
 };
 
@@ -88,7 +88,7 @@ fn choose(looks: impl Iterator<Item = (u16, Found)>) -> (u16, bool) {
 
 /// What a server says it is. An error is that nobody answers.
 fn ask(client: &Client, base: &str, limit: Duration) -> Result<Found, Error> {
-    match client.get_unfollowed(&format!("{base}/healthz"), limit, MAX_ANSWER) {
+    match client.get_unfollowed(&format!("{base}/healthz"), limit, MAX_ANSWER, Reach::Anywhere) {
         Ok(body) => Ok(match body.serves.as_deref() {
             Some(serves) if serves.split(',').any(|one| one.trim() == "tracker") => {
                 Found::Ours { has_page: serves.split(',').any(|one| one.trim() == "page") }

@@ -47,7 +47,10 @@ pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
         folder: arguments.dir.clone().unwrap_or_else(|| ".".into()),
         memory: None,
     })?;
-    let page = page::open_if_asked(arguments.page.as_deref(), arguments.password_file.as_deref(), Kind::Seed, &node)?;
+    let page = {
+        let (address, password) = (arguments.page.as_deref(), arguments.password_file.as_deref());
+        page::open_if_asked(address, password, Kind::Seed, &node, arguments.json)?
+    };
     let share = node.give(what.metainfo.clone(), &what.dir, what.stamps.clone(), what.metainfo.trackers(), None)?;
     say(&arguments, &what, node.port(), page.as_ref());
     listing::start(&what.metainfo, arguments.json)?;
@@ -160,7 +163,7 @@ fn say(arguments: &cli::Seed, what: &What, port: u16, page: Option<&Page>) {
     if arguments.json {
         let line = serde_json::json!({
             "info_hash": what.metainfo.info_hash().to_string(), "port": port, "trackers": trackers,
-            "page": page.map(Page::url),
+            "page": page.map(Page::url), "control": page.and_then(Page::control),
         });
         terminal::print_json(line);
         return;

@@ -62,7 +62,8 @@ pub fn run(arguments: cli::Tracker) -> Result<ExitCode, Failure> {
     let web = Arc::new(Web::new(swarms, site));
     let mut door =
         web.serve(listener, door::Limits::of_this_process()).map_err(|error| Failure::about("the tracker", error))?;
-    say(&arguments, &base, port, sharing.as_ref());
+    let control = page::control_link(&web, base.clone(), false)?;
+    say(&arguments, &base, port, sharing.as_ref(), control.as_deref());
 
     wait(&web, &interrupts.end_in_order());
     // Whoever the tracker names as a seeder is gone before the tracker is.
@@ -108,7 +109,7 @@ fn base_url(arguments: &cli::Tracker, port: u16) -> String {
     )
 }
 
-fn say(arguments: &cli::Tracker, base: &str, port: u16, sharing: Option<&Sharing>) {
+fn say(arguments: &cli::Tracker, base: &str, port: u16, sharing: Option<&Sharing>, control: Option<&str>) {
     if let Some(sharing) = sharing {
         let (data, port) = (arguments.data.display(), sharing.node.port());
         terminal::print(format_args!("share and fetch files at {base}/"));
@@ -118,6 +119,7 @@ fn say(arguments: &cli::Tracker, base: &str, port: u16, sharing: Option<&Sharing
     if !others.is_empty() {
         terminal::print(format_args!("this machine is also {}", others.join(" ")));
     }
+    control.inspect(|link| page::say_control(link));
     terminal::print(format_args!("clients announce to {base}/announce; Ctrl-C ends it"));
 }
 

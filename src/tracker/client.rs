@@ -10,18 +10,19 @@ use std::{
     time::Duration,
 };
 
-use ureq::{Agent, config::ConfigBuilder, typestate::AgentScope};
+use ureq::{Agent, config::ConfigBuilder, typestate::AgentScope, unversioned::transport::DefaultConnector};
 
 use super::{
     announce::{Announce, Event},
     answer::{self, Answer},
     encoding,
     error::MAX_REDIRECTS,
+    reach::OtherMachines,
     tls::Distrust,
     udp,
 };
 
-pub use super::error::Error;
+pub use super::{error::Error, reach::Reach};
 
 /// How long a name may take to resolve.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,6 +59,8 @@ pub struct Body {
 #[derive(Debug)]
 pub struct Client {
     agent: Agent,
+    /// For [`Reach::OtherMachines`].
+    confined: Agent,
     key: u32,
     is_ending: AtomicBool,
 }
@@ -65,7 +68,9 @@ pub struct Client {
 impl Client {
     /// A client with this `key`, a random number by which trackers know it again when its address changes.
     pub fn new(key: u32) -> Client {
-        Client { agent: config().build().new_agent(), key, is_ending: AtomicBool::new(false) }
+        let config = config().build();
+        let confined = Agent::with_parts(config.clone(), DefaultConnector::default(), <OtherMachines>::default());
+        Client { agent: config.new_agent(), confined, key, is_ending: AtomicBool::new(false) }
     }
 
     /// One that trusts this certificate authority, in PEM, and no other.
@@ -78,7 +83,13 @@ impl Client {
     }
 
     /// Announces to the tracker at `url` and waits for its answer.
-    pub fn announce(&self, url: &str, announce: &Announce, tracker_id: Option<&[u8]>) -> Result<Answer, Error> {
+    pub fn announce(
+        &self,
+        url: &str,
+        announce: &Announce,
+        tracker_id: Option<&[u8]>,
+        reach: Reach,
+    ) -> Result<Answer, Error> {
         let is_ending = || self.is_ending.load(Ordering::Relaxed);
         // Both are said even by a process that ends.
         let is_cancelled = || !matches!(announce.event, Event::Completed | Event::Stopped) && is_ending();
@@ -92,7 +103,7 @@ impl Client {
         match scheme.to_ascii_lowercase().as_str() {
             "https" if !cfg!(feature = "tls") => Err(Error::NoTls),
             "http" | "https" => {
-                let body = self.get(&announce.url(url, self.key, tracker_id), limit, MAX_BODY)?;
+                let body = self.ask(&announce.url(url, self.key, tracker_id), limit, MAX_BODY, reach)?;
                 match Answer::parse(&body.bytes) {
                     // Servers say so in their words: "The plain HTTP request was sent to HTTPS port".
                     Err(_) if body.status == 400 && body.bytes.windows(5).any(|word| word == b"HTTPS") => {
@@ -104,7 +115,7 @@ impl Client {
                     outcome => outcome.map_err(Error::Answer),
                 }
             }
-            "udp" => udp::announce(authority, announce, self.key, limit, &is_cancelled),
+            "udp" => udp::announce(authority, announce, self.key, limit, &is_cancelled, reach),
             _ => Err(Error::Scheme(scheme.to_owned())),
         }
     }
@@ -114,15 +125,26 @@ impl Client {
         self.is_ending.store(true, Ordering::Relaxed);
     }
 
+    fn agent(&self, reach: Reach) -> &Agent {
+        match reach {
+            Reach::Anywhere => &self.agent,
+            Reach::OtherMachines => &self.confined,
+        }
+    }
+
     /// What an http(s) URL answers, whatever its status; at most `max_bytes`, within `limit`.
     pub fn get(&self, url: &str, limit: Duration, max_bytes: u64) -> Result<Body, Error> {
-        let request = self.agent.get(checked(url)?).config().timeout_global(Some(limit)).build();
+        self.ask(url, limit, max_bytes, Reach::Anywhere)
+    }
+
+    fn ask(&self, url: &str, limit: Duration, max_bytes: u64, reach: Reach) -> Result<Body, Error> {
+        let request = self.agent(reach).get(checked(url)?).config().timeout_global(Some(limit)).build();
         read(request.call().map_err(|error| from_ureq(error, url))?, max_bytes)
     }
 
     /// The same of this URL alone: redirects are told, and left to the caller.
-    pub fn get_unfollowed(&self, url: &str, limit: Duration, max_bytes: u64) -> Result<Body, Error> {
-        let request = self.agent.get(checked(url)?).config().timeout_global(Some(limit));
+    pub fn get_unfollowed(&self, url: &str, limit: Duration, max_bytes: u64, reach: Reach) -> Result<Body, Error> {
+        let request = self.agent(reach).get(checked(url)?).config().timeout_global(Some(limit));
         let request = request.max_redirects(0).max_redirects_will_error(false).build();
         read(request.call().map_err(|error| from_ureq(error, url))?, max_bytes)
     }
@@ -211,6 +233,11 @@ fn from_ureq(error: ureq::Error, url: &str) -> Error {
         ureq::Error::BadUri(why) => Error::Url(why),
         ureq::Error::Http(error) => Error::Url(error.to_string()),
         ureq::Error::Tls(why) => Error::Tls(Distrust::Other(why.to_owned())),
+        // What our resolver refused.
+        ureq::Error::Other(error) => match error.downcast() {
+            Ok(ours) => *ours,
+            Err(error) => Error::Http(format!("{error}{hint}")),
+        },
         other => Error::Http(format!("{other}{hint}")),
     }
 }
@@ -255,7 +282,12 @@ mod tests {
     }
 
     fn ask(answers: Vec<Vec<u8>>) -> Result<Answer, Error> {
-        Client::new(1).announce(&format!("{}/announce", server(answers).0), &sample(Event::Started), None)
+        Client::new(1).announce(
+            &format!("{}/announce", server(answers).0),
+            &sample(Event::Started),
+            None,
+            Reach::Anywhere,
+        )
     }
 
     fn sentence(answer: Vec<u8>) -> String {
@@ -267,8 +299,9 @@ mod tests {
     #[test]
     fn a_tracker_is_asked_as_bep_3_says_and_its_answer_read() {
         let (base, questions) = server(vec![response("200 OK", "", GOOD)]);
-        let answer =
-            Client::new(0xbeef).announce(&format!("{base}/a?pass=1"), &sample(Event::Started), Some(b"id")).unwrap();
+        let answer = Client::new(0xbeef)
+            .announce(&format!("{base}/a?pass=1"), &sample(Event::Started), Some(b"id"), Reach::Anywhere)
+            .unwrap();
         assert_eq!(answer.peers, ["1.2.3.4:80".parse().unwrap()]);
         let question = questions.recv().unwrap();
         assert!(question.starts_with("GET /a?pass=1&info_hash=%01%01%01%01"), "{question}");
@@ -338,7 +371,9 @@ mod tests {
 
     #[test]
     fn other_schemes_are_not_asked() {
-        let ask = |url: &str| Client::new(1).announce(url, &sample(Event::Started), None).unwrap_err().to_string();
+        let ask = |url: &str| {
+            Client::new(1).announce(url, &sample(Event::Started), None, Reach::Anywhere).unwrap_err().to_string()
+        };
         assert_eq!(ask("file:///etc/passwd"), "a tracker is asked over http, https or udp, not over \"file\"");
         assert_eq!(ask("wss://tracker"), "a tracker is asked over http, https or udp, not over \"wss\"");
         assert!(ask("tracker/announce").ends_with("\"tracker/announce\" has no scheme"));
@@ -349,12 +384,16 @@ mod tests {
     #[test]
     fn a_closed_port_and_a_silent_tracker_are_told_apart() {
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = Client::new(1).announce(&format!("http://{closed}/"), &sample(Event::Started), None);
+        let error =
+            Client::new(1).announce(&format!("http://{closed}/"), &sample(Event::Started), None, Reach::Anywhere);
         assert!(matches!(error, Err(Error::Unreachable(_))));
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let start = Instant::now();
         let url = format!("http://{}/", silent.local_addr().unwrap());
-        assert!(matches!(Client::new(1).announce(&url, &sample(Event::Stopped), None), Err(Error::Timeout)));
+        assert!(matches!(
+            Client::new(1).announce(&url, &sample(Event::Stopped), None, Reach::Anywhere),
+            Err(Error::Timeout)
+        ));
         assert!(start.elapsed() < Duration::from_secs(5), "a goodbye is short");
     }
 
@@ -395,7 +434,7 @@ mod tests {
                 }
             });
             let start = Instant::now();
-            let error = Client::new(1).announce(&url, &sample(Event::Stopped), None).unwrap_err();
+            let error = Client::new(1).announce(&url, &sample(Event::Stopped), None, Reach::Anywhere).unwrap_err();
             assert!(matches!(error, Error::Timeout), "{begin:?}: {error}");
             assert!(start.elapsed() < GOODBYE_TIMEOUT * 3, "{begin:?}: {:?}", start.elapsed());
             dripping.join().unwrap();
@@ -407,15 +446,19 @@ mod tests {
         let (base, _) = server(vec![response("200 OK", "", GOOD)]);
         let client = Client::new(1);
         client.end();
-        assert!(matches!(client.announce(&base, &sample(Event::Regular), None), Err(Error::Cancelled)));
-        assert!(client.announce(&base, &sample(Event::Stopped), None).is_ok());
+        assert!(matches!(
+            client.announce(&base, &sample(Event::Regular), None, Reach::Anywhere),
+            Err(Error::Cancelled)
+        ));
+        assert!(client.announce(&base, &sample(Event::Stopped), None, Reach::Anywhere).is_ok());
     }
 
     #[test]
     fn a_udp_url_is_asked_over_udp() {
         let tracker = UdpSocket::bind("127.0.0.1:0").unwrap();
         let url = format!("UDP://{}/announce?x", tracker.local_addr().unwrap());
-        let asking = thread::spawn(move || Client::new(1).announce(&url, &sample(Event::Started), None));
+        let asking =
+            thread::spawn(move || Client::new(1).announce(&url, &sample(Event::Started), None, Reach::Anywhere));
         let mut packet = [0; 100];
         let (_, from) = tracker.recv_from(&mut packet).unwrap();
         tracker.send_to(&[b"\0\0\0\x03", &packet[12..16], b"no"].concat(), from).unwrap();

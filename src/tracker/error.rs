@@ -1,6 +1,6 @@
 //! Why an announce came to nothing: each a sentence that a person can act on.
 
-use std::{fmt, io};
+use std::{fmt, io, net::IpAddr};
 
 use super::{
     answer::{self, Retry},
@@ -20,6 +20,8 @@ pub enum Error {
     Url(String),
     /// An https URL, and this binary was built without TLS.
     NoTls,
+    /// It leads to this machine, at that address, and is only to lead to others.
+    ThisMachine(IpAddr),
     /// Nobody could be asked there.
     Unreachable(io::Error),
     /// No whole answer in time.
@@ -50,6 +52,9 @@ impl fmt::Display for Error {
             Error::Scheme(scheme) => write!(f, "a tracker is asked over http, https or udp, not over {scheme:?}"),
             Error::Url(why) => write!(f, "the tracker's URL cannot be asked: {why}"),
             Error::NoTls => f.write_str("this minitorrent was built without https"),
+            Error::ThisMachine(ip) => {
+                write!(f, "it leads to {ip}, an address of this machine, which the page does not have asked")
+            }
             Error::Unreachable(error) => write!(f, "the tracker cannot be reached: {error}"),
             Error::Timeout => f.write_str("the tracker did not answer in time"),
             Error::Redirects => write!(f, "the tracker redirects more than {MAX_REDIRECTS} times"),

@@ -22,6 +22,7 @@ pub mod hosts;
 mod model;
 mod peers;
 mod query;
+pub mod reach;
 pub mod reply;
 pub mod scrape;
 mod swarm;

@@ -15,6 +15,7 @@ use super::{
     announce::{Announce, Event},
     answer::{self, Answer},
     error::Error,
+    reach::Reach,
 };
 
 /// How long the first answer is waited for before its question is sent again; doubled each time. BEP 15's 15 s are for
@@ -120,9 +121,11 @@ pub fn announce(
     key: u32,
     limit: Duration,
     is_cancelled: &dyn Fn() -> bool,
+    reach: Reach,
 ) -> Result<Answer, Error> {
     let start = Instant::now();
     let found = resolve(authority, limit.min(RESOLVE_TIMEOUT))?;
+    reach.check(found.iter().map(SocketAddr::ip))?;
     let first_of = |is_ipv6: bool| found.iter().find(move |address| address.is_ipv6() == is_ipv6);
     let addresses: Vec<&SocketAddr> = [first_of(false), first_of(true)].into_iter().flatten().collect();
     let share = limit.saturating_sub(start.elapsed()) / addresses.len().max(1) as u32;
@@ -327,7 +330,7 @@ mod tests {
             };
             Some(if number == 0 { vec![] } else { vec![vec![], foreign(7), foreign(3), good(packet)] })
         });
-        let answer = announce(&authority, &sample(), 1, LIMIT, &|| false).unwrap();
+        let answer = announce(&authority, &sample(), 1, LIMIT, &|| false, Reach::Anywhere).unwrap();
         assert_eq!((answer.peers.len(), answer.interval.as_secs()), (1, 9));
     }
 
@@ -335,11 +338,13 @@ mod tests {
     fn a_silent_tracker_is_given_up_in_time_and_a_wait_can_be_cancelled() {
         let authority = tracker(|_, _| Some(vec![]));
         let start = Instant::now();
-        let error = announce(&authority, &sample(), 1, Duration::from_millis(150), &|| false).unwrap_err();
+        let error =
+            announce(&authority, &sample(), 1, Duration::from_millis(150), &|| false, Reach::Anywhere).unwrap_err();
         assert!(matches!(error, Error::Timeout) && start.elapsed() < LIMIT);
         let checks = AtomicUsize::new(0);
         let error =
-            announce(&authority, &sample(), 1, LIMIT, &|| checks.fetch_add(1, Ordering::Relaxed) == 2).unwrap_err();
+            announce(&authority, &sample(), 1, LIMIT, &|| checks.fetch_add(1, Ordering::Relaxed) == 2, Reach::Anywhere)
+                .unwrap_err();
         assert!(matches!(error, Error::Cancelled) && start.elapsed() < LIMIT);
     }
 
@@ -347,10 +352,13 @@ mod tests {
     fn nobody_there_is_an_error_at_once() {
         let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let start = Instant::now();
-        let error = announce(&free.to_string(), &sample(), 1, LIMIT, &|| false).unwrap_err();
+        let error = announce(&free.to_string(), &sample(), 1, LIMIT, &|| false, Reach::Anywhere).unwrap_err();
         assert!(matches!(error, Error::Unreachable(_)) && start.elapsed() < LIMIT);
-        let named = announce(&format!("localhost:{}", free.port()), &sample(), 1, LIMIT, &|| false);
+        let named = announce(&format!("localhost:{}", free.port()), &sample(), 1, LIMIT, &|| false, Reach::Anywhere);
         assert!(matches!(named, Err(Error::Unreachable(_))));
-        assert!(matches!(announce("127.0.0.1", &sample(), 1, LIMIT, &|| false), Err(Error::Unreachable(_))));
+        assert!(matches!(
+            announce("127.0.0.1", &sample(), 1, LIMIT, &|| false, Reach::Anywhere),
+            Err(Error::Unreachable(_))
+        ));
     }
 }

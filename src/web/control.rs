@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     Order, Site,
-    access::cookie_name,
+    access::{COOKIE_TIME, cookie_name},
     api,
     door::{Reply, Request},
     failure::Failure,
@@ -38,7 +38,7 @@ pub struct Fields(BTreeMap<String, String>);
 
 /// `POST /api/files/HASH/…`
 pub fn change(site: &Site, request: &mut Request<'_>, hash: &str, verb: Verb) -> Result<Reply, Failure> {
-    site.access.check_control(request, &site.own_addresses())?;
+    site.access.check_control(request, site.swarms.names())?;
     let fields = Fields::read(request)?;
     let view = api::view(site, &site.viewer(request), hash)?;
     let hash: InfoHash = hash.parse().map_err(|_| Failure::new(404, "there is no such file on this page"))?;
@@ -75,7 +75,7 @@ fn remove(site: &Site, hash: InfoHash) -> Result<(), Failure> {
 
 /// `POST /api/limits`: of all transfers together.
 pub fn limit_all(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
-    site.access.check_control(request, &site.own_addresses())?;
+    site.access.check_control(request, site.swarms.names())?;
     let fields = Fields::read(request)?;
     let (upload, download) = (fields.rate("upload")?, fields.rate("download")?);
     let order = Order::Limit { torrent: None, upload, download };
@@ -84,12 +84,28 @@ pub fn limit_all(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failur
     Ok(done(request, &fields, came_from(request).unwrap_or("/")))
 }
 
+/// `GET /control?token=…`: the link that the program printed. A browser goes on to the page at once, so that the token does not stay
+/// in its address bar.
+pub fn open_link(site: &Site, request: &Request<'_>) -> Result<Reply, Failure> {
+    site.access.check_home(request, site.swarms.names())?;
+    let back = Reply::text(303, "done").with("Location", "/").with("Cache-Control", "no-store");
+    // Opened again, as from a bookmark, by a browser that has control.
+    if site.access.has_login(request) {
+        return Ok(back);
+    }
+    let token = site.access.open_link(request)?;
+    // Lax, since the link may be opened from a mail or a chat; a change is no navigation, so no other site has one sent along with it.
+    let cookie =
+        format!("{}={token}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax", cookie_name(request), COOKIE_TIME.as_secs());
+    Ok(back.with("Set-Cookie", &cookie))
+}
+
 /// `POST /login`
 pub fn log_in(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
-    site.access.check_home(request, &site.own_addresses())?;
+    site.access.check_home(request, site.swarms.names())?;
     let fields = Fields::read(request)?;
     let password = fields.get("password").ok_or_else(|| Failure::new(400, "the field password is missing"))?;
-    let token = site.access.log_in(request, password)?;
+    let token = site.access.log_in(request, site.swarms.names(), password)?;
     let cookie = format!("{}={token}; Path=/; HttpOnly; SameSite=Strict", cookie_name(request));
     Ok(done(request, &fields, came_from(request).unwrap_or("/")).with("Set-Cookie", &cookie))
 }

@@ -29,7 +29,7 @@ const MAX_EPILOGUE: u64 = 1024;
 
 /// Answers with a page, or in JSON where that is asked for.
 pub fn post(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
-    site.access.check_upload(request, &site.own_addresses())?;
+    site.access.check_upload(request, site.swarms.names())?;
     let shelf = site.shelf()?;
     let content_type = request.field("content-type").unwrap_or_default();
     let parser = Parser::new(content_type).map_err(|error| Failure::new(415, error.to_string()))?;

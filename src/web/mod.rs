@@ -120,6 +120,12 @@ impl Web {
         Ok(Web { announces: false, ..Web::new(swarms, Some(site)) })
     }
 
+    /// The path of the link that gives control, where there is a page without a password. `next` hears of each link that takes
+    /// the place of a used one.
+    pub fn first_link(&self, next: impl Fn(&str) + Send + Sync + 'static) -> Result<Option<String>, getrandom::Error> {
+        self.site.as_ref().map_or(Ok(None), |site| site.access.first_link(Box::new(next)))
+    }
+
     /// Opens the door on a listener that is bound already.
     pub fn serve(self: &Arc<Web>, listener: TcpListener, limits: Limits) -> io::Result<Door> {
         let door = Door::open(listener, limits, Arc::clone(self) as Arc<dyn door::Service>)?;

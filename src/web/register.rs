@@ -57,6 +57,7 @@ struct Registered {
 /// Answers a metainfo with its links; 200 when the torrent was listed already, 201 when it is now.
 pub fn register(site: &Arc<Site>, request: &mut Request<'_>) -> Result<Reply, Failure> {
     let registry = &site.shelf()?.registry;
+    site.access.check_upload(request, site.swarms.names())?;
     let mut counted = Counted { registry, bytes: 0 };
     let parts = receive(request, &mut counted)?;
     let (by, local) = (site.swarms.names().sender(request).unwrap_or(request.peer().ip()), request.local());

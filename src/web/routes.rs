@@ -5,7 +5,9 @@ use std::sync::Arc;
 use tiny_http::Method;
 
 use super::{
-    Site, Web, add, address,
+    Site, Web,
+    access::is_from_a_page,
+    add, address,
     api::{self, Here},
     control::{self, Verb},
     door::{Head, Intake, Reply, Request, Service},
@@ -18,7 +20,7 @@ use super::{
 use crate::metainfo::Metainfo;
 
 /// Every path, with the methods that it takes as the field `Allow` lists them. `{…}` stands for one part of a path.
-const ROUTES: [(&str, &str, Target); 28] = [
+const ROUTES: [(&str, &str, Target); 29] = [
     ("/announce", READ, Target::Announce(Form::Bencode)),
     ("/tracker", READ, Target::Announce(Form::Json)),
     ("/scrape", READ, Target::Scrape),
@@ -32,6 +34,7 @@ const ROUTES: [(&str, &str, Target); 28] = [
     ("/metainfos/{name}", READ, Target::Page(Page::Metainfo)),
     ("/upload", "POST", Target::Page(Page::Form)),
     ("/metainfos", "POST", Target::Page(Page::Register)),
+    ("/control", "GET", Target::Page(Page::Link)),
     ("/login", "POST", Target::Page(Page::LogIn)),
     ("/logout", "POST", Target::Page(Page::LogOut)),
     ("/api/state", READ, Target::Page(Page::ApiState)),
@@ -72,6 +75,7 @@ enum Page {
     Metainfo,
     Form,
     Register,
+    Link,
     LogIn,
     LogOut,
     ApiState,
@@ -142,8 +146,10 @@ impl Service for Web {
             return secured(failure.into_reply());
         }
         let answered = match (route.target, &self.site) {
-            // An image on a page that somebody has open must not list his machine.
-            (Target::Announce(_), _) if self.announces && self.is_cross_site(request) => Err(cross_site()),
+            // An image on a page that somebody has open must not list the machine in front of it.
+            (Target::Announce(_) | Target::Scrape, _) if self.announces && self.is_from_a_page(request) => {
+                Err(no_client())
+            }
             (Target::Announce(form), _) if self.announces => Ok(self.swarms.answer_announce(request, form)),
             (Target::Scrape, _) if self.announces => Ok(self.swarms.answer_scrape(request)),
             (Target::Health, _) => Ok(Reply::text(200, "ok").with("Minitorrent", self.serves())),
@@ -176,14 +182,16 @@ impl Web {
         }
     }
 
-    fn is_cross_site(&self, request: &Request<'_>) -> bool {
-        address::is_cross_site(request, self.swarms.names().public_url())
+    fn is_from_a_page(&self, request: &Request<'_>) -> bool {
+        is_from_a_page(request, self.swarms.names().public_url())
     }
 }
 
 /// What every answer carries: it is what it says it is, shows nowhere but here, and tells no other site where it came from.
 fn secured(reply: Reply) -> Reply {
     let reply = reply.with("X-Content-Type-Options", "nosniff").with("Referrer-Policy", "same-origin");
+    // No page of another origin embeds it as an image, a script or a style.
+    let reply = reply.with("Cross-Origin-Resource-Policy", "same-origin");
     match reply.has("Content-Security-Policy") {
         true => reply,
         false => reply.with("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
@@ -215,6 +223,7 @@ impl Site {
             Page::Metainfo => self.metainfo(request, &decode(part)?),
             Page::Form => form::post(self, request),
             Page::Register => register::register(self, request),
+            Page::Link => control::open_link(self, request),
             Page::LogIn => control::log_in(self, request),
             Page::LogOut => control::log_out(self, request),
             Page::ApiState => Ok(api::state(self, &self.viewer(request))),
@@ -254,8 +263,7 @@ impl Site {
         if !is_here {
             return Err(Failure::new(404, "there is no such file"));
         }
-        let content_type = mime_guess::from_path(name).first_or_octet_stream();
-        download::send(request, &library.upload_path(name), name, content_type.essence_str())
+        download::send(request, &library.upload_path(name), name, &harmless_type(name))
     }
 
     /// A file of this process' torrents, once all of it is here.
@@ -271,8 +279,7 @@ impl Site {
             };
             return Err(Failure::new(409, sentence));
         };
-        let content_type = mime_guess::from_path(name).first_or_octet_stream();
-        download::send(request, &path, name, content_type.essence_str())
+        download::send(request, &path, name, &harmless_type(name))
     }
 
     /// A metainfo, which names this machine's tracker first, under the address at which it was asked for.
@@ -309,6 +316,17 @@ impl Site {
     }
 }
 
+/// The type of a stranger's file, as far as no browser runs it or draws a page of it.
+fn harmless_type(name: &str) -> String {
+    let guessed = mime_guess::from_path(name).first_or_octet_stream();
+    let is_plain = match guessed.type_().as_str() {
+        "audio" | "font" | "image" | "video" => guessed.suffix().is_none(),
+        "application" => ["pdf", "zip", "gzip", "x-tar", "x-bittorrent"].contains(&guessed.subtype().as_str()),
+        _ => false,
+    };
+    if is_plain { guessed.essence_str() } else { "application/octet-stream" }.to_owned()
+}
+
 fn asset(request: &Request<'_>, name: &str) -> Result<Reply, Failure> {
     let (content_type, bytes) = views::asset(name).ok_or_else(|| Failure::new(404, "there is no such file"))?;
     // A worker lives by the policy that its script came with, not by that of its page.
@@ -317,6 +335,13 @@ fn asset(request: &Request<'_>, name: &str) -> Result<Reply, Failure> {
 
 fn cross_site() -> Failure {
     Failure::new(403, "a page of another site sent this; only this machine's own page may do that")
+}
+
+fn no_client() -> Failure {
+    Failure::new(
+        403,
+        "a page in a browser sent this; only BitTorrent clients announce, and a page could list whoever looks at it",
+    )
 }
 
 fn decode(name: &str) -> Result<String, Failure> {

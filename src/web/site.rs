@@ -3,7 +3,6 @@
 use std::{
     collections::HashSet,
     fmt, io,
-    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::SystemTime,
@@ -104,7 +103,6 @@ impl Site {
     /// A page without files of its own.
     pub(super) fn node(kind: Kind, swarms: Arc<Swarms>, setup: Setup) -> Result<Site, getrandom::Error> {
         let Setup { peer_id, board, rules, limits, carry_out } = setup;
-        let public_url = swarms.names().public_url().map(str::to_owned);
         Ok(Site {
             kind,
             machine_name: address::machine_name(),
@@ -112,7 +110,7 @@ impl Site {
             shelf: None,
             peer_id,
             board,
-            access: Access::new(rules, public_url)?,
+            access: Access::new(rules)?,
             newsroom: Newsroom::default(),
             limits: Mutex::new(limits),
             carry_out,
@@ -151,13 +149,9 @@ impl Site {
         self.swarms.names().base_url(request)
     }
 
-    pub(super) fn own_addresses(&self) -> Arc<[IpAddr]> {
-        self.swarms.own_addresses()
-    }
-
     /// Who asks.
     pub(super) fn viewer(&self, request: &Request<'_>) -> Viewer {
-        let mut may = self.access.may(request, &self.own_addresses());
+        let mut may = self.access.may(request, self.swarms.names());
         may.upload &= self.shelf.is_some();
         Viewer { may, base: self.base_url(request) }
     }

@@ -23,6 +23,10 @@ pub struct Room {
     /// All other orders, as they print.
     pub heard: Arc<Mutex<Vec<String>>>,
     pub port: u16,
+    /// The field with the cookie that the control link gave, where there is no password.
+    pub cookie: String,
+    /// Each further link.
+    pub links: Arc<Mutex<Vec<String>>>,
     pub web: Arc<Web>,
     pub board: Arc<Board>,
     pub door: Door,
@@ -110,7 +114,20 @@ impl Room {
         let port = listener.local_addr().unwrap().port();
         let limits = Limits { connections_per_address: 500, ..Limits::for_descriptors(20_000) };
         let door = web.serve(listener, limits).unwrap();
-        Room { folder, orders, heard, port, web, board, door }
+        let links = Arc::<Mutex<Vec<String>>>::default();
+        let told = Arc::clone(&links);
+        let link = web.first_link(move |link| told.lock().unwrap().push(link.to_owned())).unwrap();
+        let mut room = Room { folder, orders, heard, port, cookie: String::new(), links, web, board, door };
+        room.cookie = link.map(|link| room.open_link(&link)).unwrap_or_default();
+        room
+    }
+
+    /// As a browser that opens a control link: the field with the cookie that it got.
+    pub fn open_link(&self, link: &str) -> String {
+        let answer = self.ask_for("localhost", &format!("GET {link}"), "", b"");
+        assert_eq!((answer.status, answer.field("Location")), (303, Some("/")), "{}", answer.text());
+        let cookie = answer.field("Set-Cookie").unwrap();
+        format!("Cookie: {}\r\n", cookie.split(';').next().unwrap())
     }
 
     pub fn connect(&self) -> TcpStream {
@@ -139,9 +156,10 @@ impl Room {
         Answer { status: head[9..12].parse().unwrap(), head, body: bytes.split_off(end) }
     }
 
-    /// As whoever sits at this machine.
+    /// As a browser that has opened the control link, where there is no password.
     pub fn order(&self, path: &str, fields: &str, body: &str) -> Answer {
-        self.ask_for("localhost", &format!("POST {path}"), fields, body.as_bytes())
+        let fields = format!("{}{fields}", self.cookie);
+        self.ask_for("localhost", &format!("POST {path}"), &fields, body.as_bytes())
     }
 
     pub fn get(&self, path: &str) -> Answer {

@@ -61,7 +61,7 @@ struct Stretch {
 
 /// `PUT /uploads/NAME`, with `?port=` for a seeder's port.
 pub fn put(site: &Site, request: &mut Request<'_>, name: &str) -> Result<Reply, Failure> {
-    site.access.check_upload(request, &site.own_addresses())?;
+    site.access.check_upload(request, site.swarms.names())?;
     let shelf = site.shelf()?;
     let name = names::clean(name);
     let port = match request.query().strip_prefix("port=") {

@@ -17,7 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("chance", &[]),
     ("quota", &[]),
     ("metainfo", &["bencode", "text"]),
-    ("tracker", &["bencode", "metainfo::id", "metainfo::InfoHash", "metainfo::PeerId"]),
+    ("tracker", &["bencode", "net", "metainfo::id", "metainfo::InfoHash", "metainfo::PeerId"]),
     (
         "wire",
         &[

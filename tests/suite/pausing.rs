@@ -1,7 +1,7 @@
 //! Control over HTTP of real processes: a pause stops the bytes on the link, a resume ends with the right file, a limit holds
 //! from one second to the next.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -57,13 +57,17 @@ impl Room {
         let fetch = start(1, &["fetch", &file, "--out", &out, "--page", "8080"]);
         assert!(wait_until(LIMIT, || is_served(lab.host(1))), "no page: {}", fetch.stderr());
         let hash = torrent.info_hash_hex();
+        for (host, process) in [(0, &seed), (1, &fetch)] {
+            assert!(wait_until(LIMIT, || process.control_link().is_some()), "no link: {}", process.stdout());
+            lab.host(host).open_control_link(&process.control_link().unwrap(), &jar(&work, host));
+        }
         Some(Room { lab, content, hash, work, _processes: [tracker, seed, fetch] })
     }
 
     /// Has the page of a host do something about the torrent.
     fn order(&self, host: usize, verb: &str, body: &str) {
         let url = format!("{PAGE}/api/files/{}/{verb}", self.hash);
-        post(self.lab.host(host), &url, body);
+        post(self.lab.host(host), &jar(&self.work, host), &url, body);
     }
 
     /// Bytes that the seeder's host sends within [`SOON`].
@@ -111,7 +115,10 @@ fn a_limit_holds_within_a_second_for_one_file_and_for_all() {
     let seeder = room.lab.host(0).clone();
     assert!(wait_until(LIMIT, || room.sent_soon() > 5_000_000), "the link is not used");
     for (what, set) in [
-        ("all", &(|rate: u64| post(&seeder, &all, &format!("{{\"upload\":{rate}}}"))) as &dyn Fn(u64)),
+        (
+            "all",
+            &(|rate: u64| post(&seeder, &jar(&room.work, 0), &all, &format!("{{\"upload\":{rate}}}"))) as &dyn Fn(u64),
+        ),
         ("one file", &|rate| room.order(0, "limits", &format!("{{\"upload\":{rate}}}"))),
     ] {
         set(400_000);
@@ -142,17 +149,19 @@ fn a_tracker_hears_of_a_pause_and_of_what_comes_after() {
     let said: Value = serde_json::from_str(&seed.stdout()).unwrap();
     let page = said["page"].as_str().expect("it says where its page is").trim_end_matches('/').to_owned();
     let file = format!("{page}/api/files/{}", torrent.info_hash_hex());
+    let jar = jar(&work, 0);
+    Host::here().open_control_link(said["control"].as_str().expect("it says what gives control"), &jar);
 
     let told = |event: &str| {
         let event = format!("event={event}");
         tracker.queries().iter().filter(|query| query.contains(&event)).count()
     };
     assert!(wait_until(LIMIT, || told("started") == 1), "it never announced: {}", seed.stderr());
-    post(&Host::here(), &format!("{file}/pause"), "");
+    post(&Host::here(), &jar, &format!("{file}/pause"), "");
     assert!(wait_until(LIMIT, || told("stopped") == 1), "the tracker heard {:?}", tracker.queries());
-    post(&Host::here(), &format!("{file}/resume"), "");
+    post(&Host::here(), &jar, &format!("{file}/resume"), "");
     assert!(wait_until(LIMIT, || told("started") == 2), "the tracker heard {:?}", tracker.queries());
-    post(&Host::here(), &format!("{file}/remove"), "");
+    post(&Host::here(), &jar, &format!("{file}/remove"), "");
     assert!(wait_until(LIMIT, || told("stopped") == 2), "the tracker heard {:?}", tracker.queries());
     assert!(Path::new(&content.root).join("it.bin").is_file(), "what a person shares stays where it is");
 }
@@ -165,9 +174,14 @@ fn state(host: &Host) -> Value {
     serde_json::from_slice(&host.run(&format!("curl -sS --fail {PAGE}/api/state")).unwrap()).unwrap()
 }
 
-/// Posts JSON as whoever sits at that host.
-fn post(host: &Host, url: &str, body: &str) {
+/// The cookies of a host.
+fn jar(work: &tempfile::TempDir, host: usize) -> PathBuf {
+    work.path().join(format!("cookies-{host}"))
+}
+
+/// Posts JSON as somebody at that host who has opened the control link.
+fn post(host: &Host, jar: &Path, url: &str, body: &str) {
     let body = if body.is_empty() { "{}" } else { body };
     let fields = "-H Accept:application/json -H Content-Type:application/json";
-    host.run(&format!("curl -sS --fail-with-body {fields} --data {body} {url}")).unwrap();
+    host.run(&format!("curl -sS --fail-with-body {fields} --data {body} -b {} {url}", jar.display())).unwrap();
 }

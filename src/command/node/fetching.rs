@@ -13,6 +13,7 @@ use crate::{
     metainfo::{InfoHash, Metainfo},
     seeder::report::Activity,
     storage::{self, Records, Writing},
+    tracker::client::Reach,
 };
 
 /// Torrents that are fetched at once at most: each takes a few threads, and memory for its pieces in flight.
@@ -55,9 +56,10 @@ impl Node {
         let mut trackers = metainfo.trackers().to_vec();
         trackers.extend(self.tracker.iter().map(|url| vec![url.clone()]));
         let (work, dir) = (Work::Preparing(ticket.clone()), self.folder.clone());
-        let torrent = Torrent { metainfo: metainfo.clone(), dir, is_fetched: true, work, trackers, port: self.port() };
-        torrents.insert(metainfo.info_hash(), torrent);
-        self.board.add(metainfo.clone(), &self.folder, Activity::Verifying);
+        let (metainfo, reach, port) = (metainfo.clone(), Reach::OtherMachines, self.port());
+        let (hash, shown) = (metainfo.info_hash(), metainfo.clone());
+        torrents.insert(hash, Torrent { metainfo, dir, is_fetched: true, work, trackers, reach, port });
+        self.board.add(shown, &self.folder, Activity::Verifying);
         Ok(())
     }
 

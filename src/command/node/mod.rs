@@ -34,7 +34,7 @@ use crate::{
         report::{Activity, Board},
     },
     storage::{self, Access, Begun, Journal, Ledger, Stamps, Store, journal::Ending},
-    tracker::client::Client,
+    tracker::client::{Client, Reach},
 };
 use memory::Memory;
 use ports::Ports;
@@ -93,6 +93,8 @@ struct Torrent {
     is_fetched: bool,
     work: Work,
     trackers: Vec<Vec<String>>,
+    /// Which of them are asked: the page, which others control too, has none asked on this machine.
+    reach: Reach,
     /// The port that it is announced at.
     port: u16,
 }
@@ -175,7 +177,15 @@ impl Node {
         let store = Store::open(metainfo.clone(), dir, Access::Read)?;
         let share = self.service.share(metainfo.clone(), Arc::new(store), stamps);
         let (work, trackers) = (Work::Giving(share.clone()), trackers.to_vec());
-        self.put(Torrent { metainfo, dir: dir.to_owned(), is_fetched: false, work, trackers, port });
+        self.put(Torrent {
+            metainfo,
+            dir: dir.to_owned(),
+            is_fetched: false,
+            work,
+            trackers,
+            reach: Reach::Anywhere,
+            port,
+        });
         refused.map_or(Ok(share), Err)
     }
 
@@ -204,7 +214,8 @@ impl Node {
         let taking = self.start_taking(begun)?;
         let view = taking.fetch.view();
         let work = Work::Taking(taking);
-        self.put(Torrent { metainfo, dir, is_fetched: true, work, trackers, port: self.port() });
+        let (reach, port) = (Reach::Anywhere, self.port());
+        self.put(Torrent { metainfo, dir, is_fetched: true, work, trackers, reach, port });
         Ok(view)
     }
 
@@ -265,7 +276,8 @@ impl Node {
             Work::Preparing(_) | Work::Giving(_) => self.service.news(),
         };
         let mut chance = Chance::new(self.chance.fetch_add(1, Ordering::Relaxed));
-        self.announcer.add(share.clone(), &torrent.trackers, torrent.port, news, |bound| chance.below(bound));
+        let (share, trackers) = (share.clone(), &torrent.trackers);
+        self.announcer.add(share, trackers, torrent.port, news, torrent.reach, |bound| chance.below(bound));
     }
 
     /// Has the sessions of a torrent obey its limits.

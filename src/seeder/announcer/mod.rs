@@ -25,7 +25,7 @@ use crate::{
     tracker::{
         announce::Announce,
         answer::Answer,
-        client::{self, Client},
+        client::{self, Client, Reach},
         tiers::Tiers,
     },
 };
@@ -84,7 +84,8 @@ impl Announcer {
         Announcer { inner: Arc::new(inner) }
     }
 
-    /// Announces this torrent, as listening on `port`, from now on, and tells `news` what comes of it. `chance` gives a
+    /// Announces this torrent, as listening on `port`, from now on, and tells `news` what comes of it. Only trackers
+    /// within `reach` are asked. `chance` gives a
     /// random number below its argument.
     pub fn add(
         &self,
@@ -92,9 +93,10 @@ impl Announcer {
         trackers: &[Vec<String>],
         port: u16,
         news: Sender<TrackerNews>,
+        reach: Reach,
         chance: impl FnMut(usize) -> usize,
     ) {
-        let entry = Entry::new(share, Tiers::new(trackers, chance), port, news);
+        let entry = Entry::new(share, Tiers::new(trackers, chance), port, news).within(reach);
         self.inner.lock().add(entry);
         self.wake();
     }
@@ -187,7 +189,7 @@ impl Inner {
         let own = self.own.as_ref().filter(|own| (own.is_own)(&errand.url));
         let answer = match own {
             Some(own) => Ok((own.announce)(&errand.announce)),
-            None => self.client.announce(&errand.url, &errand.announce, errand.tracker_id.as_deref()),
+            None => self.client.announce(&errand.url, &errand.announce, errand.tracker_id.as_deref(), errand.reach),
         };
         let now = self.epoch.elapsed();
         let trouble = self.lock().done(&errand, answer.as_ref().map_err(client::Error::failure), now);

@@ -18,6 +18,7 @@ use crate::{
     tracker::{
         announce::{Announce, DEFAULT_WANTED, Event},
         answer::Answer,
+        client::Reach,
         hosts::Hosts,
         tiers::{Failure, Tiers, Torrent},
     },
@@ -53,6 +54,7 @@ pub struct Entry {
     pub share: Arc<Share>,
     pub tiers: Tiers,
     port: u16,
+    reach: Reach,
     news: Sender<TrackerNews>,
     /// Whether something was missing when it was added.
     began_incomplete: bool,
@@ -68,6 +70,7 @@ pub struct Errand {
     pub host: String,
     pub tracker_id: Option<Vec<u8>>,
     pub announce: Announce,
+    pub reach: Reach,
     /// The coordinator to tell what comes of it.
     pub news: Sender<TrackerNews>,
 }
@@ -125,6 +128,7 @@ impl Schedule {
                 host: turn.host.to_owned(),
                 tracker_id: turn.tracker_id.map(<[u8]>::to_vec),
                 announce: entry.announce(ours, turn.event),
+                reach: entry.reach,
                 news: entry.news.clone(),
             };
             self.hosts.begin(&errand.host, now);
@@ -166,7 +170,12 @@ impl Entry {
     /// A torrent that listens on `port`, and its coordinator on `news`.
     pub fn new(share: Arc<Share>, tiers: Tiers, port: u16, news: Sender<TrackerNews>) -> Entry {
         let began_incomplete = !share.have.is_full();
-        Entry { number: 0, share, tiers, port, news, began_incomplete, leaving: false }
+        Entry { number: 0, share, tiers, port, reach: Reach::Anywhere, news, began_incomplete, leaving: false }
+    }
+
+    /// The same, with only those trackers asked that are within `reach`.
+    pub fn within(self, reach: Reach) -> Entry {
+        Entry { reach, ..self }
     }
 
     /// Whether it has said goodbye, or need not.

@@ -181,7 +181,14 @@ fn ending_waits_until_goodbye_is_said() {
     let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own), Arc::default());
     let torrents = [1, 2, 3].map(Torrent::all_of);
     for torrent in &torrents {
-        announcer.add(torrent.share.clone(), &[vec!["http://own".to_owned()]], 6881, unbounded().0, |_| 0);
+        announcer.add(
+            torrent.share.clone(),
+            &[vec!["http://own".to_owned()]],
+            6881,
+            unbounded().0,
+            Reach::Anywhere,
+            |_| 0,
+        );
     }
     let started = torrents.each_ref().map(|_| hears.recv_timeout(PATIENCE).unwrap().event);
     assert_eq!(started, [Event::Started; 3]);
@@ -202,7 +209,7 @@ fn a_seeder_asks_for_peers_and_its_coordinator_gets_them() {
     let own = OwnTracker { is_own: Arc::new(|_| true), announce: Arc::new(announce) };
     let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own), Arc::default());
     let (torrent, (news, hears)) = (Torrent::all_of(1), unbounded());
-    announcer.add(torrent.share.clone(), &[vec!["http://own".to_owned()]], 6881, news, |_| 0);
+    announcer.add(torrent.share.clone(), &[vec!["http://own".to_owned()]], 6881, news, Reach::Anywhere, |_| 0);
     match hears.recv_timeout(PATIENCE).unwrap() {
         TrackerNews::Peers(hash, found) => assert_eq!((hash, found), (torrent.share.metainfo.info_hash(), peers)),
         TrackerNews::Trouble(_, trouble) => panic!("{trouble}"),
@@ -233,7 +240,7 @@ fn a_torrent_that_ends_as_soon_as_it_is_complete_says_so_first() {
     let (own, hears) = own_tracker();
     let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own), Arc::default());
     let torrent = Torrent::nothing_of(1);
-    announcer.add(torrent.share.clone(), &[vec!["http://own".to_owned()]], 6881, unbounded().0, |_| 0);
+    announcer.add(torrent.share.clone(), &[vec!["http://own".to_owned()]], 6881, unbounded().0, Reach::Anywhere, |_| 0);
     assert_eq!(hears.recv_timeout(PATIENCE).unwrap().event, Event::Started);
     torrent.share.geometry().pieces().for_each(|piece| torrent.share.have.insert(piece));
     announcer.say_goodbye();
@@ -251,7 +258,7 @@ fn trackers_that_take_a_connection_and_say_nothing_hold_up_neither_the_others_no
     let trackers: Vec<_> =
         silent.iter().map(String::as_str).chain(["http://own"]).map(|url| vec![url.to_owned()]).collect();
     let (torrent, start) = (Torrent::nothing_of(1), Instant::now());
-    announcer.add(torrent.share.clone(), &trackers, 6881, unbounded().0, |_| 0);
+    announcer.add(torrent.share.clone(), &trackers, 6881, unbounded().0, Reach::Anywhere, |_| 0);
     assert_eq!(hears.recv_timeout(PATIENCE).unwrap().event, Event::Started);
     // One timeout of a single silent tracker is 10 s.
     assert!(start.elapsed() < Duration::from_secs(9), "it was asked after {:?}", start.elapsed());

@@ -1,18 +1,21 @@
 //! Who may do what: anyone may look and download; who may control is set at start, and uploads may be closed to the rest.
 //!
-//! Without a password, whoever sits at this machine may control: his address is one of its own, and he names it by one of its
-//! own names. With one, whoever knows it may, and nobody else: a proxy on this machine makes all the world come from here.
-//! The password comes by a form, which gives a cookie, or with each request (HTTP Basic). It is compared in constant
-//! time, and guesses are rationed.
+//! With a password, whoever knows it may control. It comes by a form, which gives a cookie, or with each request (HTTP Basic); it is
+//! compared in constant time, and guesses are rationed.
+//!
+//! Without one, control needs a link that the program printed where it was started. An address proves nothing: behind a relay
+//! on this machine everybody comes from loopback. The link works once and gives a cookie; then the program prints the next one.
+//! So a link that was left in a history, a chat or a log is worthless, whoever started the program sees that one was used, and nobody
+//! is locked out: a reload has the cookie, also after the browser was closed, and a second browser takes the newest link.
 
+mod browser;
+mod guesses;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::HashMap,
     fmt,
-    net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -20,22 +23,30 @@ use data_encoding::{BASE64, HEXLOWER};
 use serde::Serialize;
 use sha1::{Digest, Sha1};
 
-use super::{address, door::Request, failure::Failure};
+use super::{
+    address::{self, Names},
+    door::Request,
+    failure::Failure,
+};
+use guesses::Guesses;
+
+pub use browser::is_from_a_page;
 
 /// How long a login lasts that is not used.
 const LOGIN_TIME: Duration = Duration::from_secs(12 * 60 * 60);
 
+/// How long a browser keeps the cookie that a link gave it, also when it is closed; whether it still counts is decided here.
+pub const COOKIE_TIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// The most logins at once; the one unused for longest makes room.
 const MAX_LOGINS: usize = 64;
 
-/// Wrong passwords that one address may try before it has to wait.
-const GUESSES: u32 = 5;
+/// Where the link to control leads.
+const LINK_PATH: &str = "/control";
 
-/// How long until it may try another: 8,600 a day, where a word of a dictionary is one of 100,000.
-const GUESS_TIME: Duration = Duration::from_secs(10);
-
-/// Addresses whose guesses are counted, the /64 of an IPv6 address being one. When there are more, all wait for each other.
-const MAX_GUESSERS: usize = 1024;
+/// What whoever lacks control of a page without a password is told.
+pub const HOW_TO_CONTROL: &str =
+    "control needs the newest link that minitorrent printed where it was started, in its terminal or its log";
 
 /// The longest password, in bytes: a form and a field hold it.
 pub const MAX_PASSWORD: usize = 256;
@@ -43,9 +54,9 @@ pub const MAX_PASSWORD: usize = 256;
 /// Who may control and upload, as it was set at start.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
-    /// What whoever controls must know; without one, whoever sits at this machine may.
+    /// What whoever controls must know; without one, control is by a link that the program prints.
     pub password: Option<String>,
-    /// Whether only those may upload who may control.
+    /// Whether only those may upload and list who may control.
     pub no_upload: bool,
 }
 
@@ -56,9 +67,12 @@ pub struct May {
     pub upload: bool,
     /// Pause, resume, remove, limit and add.
     pub control: bool,
-    /// Log in, which would let him control.
+    /// Log in with a password, which would give control.
     pub login: bool,
 }
+
+/// Hears of each link that takes the place of a used one.
+type NextLink = Box<dyn Fn(&str) + Send + Sync>;
 
 /// Holds everyone to the [`Rules`].
 pub struct Access {
@@ -66,91 +80,118 @@ pub struct Access {
     /// The password's digest under `key`.
     password: Option<[u8; 20]>,
     key: [u8; 16],
-    public_url: Option<String>,
     state: Mutex<State>,
+    next_link: OnceLock<NextLink>,
 }
 
 #[derive(Default)]
 struct State {
     /// Digests of the cookies that were given out, and when each was last used.
     logins: Vec<([u8; 20], Instant)>,
-    guessers: HashMap<IpAddr, Guesser>,
-}
-
-/// Guesses left to an address, as of a moment.
-#[derive(Debug, Clone, Copy)]
-struct Guesser {
-    left: u32,
-    since: Instant,
+    /// The digest of the token in the one link that works.
+    link: Option<[u8; 20]>,
+    guesses: Guesses,
 }
 
 impl Access {
-    /// By these rules. `public_url` is a name of this machine too.
-    pub fn new(rules: Rules, public_url: Option<String>) -> Result<Access, getrandom::Error> {
+    /// By these rules.
+    pub fn new(rules: Rules) -> Result<Access, getrandom::Error> {
         let mut key = [0; 16];
         getrandom::fill(&mut key)?;
         let password = rules.password.map(|password| digest(&key, password.as_bytes()));
-        Ok(Access { no_upload: rules.no_upload, password, key, public_url, state: Mutex::default() })
+        let (state, next_link) = (Mutex::default(), OnceLock::new());
+        Ok(Access { no_upload: rules.no_upload, password, key, state, next_link })
     }
 
-    /// What whoever sent this may do. `own` are this machine's addresses.
-    pub fn may(&self, request: &Request<'_>, own: &[IpAddr]) -> May {
+    /// The path of the first link to control, where there is no password; `next` hears of each that follows.
+    pub fn first_link(&self, next: NextLink) -> Result<Option<String>, getrandom::Error> {
+        if self.password.is_some() {
+            return Ok(None);
+        }
+        let link = self.new_link()?;
+        // Whoever comes second has a link that works, and the first hears of what follows.
+        let _ = self.next_link.set(next);
+        Ok(Some(link))
+    }
+
+    fn new_link(&self) -> Result<String, getrandom::Error> {
+        let token = token()?;
+        self.state().link = Some(digest(&self.key, token.as_bytes()));
+        Ok(format!("{LINK_PATH}?token={token}"))
+    }
+
+    /// What whoever sent this may do.
+    pub fn may(&self, request: &Request<'_>, names: &Names) -> May {
         // Whoever came under a name that somebody else gave this machine may be a page of his (DNS rebinding).
-        let is_at_home = address::is_own_host(request, self.public_url.as_deref(), own);
+        let is_at_home = names.is_own_host(request);
         let control = is_at_home
             && match self.password {
-                Some(_) => self.has_login(request) || self.check_basic(request) == Some(Ok(())),
-                None => is_at_this_machine(request, own),
+                _ if self.has_login(request) => true,
+                Some(_) => self.check_basic(request, names) == Some(Ok(())),
+                None => false,
             };
-        let upload = control || (!self.no_upload && self.check_reader(request, own).is_ok());
+        let upload = control || (!self.no_upload && self.check_reader(request, names).is_ok());
         May { upload, control, login: is_at_home && self.password.is_some() && !control }
     }
 
     /// Why a change that whoever sent this asks for cannot be.
-    pub fn check_control(&self, request: &Request<'_>, own: &[IpAddr]) -> Result<(), Failure> {
-        if self.may(request, own).control {
+    pub fn check_control(&self, request: &Request<'_>, names: &Names) -> Result<(), Failure> {
+        self.check_home(request, names)?;
+        if self.has_login(request) {
             return Ok(());
         }
-        self.check_home(request, own)?;
-        match (self.password, self.check_basic(request)) {
-            (Some(_), Some(Err(failure))) => Err(failure),
-            (Some(_), _) => Err(Failure::new(401, "log in to do that: it takes the password of this page")),
-            (None, _) => Err(Failure::new(403, "only whoever sits at the machine that runs this page may do that")),
+        match (self.password, self.check_basic(request, names)) {
+            (Some(_), Some(outcome)) => outcome,
+            (Some(_), None) => Err(Failure::new(401, "log in to do that: it takes the password of this page")),
+            (None, _) => Err(Failure::new(403, HOW_TO_CONTROL)),
         }
     }
 
-    /// Why an upload of whoever sent this cannot be.
-    pub fn check_upload(&self, request: &Request<'_>, own: &[IpAddr]) -> Result<(), Failure> {
-        self.check_reader(request, own)?;
-        if self.no_upload && !self.may(request, own).control {
-            return Err(Failure::new(403, "uploads are switched off on this page"));
+    /// Why an upload of whoever sent this, or the listing of what others have, cannot be.
+    pub fn check_upload(&self, request: &Request<'_>, names: &Names) -> Result<(), Failure> {
+        self.check_reader(request, names)?;
+        if self.no_upload && !self.may(request, names).control {
+            return Err(Failure::new(403, "uploads and new listings are switched off on this page"));
         }
         Ok(())
     }
 
     /// Why the page cannot be shown: a name that anybody could own leads here, and his page would read this one.
-    pub fn check_reader(&self, request: &Request<'_>, own: &[IpAddr]) -> Result<(), Failure> {
-        if address::is_nobodys_host(request) { Ok(()) } else { self.check_home(request, own) }
+    pub fn check_reader(&self, request: &Request<'_>, names: &Names) -> Result<(), Failure> {
+        if address::is_nobodys_host(request) { Ok(()) } else { self.check_home(request, names) }
     }
 
     /// Refuses what came under a name that is none of this machine's.
-    pub fn check_home(&self, request: &Request<'_>, own: &[IpAddr]) -> Result<(), Failure> {
-        if address::is_own_host(request, self.public_url.as_deref(), own) {
+    pub fn check_home(&self, request: &Request<'_>, names: &Names) -> Result<(), Failure> {
+        if names.is_own_host(request) {
             return Ok(());
         }
         Err(address::foreign_host(request))
     }
 
     /// Takes a password that was typed into the form. The answer is a cookie's value.
-    pub fn log_in(&self, request: &Request<'_>, password: &str) -> Result<String, Failure> {
-        if self.password.is_none() {
-            return Err(Failure::new(404, "this page has no password"));
+    pub fn log_in(&self, request: &Request<'_>, names: &Names, password: &str) -> Result<String, Failure> {
+        self.check_password(request, names, password)?;
+        self.new_login()
+    }
+
+    /// Takes the token of a link, which is used up by that. The answer is a cookie's value.
+    pub fn open_link(&self, request: &Request<'_>) -> Result<String, Failure> {
+        let token = request.query().split('&').find_map(|pair| pair.strip_prefix("token=")).unwrap_or_default();
+        let given = digest(&self.key, token.as_bytes());
+        let is_known = self.state().link.take_if(|known| is_same(known, &given)).is_some();
+        if !is_known {
+            return Err(Failure::new(403, format!("this link has been used, or is an old one; {HOW_TO_CONTROL}")));
         }
-        self.check_password(request.peer().ip(), password)?;
-        let mut token = [0; 16];
-        getrandom::fill(&mut token)
-            .map_err(|error| Failure::new(500, format!("there is no chance to be had: {error}")))?;
-        let token = HEXLOWER.encode(&token);
+        let login = self.new_login();
+        let next = self.new_link().map_err(no_chance)?;
+        log::info!("{} opened the control link", request.peer().ip());
+        self.next_link.get().inspect(|tell| tell(&next));
+        login
+    }
+
+    fn new_login(&self) -> Result<String, Failure> {
+        let token = token().map_err(no_chance)?;
         let mut state = self.state();
         if state.logins.len() >= MAX_LOGINS
             && let Some((at, _)) = state.logins.iter().enumerate().min_by_key(|(_, (_, used))| *used)
@@ -170,7 +211,8 @@ impl Access {
         }
     }
 
-    fn has_login(&self, request: &Request<'_>) -> bool {
+    /// Whether this comes with a cookie that was given out.
+    pub fn has_login(&self, request: &Request<'_>) -> bool {
         let Some(token) = cookie(request) else { return false };
         let given = digest(&self.key, token.as_bytes());
         let mut state = self.state();
@@ -181,7 +223,7 @@ impl Access {
     }
 
     /// What became of the password that came in the field `Authorization`, if one did (RFC 7617; any user name will do).
-    fn check_basic(&self, request: &Request<'_>) -> Option<Result<(), Failure>> {
+    fn check_basic(&self, request: &Request<'_>, names: &Names) -> Option<Result<(), Failure>> {
         let (scheme, rest) = request.field("authorization")?.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("basic") {
             return None;
@@ -189,40 +231,19 @@ impl Access {
         let decoded = BASE64.decode(rest.trim().as_bytes()).ok()?;
         let text = String::from_utf8(decoded).ok()?;
         let (_, password) = text.split_once(':')?;
-        Some(self.check_password(request.peer().ip(), password))
+        Some(self.check_password(request, names, password))
     }
 
-    fn check_password(&self, from: IpAddr, password: &str) -> Result<(), Failure> {
+    fn check_password(&self, request: &Request<'_>, names: &Names, password: &str) -> Result<(), Failure> {
         let Some(known) = self.password else { return Err(Failure::new(404, "this page has no password")) };
-        let from = address::household(from);
-        let mut state = self.state();
-        let now = Instant::now();
-        state.guessers.retain(|_, guesser| guesser.at(now).left < GUESSES);
-        let is_counted = state.guessers.len() < MAX_GUESSERS || state.guessers.contains_key(&from);
-        let from = if is_counted { from } else { IpAddr::from([0, 0, 0, 0]) };
-        let guesser =
-            state.guessers.get(&from).map_or(Guesser { left: GUESSES, since: now }, |guesser| guesser.at(now));
-        if guesser.left == 0 {
-            let sentence = format!("too many wrong passwords; wait {} seconds", GUESS_TIME.as_secs());
-            return Err(Failure::new(429, sentence));
-        }
-        if password.len() <= MAX_PASSWORD && is_same(&known, &digest(&self.key, password.as_bytes())) {
-            return Ok(());
-        }
-        state.guessers.insert(from, Guesser { left: guesser.left - 1, ..guesser });
-        Err(Failure::new(401, "that is not the password"))
+        let is_right = password.len() <= MAX_PASSWORD && is_same(&known, &digest(&self.key, password.as_bytes()));
+        // Whoever a proxy that was not named hands on is counted with all others behind it.
+        let from = names.sender(request).unwrap_or(request.peer().ip());
+        self.state().guesses.judge(address::household(from), is_right, Instant::now())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Guesser {
-    fn at(self, now: Instant) -> Guesser {
-        let earned = (now.saturating_duration_since(self.since).as_secs() / GUESS_TIME.as_secs()) as u32;
-        let left = self.left.saturating_add(earned).min(GUESSES);
-        Guesser { left, since: self.since + GUESS_TIME * earned }
     }
 }
 
@@ -231,12 +252,6 @@ impl fmt::Debug for Access {
         let has_password = self.password.is_some();
         f.debug_struct("Access").field("has_password", &has_password).field("no_upload", &self.no_upload).finish()
     }
-}
-
-/// Whether a request comes from this machine, and not by way of somebody.
-pub fn is_at_this_machine(request: &Request<'_>, own: &[IpAddr]) -> bool {
-    let ip = request.peer().ip().to_canonical();
-    !address::is_handed_on(request) && (ip.is_loopback() || own.iter().any(|own| own.to_canonical() == ip))
 }
 
 /// The name of the cookie: browsers share cookies among the ports of a host, and each may have a page of its own.
@@ -248,6 +263,17 @@ fn cookie<'a>(request: &Request<'a>) -> Option<&'a str> {
     let name = cookie_name(request);
     let mut pairs = request.field("cookie")?.split(';').filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+/// A random word that nobody guesses.
+fn token() -> Result<String, getrandom::Error> {
+    let mut token = [0; 16];
+    getrandom::fill(&mut token)?;
+    Ok(HEXLOWER.encode(&token))
+}
+
+fn no_chance(error: getrandom::Error) -> Failure {
+    Failure::new(500, format!("the system gives no random numbers: {error}"))
 }
 
 fn digest(key: &[u8; 16], text: &[u8]) -> [u8; 20] {

@@ -2,7 +2,7 @@
 
 use data_encoding::BASE64;
 
-use super::*;
+use super::guesses::GUESSES;
 use crate::{
     seeder::report::Activity,
     web::tests::{Answer, Room, metainfo},
@@ -77,16 +77,67 @@ fn an_upload_that_is_removed_takes_its_files_along() {
 }
 
 #[test]
-fn without_a_password_whoever_sits_at_this_machine_may_control() {
+fn without_a_password_control_is_by_the_printed_link_and_loopback_alone_is_no_proof() {
     let (room, hash) = giving(|_| ());
+    let pause = format!("POST /api/files/{hash}/pause");
+    let forwarded = "X-Forwarded-For: 10.0.0.1\r\n";
     for host in ["localhost", "127.0.0.1:5000", "[::1]:5000", "room:5000"] {
-        assert_eq!(may(&room, host, ""), [true, true, false], "{host}");
+        for relayed in ["", forwarded, "Via: 1.1 proxy\r\n"] {
+            assert_eq!(may(&room, host, relayed), [true, false, false], "{host}");
+            assert_eq!(may(&room, host, &format!("{}{relayed}", room.cookie)), [true, true, false], "{host}");
+            let refused = room.ask_for(host, &pause, relayed, b"");
+            assert_eq!(refused.status, 403, "{}", refused.text());
+            assert!(refused.text().contains("link that minitorrent printed"), "{}", refused.text());
+        }
     }
-    assert_eq!(may(&room, "localhost", "X-Forwarded-For: 10.0.0.1\r\n"), [true, false, false]);
-    let handed_on = room.order(&format!("/api/files/{hash}/pause"), "Via: 1.1 proxy\r\n", "");
-    assert_eq!(handed_on.status, 403, "{}", handed_on.text());
-    assert_eq!(room.order("/login", JSON, "{\"password\":\"x\"}").status, 404);
+    for verb in ["limits", "fetch"] {
+        assert_eq!(room.ask_for("localhost", &format!("POST /api/{verb}"), JSON, b"{}").status, 403, "{verb}");
+    }
     assert!(heard(&room).is_empty());
+    let page = room.ask_for("localhost", "GET /", "", b"").text();
+    assert!(page.contains("open the control link in this browser") && !page.contains("data-verb=\"fetch\""), "{page}");
+    let page = room.ask_for("localhost", "GET /", &room.cookie, b"").text();
+    assert!(!page.contains("open the control link") && page.contains("data-verb=\"fetch\""), "{page}");
+    assert_eq!(room.order("/login", JSON, "{\"password\":\"x\"}").status, 404);
+}
+
+#[test]
+fn a_link_works_once_and_the_next_one_is_told() {
+    let (room, hash) = giving(|_| ());
+    let link = |room: &Room| room.links.lock().unwrap().last().cloned().expect("the next link is told");
+    let second = link(&room);
+    let opened = |fields: &str, link: &str| room.ask_for("localhost", &format!("GET {link}"), fields, b"");
+    // Whoever has no name of ours, looks without opening, or guesses does not use it up.
+    assert_eq!(room.ask_for("evil.example", &format!("GET {second}"), "", b"").status, 421);
+    assert_eq!(room.ask_for("localhost", &format!("HEAD {second}"), "", b"").status, 405);
+    for wrong in ["/control", "/control?token=", "/control?token=0123456789abcdef0123456789abcdef"] {
+        let answer = opened("", wrong);
+        assert_eq!((answer.status, answer.field("Set-Cookie")), (403, None), "{wrong}");
+        assert!(answer.text().contains("newest link that minitorrent printed"), "{}", answer.text());
+    }
+    assert_eq!(room.links.lock().unwrap().len(), 1);
+
+    let answer = opened("", &second);
+    let cookie = answer.field("Set-Cookie").unwrap().to_owned();
+    assert!(cookie.ends_with("; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax"), "{cookie}");
+    let cookie = format!("Cookie: other=1; {}\r\n", cookie.split(';').next().unwrap());
+    assert_eq!(opened("", &second).status, 403, "it is used up");
+    // A browser that has control comes back by its bookmark, and uses up nothing.
+    assert_eq!((opened(&cookie, &second).status, opened(&cookie, &link(&room)).status), (303, 303));
+    assert_eq!(room.links.lock().unwrap().len(), 2);
+    let third = room.open_link(&link(&room));
+    for browser in [&room.cookie, &cookie, &third] {
+        assert_eq!(may(&room, "localhost", browser), [true, true, false]);
+    }
+    assert_eq!(room.ask_for("localhost", "POST /logout", &cookie, b"").status, 303);
+    assert_eq!(may(&room, "localhost", &cookie), [true, false, false]);
+    assert_eq!(room.order(&format!("/api/files/{hash}/pause"), "", "").status, 303, "the others keep it");
+    let (with, _) = giving(with_password);
+    assert!(with.cookie.is_empty() && opened_with(&with).status == 403, "with a password there is no link");
+}
+
+fn opened_with(room: &Room) -> Answer {
+    room.ask_for("localhost", "GET /control?token=", "", b"")
 }
 
 #[test]
@@ -151,13 +202,13 @@ fn guesses_are_rationed() {
 }
 
 #[test]
-fn an_address_gets_its_guesses_back_in_time_and_no_more_than_it_had() {
-    let start = Instant::now();
-    let spent = Guesser { left: 0, since: start };
-    assert_eq!(spent.at(start + GUESS_TIME - Duration::from_millis(1)).left, 0);
-    let later = spent.at(start + GUESS_TIME * 2 + GUESS_TIME / 2);
-    assert_eq!((later.left, later.since), (2, start + GUESS_TIME * 2));
-    assert_eq!(spent.at(start + GUESS_TIME * 1000).left, GUESSES);
+fn one_wrong_password_costs_one_guess_wherever_it_is_sent() {
+    let (room, hash) = giving(with_password);
+    let pause = format!("/api/files/{hash}/pause");
+    for _ in 1..GUESSES {
+        assert_eq!(room.order(&pause, &basic("wrong"), "").status, 401);
+    }
+    assert_eq!(room.order(&pause, &basic("open sesame"), "").status, 303);
 }
 
 #[test]
@@ -169,6 +220,10 @@ fn uploads_that_are_switched_off_are_left_to_those_who_control() {
     assert_eq!(may(&room, "localhost", ""), [false, false, true]);
     assert_eq!(room.put("a", b"content").status, 403);
     assert_eq!(room.order("/upload", "Content-Type: multipart/form-data; boundary=x\r\n", "").status, 403);
+    let listed = metainfo("b", b"content").to_torrent();
+    assert_eq!(room.ask_for("localhost", "POST /metainfos", "", &listed).status, 403, "a listing is one too");
+    let listing = room.ask_for("localhost", "POST /metainfos", &basic("open sesame"), &listed);
+    assert_eq!(listing.status, 201, "{}", listing.text());
     let put = room.ask_for("localhost", "PUT /uploads/a", &basic("open sesame"), b"content");
     assert_eq!(put.status, 201, "{}", put.text());
 }

@@ -1,18 +1,15 @@
-//! Asking a URL for whoever controls the page, without lending him more than this machine's way into the network.
+//! Asking a URL for whoever controls the page, without lending more than this machine's way into the network.
 //!
-//! Each redirect is looked at as the first URL is: http(s) alone, and this machine itself only for who sits at it. Other
-//! programs on it may trust whoever asks from here.
+//! Each redirect is looked at as the first URL is: http(s) alone, and never this machine itself, whose programs may trust whoever
+//! asks from here. Nobody is exempt: an address does not show that somebody sits at this machine.
 
 use std::{
-    net::{IpAddr, ToSocketAddrs},
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
-use super::{
-    super::{address, failure::Failure},
-    MAX_LENGTH,
-};
-use crate::tracker::client::{self, Client};
+use super::{super::failure::Failure, MAX_LENGTH};
+use crate::tracker::client::{self, Client, Reach};
 
 /// How long a URL may take to be read, redirects among it.
 const URL_TIME: Duration = Duration::from_secs(30);
@@ -30,15 +27,16 @@ struct Target<'a> {
     authority: &'a str,
 }
 
-/// What lies at a URL. `is_home` is whether the asker sits at this machine.
-pub fn ask(url: &str, is_home: bool) -> Result<Vec<u8>, Failure> {
+/// What lies at a URL within `reach`.
+pub fn ask(url: &str, reach: Reach) -> Result<Vec<u8>, Failure> {
     let (client, deadline) = (Client::new(0), Instant::now() + URL_TIME);
     let mut url = url.to_owned();
     for _ in 0..=MAX_REDIRECTS {
-        check(&url, is_home)?;
+        check(&url)?;
         let time = deadline.saturating_duration_since(Instant::now());
-        let body = client.get_unfollowed(&url, time, MAX_LENGTH).map_err(|error| match error {
+        let body = client.get_unfollowed(&url, time, MAX_LENGTH, reach).map_err(|error| match error {
             client::Error::TooLarge(limit) => Failure::new(413, format!("{url}: longer than {limit} bytes")),
+            client::Error::ThisMachine(ip) => Failure::new(403, within(&url, ip)),
             client::Error::Unreachable(error) => Failure::new(502, format!("{url} cannot be reached: {error}")),
             client::Error::Timeout => Failure::new(504, format!("{url} did not answer in time")),
             error => Failure::new(502, format!("{url}: {error}")),
@@ -54,20 +52,22 @@ pub fn ask(url: &str, is_home: bool) -> Result<Vec<u8>, Failure> {
     Err(Failure::new(502, format!("{url}: redirects without end, more than {MAX_REDIRECTS} of them")))
 }
 
-fn check(url: &str, is_home: bool) -> Result<(), Failure> {
-    let target = Target::of(url).filter(|target| {
-        let is_web = ["http", "https"].iter().any(|scheme| target.scheme.eq_ignore_ascii_case(scheme));
-        is_web && url.len() <= MAX_URL
+fn check(url: &str) -> Result<(), Failure> {
+    let is_web = Target::of(url).is_some_and(|target| {
+        ["http", "https"].iter().any(|scheme| target.scheme.eq_ignore_ascii_case(scheme)) && url.len() <= MAX_URL
     });
-    let target = target.ok_or_else(|| {
-        let start: String = url.chars().take(80).collect();
-        Failure::new(400, format!("{start}: a URL begins with http:// or https:// and has at most {MAX_URL} bytes"))
-    })?;
-    if !is_home && target.is_this_machine() {
-        let sentence = format!("{url} is within the machine that serves this page; only who sits at it may ask that");
-        return Err(Failure::new(403, sentence));
+    if is_web {
+        return Ok(());
     }
-    Ok(())
+    let start: String = url.chars().take(80).collect();
+    Err(Failure::new(400, format!("{start}: a URL begins with http:// or https:// and has at most {MAX_URL} bytes")))
+}
+
+fn within(url: &str, ip: IpAddr) -> String {
+    format!(
+        "{url} leads to {ip}, within the machine that serves this page, which the page does not have asked; \
+         choose the metainfo's file instead, or run minitorrent fetch there"
+    )
 }
 
 /// Where a redirect leads: whole, from the top of the server, or beside what was asked (RFC 3986, section 5.2).
@@ -91,34 +91,18 @@ impl<'a> Target<'a> {
         let authority = rest.split(['/', '?', '#', '\\']).next().filter(|authority| !authority.is_empty())?;
         Some(Target { scheme, authority })
     }
-
-    /// Whether it is inside this machine, by a name that says so or that leads there.
-    fn is_this_machine(&self) -> bool {
-        let host = self.authority.rsplit_once('@').map_or(self.authority, |(_, host)| host);
-        let with_port = match host.rsplit_once(':') {
-            Some((_, port)) if !port.contains(']') => host.to_owned(),
-            _ => format!("{host}:80"),
-        };
-        // What has no address leads nowhere at all.
-        let mut found = with_port.to_socket_addrs().into_iter().flatten();
-        address::is_loopback(host) || found.any(|address| is_inside(address.ip()))
-    }
-}
-
-fn is_inside(ip: IpAddr) -> bool {
-    let ip = ip.to_canonical();
-    ip.is_loopback() || ip.is_unspecified()
 }
 
 #[cfg(test)]
 mod tests {
     use std::{
         io::{ErrorKind, Read, Write},
-        net::{Ipv4Addr, SocketAddr, TcpListener},
+        net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
         thread,
     };
 
     use super::*;
+    use crate::net;
 
     /// A server that answers each request with `head`, and then sends as much of `body` as is taken.
     fn server(head: String, body: impl Fn(usize) -> Option<Vec<u8>> + Send + 'static) -> SocketAddr {
@@ -145,39 +129,68 @@ mod tests {
         server(format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n"), |_| None)
     }
 
-    fn refusal(url: &str, is_home: bool) -> (u16, String) {
-        let failure = ask(url, is_home).unwrap_err();
+    fn refusal(url: &str, reach: Reach) -> (u16, String) {
+        let failure = ask(url, reach).unwrap_err();
         (failure.status, failure.to_string())
     }
 
     #[test]
     fn a_redirect_leads_to_the_web_alone() {
         for to in ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://x/", "data://x", "HTTPX://x/"] {
-            let (status, sentence) = refusal(&format!("http://{}/a", redirect(to)), true);
+            let (status, sentence) = refusal(&format!("http://{}/a", redirect(to)), Reach::Anywhere);
             assert_eq!(status, 400, "{to}: {sentence}");
             assert!(sentence.starts_with(to) && sentence.contains("begins with http://"), "{sentence}");
         }
         for url in ["file:///etc/passwd", "/etc/passwd", "", "http:/x", "http:///x", "javascript://x"] {
-            assert_eq!(refusal(url, true).0, 400, "{url}");
+            assert_eq!(refusal(url, Reach::Anywhere).0, 400, "{url}");
         }
         let long = format!("http://x/{}", "x".repeat(MAX_URL));
-        assert_eq!(refusal(&long, true).0, 400);
+        assert_eq!(refusal(&long, Reach::Anywhere).0, 400);
     }
 
     #[test]
-    fn only_who_sits_at_this_machine_has_it_ask_itself() {
-        let inside = server("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".into(), |_| None);
-        let port = inside.port();
-        assert_eq!(ask(&format!("http://{inside}/"), true).unwrap(), b"ok");
-        for host in
-            ["127.0.0.1", "localhost", "LOCALHOST", "127.1", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]", "me@127.0.0.1"]
-        {
-            let (status, sentence) = refusal(&format!("http://{host}:{port}/"), false);
-            assert_eq!(status, 403, "{host}: {sentence}");
-            assert!(sentence.contains("within the machine that serves this page"), "{sentence}");
+    fn no_spelling_and_no_redirect_has_this_machine_ask_itself() {
+        let inside = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+        inside.set_nonblocking(true).unwrap();
+        let port = inside.local_addr().unwrap().port();
+        let spelled = [
+            "127.0.0.1",
+            "localhost",
+            "LOCALHOST",
+            "localhost.",
+            "127.1",
+            "127.9.9.9",
+            "2130706433",
+            "0x7f000001",
+            "0x7f.1",
+            "017700000001",
+            "0177.0.0.1",
+            "0.0.0.0",
+            "0",
+            "[::1]",
+            "[::]",
+            "[0:0:0:0:0:0:0:1]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:7f00:1]",
+            "[::127.0.0.1]",
+            "me@127.0.0.1",
+            "example.net@127.0.0.1",
+        ];
+        let own = net::own_addresses().into_iter().map(|ip| match ip {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        });
+        for host in spelled.into_iter().map(str::to_owned).chain(own) {
+            let (status, sentence) = refusal(&format!("http://{host}:{port}/"), Reach::OtherMachines);
+            assert!(status == 403 || status == 502 && !sentence.contains("refused"), "{host}: {sentence}");
         }
-        let (target, there) = (format!("http://localhost:{port}/"), "http://example.net:81/a");
-        assert!(check(there, false).is_ok() && check(&joined(there, &target), false).unwrap_err().status == 403);
+        let (status, sentence) = refusal(&format!("http://127.0.0.1:{port}/"), Reach::OtherMachines);
+        assert_eq!((status, sentence.contains("within the machine that serves this page")), (403, true), "{sentence}");
+        // With a zone, as only a link-local address needs it: nothing may come of it.
+        for zone in ["[fe80::1%lo]", "[fe80::1%25lo]", "[::1%lo]", "[::1%25lo]"] {
+            assert!(ask(&format!("http://{zone}:{port}/"), Reach::OtherMachines).is_err(), "{zone}");
+        }
+        assert_eq!(inside.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "it was asked");
     }
 
     #[test]
@@ -186,18 +199,18 @@ mod tests {
         let mut hop = end;
         for _ in 0..MAX_REDIRECTS {
             hop = redirect(&format!("http://{hop}/"));
-            assert_eq!(ask(&format!("http://{hop}/a"), true).unwrap(), b"ok");
+            assert_eq!(ask(&format!("http://{hop}/a"), Reach::Anywhere).unwrap(), b"ok");
         }
         hop = redirect(&format!("http://{hop}/"));
-        assert!(refusal(&format!("http://{hop}/a"), true).1.contains("redirects without end"));
-        assert_eq!(refusal(&format!("http://{}/a", redirect("/a")), true).0, 502);
+        assert!(refusal(&format!("http://{hop}/a"), Reach::Anywhere).1.contains("redirects without end"));
+        assert_eq!(refusal(&format!("http://{}/a", redirect("/a")), Reach::Anywhere).0, 502);
     }
 
     #[test]
     fn a_body_without_end_is_cut_off() {
         let head = "HTTP/1.1 200 OK\r\n\r\n".to_owned();
         let endless = server(head, |_| Some(vec![b'd'; 1 << 20]));
-        let (status, sentence) = refusal(&format!("http://{endless}/big.json"), true);
+        let (status, sentence) = refusal(&format!("http://{endless}/big.json"), Reach::Anywhere);
         assert_eq!((status, sentence.contains(&format!("longer than {MAX_LENGTH} bytes"))), (413, true), "{sentence}");
     }
 

@@ -5,19 +5,17 @@
 
 mod asking;
 
-use std::{io::Read, sync::Arc};
+use std::{fs, io::Read, sync::Arc};
 
 use super::{
-    Order, Site,
-    access::is_at_this_machine,
-    api,
+    Order, Site, api,
     control::{Fields, done, wants_json},
     door::{Reply, Request},
     failure::Failure,
     multipart::{Event, Parser},
     names,
 };
-use crate::metainfo::Metainfo;
+use crate::{metainfo::Metainfo, tracker::client::Reach};
 
 /// The longest metainfo that is sent or lies at a URL, in bytes: 800,000 pieces as a `.torrent`. Only who may control sends one.
 const MAX_LENGTH: u64 = 16 * 1024 * 1024;
@@ -34,12 +32,15 @@ struct Sent {
 
 /// Has a torrent fetched to this machine.
 pub fn fetch(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
-    site.access.check_control(request, &site.own_addresses())?;
+    site.access.check_control(request, site.swarms.names())?;
     let sent = Sent::read(request)?;
     let bytes = match (sent.metainfo.is_empty(), sent.url.trim()) {
         (false, _) => sent.metainfo,
         (true, "") => return Err(Failure::new(400, "name a URL, or choose a metainfo: a .torrent or the JSON form")),
-        (true, url) => asking::ask(url, is_at_this_machine(request, &site.own_addresses()))?,
+        (true, url) => match own_metainfo(site, request, url) {
+            Some(found) => found?,
+            None => asking::ask(url, Reach::OtherMachines)?,
+        },
     };
     let metainfo = Metainfo::read(&bytes).map_err(|error| Failure::new(400, format!("no metainfo: {error}")))?;
     drop(bytes);
@@ -53,6 +54,19 @@ pub fn fetch(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
         return Ok(api::json(&serde_json::json!({ "done": true, "info_hash": hash.to_string(), "page": page })));
     }
     Ok(done(request, &Fields::default(), &page))
+}
+
+/// What this page's own link to a metainfo leads to, if it is one: the file is read, and nobody is asked.
+fn own_metainfo(site: &Site, request: &Request<'_>, url: &str) -> Option<Result<Vec<u8>, Failure>> {
+    let shown = [site.base_url(request), format!("http://{}", request.field("host")?)];
+    let path = shown.iter().find_map(|base| url.strip_prefix(base.as_str()))?;
+    let file_name = names::decode(path.strip_prefix("/metainfos/")?)?;
+    let (name, form) = file_name.rsplit_once('.').filter(|(_, form)| ["json", "torrent"].contains(form))?;
+    let library = &site.shelf.as_ref()?.library;
+    if library.get(name).is_none() {
+        return Some(Err(Failure::new(404, format!("{url}: the server answers with HTTP status 404"))));
+    }
+    Some(fs::read(library.metainfo_path(name, form)).map_err(|error| Failure::of_disk(&error)))
 }
 
 /// A tracker lists what it fetches as it lists what others have; elsewhere the board is the list.

@@ -246,9 +246,22 @@ pub fn is_cross_site(request: &Request<'_>, public_url: Option<&str>) -> bool {
 }
 
 /// Whether a browser sent this, by the fields that browsers send and clients do not.
+///
+/// A page can keep `Origin` and `Referer` back, and over plain HTTP a browser sends no `Sec-Fetch-Site`; but it always says which
+/// languages its user reads. Node, and so WebTorrent, sends `Accept-Language: *` and `Sec-Fetch-Mode: cors`; no browser sends the
+/// one, nor the other alone.
 pub fn is_browser(request: &Request<'_>) -> bool {
-    let names = ["accept-language", "origin", "referer", "sec-fetch-site", "sec-fetch-mode"];
+    let names = [
+        "origin",
+        "referer",
+        "sec-fetch-site",
+        "sec-fetch-dest",
+        "sec-fetch-user",
+        "sec-purpose",
+        "upgrade-insecure-requests",
+    ];
     names.iter().any(|name| request.field(name).is_some())
+        || request.field("accept-language").is_some_and(|languages| languages.trim() != "*")
 }
 
 /// Whether a proxy says that it hands this on for somebody. Then the address it comes from tells nothing of who that is; what
@@ -264,7 +277,7 @@ pub fn machine_name() -> String {
 
 /// Whether a request names this machine by an address or a name that is its own. Any other name is somebody else's, who can
 /// have it lead here (DNS rebinding): then his page counts as ours to the browser, and must not to us.
-pub fn is_own_host(request: &Request<'_>, public_url: Option<&str>, own: &[IpAddr]) -> bool {
+fn is_own_host(request: &Request<'_>, public_url: Option<&str>, own: &[IpAddr]) -> bool {
     let Some(host) = request.field("host").and_then(|host| Origin::of_host(host, false)) else { return false };
     let is_public = public_url.and_then(Origin::parse).is_some_and(|public| public.host == host.host);
     is_public || is_own_name_or_address(&host.host, request.local(), own)

@@ -157,7 +157,9 @@ fn a_torrent_is_added_by_its_bytes_or_by_a_url() {
     let room = Room::new();
     let metainfo = metainfo("a.iso", b"content");
     let hash = metainfo.info_hash().to_string();
-    let sent = room.ask_for("localhost", "POST /api/fetch", "Accept: application/json\r\n", &metainfo.to_torrent());
+    let with = |fields: &str| format!("{}{fields}", room.cookie);
+    let json = with("Accept: application/json\r\n");
+    let sent = room.ask_for("localhost", "POST /api/fetch", &json, &metainfo.to_torrent());
     assert_eq!((sent.status, &sent.json()["info_hash"]), (200, &hash.clone().into()), "{}", sent.text());
     let form = [
         b"--xyz\r\nContent-Disposition: form-data; name=\"url\"\r\n\r\n\r\n".to_vec(),
@@ -166,16 +168,20 @@ fn a_torrent_is_added_by_its_bytes_or_by_a_url() {
         b"\r\n--xyz--\r\n".to_vec(),
     ]
     .concat();
-    let sent =
-        room.ask_for("localhost", "POST /api/fetch", "Content-Type: multipart/form-data; boundary=xyz\r\n", &form);
+    let multipart = with("Content-Type: multipart/form-data; boundary=xyz\r\n");
+    let sent = room.ask_for("localhost", "POST /api/fetch", &multipart, &form);
     assert_eq!((sent.status, sent.field("Location")), (303, Some(&format!("/files/{hash}")[..])), "{}", sent.text());
-    let url = format!("http://127.0.0.1:{}/metainfos/a.iso.json", room.port);
+    let url = "http://localhost/metainfos/a.iso.json";
     let json = "Content-Type: application/json\r\n";
     assert_eq!(room.order("/api/fetch", json, &format!("{{\"url\":\"{url}\"}}")).status, 200);
     assert_eq!(room.heard.lock().unwrap().len(), 3);
-    for bad in ["file:///etc/passwd", "ftp://a/b", "", "http://127.0.0.1:1/a"] {
+    for bad in ["file:///etc/passwd", "ftp://a/b", ""] {
         let answer = room.order("/api/fetch", json, &format!("{{\"url\":\"{bad}\"}}"));
         assert!([400, 502].contains(&answer.status), "{bad}: {}", answer.text());
+    }
+    for inside in ["127.0.0.1:1", &format!("127.0.0.1:{}", room.port), &format!("localhost:{}", room.port)] {
+        let answer = room.order("/api/fetch", json, &format!("{{\"url\":\"http://{inside}/metainfos/a.iso.json\"}}"));
+        assert_eq!(answer.status, 403, "a port of this machine is asked: {}", answer.text());
     }
     let stranger = room.ask("POST /api/fetch", json, format!("{{\"url\":\"{url}\"}}").as_bytes());
     assert_eq!(stranger.status, 421);

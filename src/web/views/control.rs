@@ -98,6 +98,15 @@ pub fn fetch_here() -> Markup {
     }
 }
 
+/// How to get there without a password.
+pub fn how() -> Markup {
+    html! {
+        p.quiet #how-to-control {
+            "To pause, limit or remove files, open the control link in this browser. minitorrent printed that link where it was started: in its terminal or its log."
+        }
+    }
+}
+
 /// For a password.
 pub fn login() -> Markup {
     html! {

@@ -64,7 +64,9 @@ fn document(here: &Here, title: &str, content: Markup) -> Markup {
                 a.skip href="#content" { "To the content" }
                 (header(here))
                 main #content { (content) }
-                footer { (words::glossary()) p.quiet { "minitorrent " (here.machine.version) } }
+                footer {
+                    @if !here.may.control && !here.may.login { (control::how()) }
+                    (words::glossary()) p.quiet { "minitorrent " (here.machine.version) } }
                 p #said.unseen role="status" {}
             }
         }

@@ -10,6 +10,7 @@ mod framing;
 mod herd;
 mod honest;
 mod names;
+mod relays;
 mod room;
 mod senders;
 mod siege;

@@ -38,7 +38,12 @@ pub struct Answer {
 
 impl Room {
     pub fn open() -> Room {
-        Room::start(Command::new("prlimit"))
+        Room::start(Command::new("prlimit"), &[])
+    }
+
+    /// One that logs what happens.
+    pub fn open_to_listen() -> Room {
+        Room::start(Command::new("prlimit"), &["-v"])
     }
 
     /// A room whose files lie on a disk of so many MiB, in a mount namespace of its own; nothing where that cannot be had.
@@ -52,15 +57,16 @@ impl Room {
             format!("for data; do :; done; mount -t tmpfs -o size={mebibytes}m tmpfs \"$data\" && exec prlimit \"$@\"");
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", &script, "sh"]);
-        Some(Room::start(command))
+        Some(Room::start(command, &[]))
     }
 
     /// `command` is to be followed by what prlimit takes.
-    fn start(mut command: Command) -> Room {
+    fn start(mut command: Command, options: &[&str]) -> Room {
         let work = folder();
         let data = work.path().join("data");
         std::fs::create_dir_all(&data).unwrap();
-        command.args([DESCRIPTORS, MINITORRENT, "tracker", "--port", "0", "--seed-port", "0", "--data"]).arg(&data);
+        command.args([DESCRIPTORS, MINITORRENT, "tracker", "--port", "0", "--seed-port", "0"]).args(options);
+        command.arg("--data").arg(&data);
         let tracker = Process::start(command, work.path(), "tracker");
         let port = || tracker.stdout().split_once("/announce;")?.0.rsplit_once(':')?.1.parse().ok();
         assert!(wait_until(LIMIT, || port().is_some()), "it does not say its port: {}", tracker.stderr());
@@ -109,6 +115,19 @@ impl Room {
         let host = if fields.contains("Host:") { String::new() } else { format!("Host: 127.0.0.1:{port}\r\n") };
         let head = format!("{line} HTTP/1.1\r\n{host}Connection: close\r\nContent-Length: {length}\r\n{fields}\r\n");
         Answer::read(&self.exchange_from(from, &[head.as_bytes(), body].concat()))
+    }
+
+    /// The same by way of somebody who listens there.
+    pub fn ask_at(&self, at: SocketAddr, line: &str, fields: &str, body: &[u8]) -> Answer {
+        let (port, length) = (self.port, body.len());
+        let host = format!("Host: 127.0.0.1:{port}\r\n");
+        let head = format!("{line} HTTP/1.1\r\n{host}Connection: close\r\nContent-Length: {length}\r\n{fields}\r\n");
+        let mut stream = TcpStream::connect(at).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        Answer::read(&answer)
     }
 
     pub fn get(&self, path: &str) -> Answer {

@@ -119,6 +119,11 @@ impl Host {
         }
     }
 
+    /// Opens a control link from this host, and keeps the cookie that it gives in a file, as curl's -b takes it.
+    pub fn open_control_link(&self, link: &str, jar: &Path) {
+        self.run(&format!("curl -sS --fail -o /dev/null -c {} {link}", jar.display())).unwrap();
+    }
+
     /// Drops whatever would open a connection to it.
     pub fn refuse_connections(&self) {
         self.run("nft add table ip wall").unwrap();

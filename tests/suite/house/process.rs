@@ -119,6 +119,13 @@ impl Process {
         String::from_utf8_lossy(&fs::read(&self.stdout).unwrap()).into_owned()
     }
 
+    /// The newest link to control that it has printed.
+    pub fn control_link(&self) -> Option<String> {
+        let said = self.stdout();
+        let is_link = |word: &&str| word.starts_with("http://") && word.contains("/control?token=");
+        said.split([' ', '\n', '"']).rfind(is_link).map(str::to_owned)
+    }
+
     /// What it has complained so far.
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.stderr).unwrap()).into_owned()

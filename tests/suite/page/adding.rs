@@ -46,8 +46,8 @@ fn what_is_added_on_the_page_is_fetched_by_the_machine_that_serves_it() {
     browser.type_into("#fetch-url", "http://localhost:5000/metainfos/moon.bin.json");
     browser.click("form[data-verb=fetch] button");
     browser.wait_for(
-        "why this machine does not ask itself for who sits elsewhere",
+        "why this machine does not ask itself for whoever controls its page",
         PATIENCE,
-        "return document.querySelector('form[data-verb=fetch] .trouble').textContent.includes('only who sits at it')",
+        "return document.querySelector('form[data-verb=fetch] .trouble').textContent.includes('within the machine that serves this page')",
     );
 }

@@ -5,6 +5,7 @@
 
 mod adding;
 mod control;
+mod linked;
 mod nodes;
 mod saving;
 mod scriptless;
