@@ -177,6 +177,47 @@ fn a_fetch_whose_only_tracker_is_broken_waits_in_little_memory_and_ends_when_tol
     }
 }
 
+#[test]
+fn no_strangers_text_reaches_a_terminal_or_the_log_as_it_came() {
+    const EVIL: &str = "a\x1b[2J\u{9b}31m\u{202e}\u{2066}\u{200b}\r\nerror: b\u{2028}c";
+    let work = folder();
+    let text = |text: &str| format!("{}:{text}", text.len());
+    let evil = text(EVIL);
+    let body = format!("d14:failure reason{}15:warning message{evil}e", text(&format!("reason {EVIL}")));
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let tracker = TrackerStub::start(Answer::Raw((head + &body).into_bytes()));
+    let file = |path: &str| format!("d6:lengthi5e4:pathl{}ee", text(path));
+    let link = format!("d4:attr1:l6:lengthi0e4:pathl{}e12:symlink pathl2:..ee", text("link\x1b[2J"));
+    let torrent = format!(
+        "d8:announce{}7:comment{evil}10:created by{evil}4:infod5:filesl{}{}{link}e4:name{evil}\
+         12:piece lengthi16384e6:pieces20:HHHHHHHHHHHHHHHHHHHHee",
+        text(&tracker.announce_url()),
+        file(EVIL),
+        file(&format!("../{EVIL}")),
+    );
+    fs::write(work.path().join("evil.torrent"), torrent).unwrap();
+    let mut said = Vec::new();
+    for arguments in [&["show", "evil.torrent"][..], &["show", "evil.torrent", "--json"], &["verify", "evil.torrent"]] {
+        let ended = bounded(work.path(), arguments).ended(REFUSAL);
+        said.extend([ended.stdout, ended.stderr]);
+    }
+    let port = free_port().to_string();
+    let fetch = bounded(work.path(), &["fetch", "-vv", "evil.torrent", "--out=out", "--port", &port]);
+    let tells = |fetch: &Process| {
+        let said = fetch.stderr();
+        ["reason", "link", "is saved as", " %"].iter().all(|word| said.contains(word))
+    };
+    assert!(wait_until(Duration::from_secs(30), || tells(&fetch)), "it does not say all: {}", fetch.stderr());
+    fetch.signal(Signal::INT);
+    let ended = fetch.ended(Duration::from_secs(5));
+    said.extend([ended.stdout, ended.stderr]);
+    for said in said {
+        let harm = said.chars().find(|c| *c != '\n' && (c.is_control() || minitorrent::text::is_deceptive(*c)));
+        assert_eq!(harm, None, "{}", said.escape_debug());
+        assert!(!said.lines().any(|line| line.starts_with("error: b")), "a forged line: {said}");
+    }
+}
+
 /// Writes a broken metainfo and holds both who print it and who fetch it to a clear refusal.
 fn refused(work: &Path, name: &str, bytes: &[u8]) {
     fs::write(work.join(name), bytes).unwrap();
