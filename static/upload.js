@@ -1,7 +1,8 @@
 // One file to this machine by `PUT /uploads/NAME`, picked up where it stopped.
 //
 // `HEAD` tells in Upload-Offset how far an earlier try got; the tag tells files of one name apart and is made of what the file
-// is, so that it is the same when the same file is chosen again after the browser was closed.
+// is, so that it is the same when the same file is chosen again after the browser was closed, and of what only this browser
+// knows, so that nobody else goes on with what it began.
 
 import { size } from "./said.js";
 import { sha1 } from "./sha1.js";
@@ -18,7 +19,7 @@ const PASSING = new Set([0, 408, 409, 429, 500, 502, 503, 504]);
 // `on.waiting(sentence)` are told how it goes.
 export async function upload(file, name, port, on, signal) {
   const url = `/uploads/${encodeURIComponent(name)}`;
-  const tag = sha1(new TextEncoder().encode(`${name}\n${file.size}\n${file.lastModified}`));
+  const tag = sha1(new TextEncoder().encode(`${secret()}\n${name}\n${file.size}\n${file.lastModified}`));
   let wait = FIRST_WAIT;
   for (;;) {
     let sent = 0;
@@ -35,6 +36,23 @@ export async function upload(file, name, port, on, signal) {
       wait = Math.min(wait * 2, LONGEST_WAIT);
     }
   }
+}
+
+// The same for all that this browser uploads here; where it keeps nothing, as long as the page is open.
+let kept;
+function secret() {
+  try {
+    kept ??= localStorage.getItem("upload-secret");
+  } catch {
+    // Storage is switched off.
+  }
+  kept ??= crypto.getRandomValues(new Uint32Array(4)).join("-");
+  try {
+    localStorage.setItem("upload-secret", kept);
+  } catch {
+    // The same.
+  }
+  return kept;
 }
 
 // How many bytes are there already.
@@ -60,6 +78,7 @@ function put(url, tag, file, offset, port, signal, progress) {
     const fail = (message) => reject(Object.assign(failed(message, request.status), { moved }));
     request.open("PUT", port ? `${url}?port=${port}` : url);
     request.setRequestHeader("Upload-Tag", tag);
+    request.setRequestHeader("Accept", "application/json");
     // An empty file has no first byte; the server says what it thinks of it.
     if (file.size) request.setRequestHeader("Content-Range", `bytes ${offset}-${file.size - 1}/${file.size}`);
     request.upload.onprogress = (event) => {

@@ -22,10 +22,10 @@ impl Failure {
     /// A file of this machine that could not be used.
     pub fn of_disk(error: &io::Error) -> Failure {
         match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Failure::new(
-                507,
-                "the disk of the machine that runs this page is full; nothing more can be saved there",
-            ),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                let full = "the disk of the machine that runs this page is full; nothing more can be saved there";
+                Failure::new(507, error.get_ref().map_or(full.to_owned(), ToString::to_string))
+            }
             _ => {
                 log::warn!("a file cannot be used: {error}");
                 Failure::new(500, format!("the machine that runs this page cannot use its disk: {error}"))

@@ -1,6 +1,11 @@
 //! `POST /upload`: the page's form, with files and perhaps a seeder's port, in any order.
 
-use std::io::{self, Read};
+use std::{
+    fmt,
+    io::{self, Read},
+};
+
+use serde::Serialize;
 
 use super::{
     Site,
@@ -10,8 +15,8 @@ use super::{
     multipart::{Event, Field, Parser},
     names,
     parts::Part,
-    site::Shelf,
-    upload::{broken, empty, parse_port, save},
+    site::{Sender, Shelf},
+    upload::{Refused, Saved, broken, parse_port, save, wants},
     views,
 };
 
@@ -27,35 +32,64 @@ const MAX_FILES: usize = 64;
 /// What may follow the last boundary, in bytes.
 const MAX_EPILOGUE: u64 = 1024;
 
-/// Answers with a page, or in JSON where that is asked for.
+/// Answers with a page, in JSON or in lines of text, as it is asked for.
 pub fn post(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
     site.access.check_upload(request, site.swarms.names())?;
     let shelf = site.shelf()?;
     let content_type = request.field("content-type").unwrap_or_default();
     let parser = Parser::new(content_type).map_err(|error| Failure::new(415, error.to_string()))?;
-    shelf.check_space(request, "content-length")?;
-    let mut form = Form { shelf, parser, files: Vec::new(), port: String::new(), at: At::Nowhere };
+    let sender = site.sender(request);
+    shelf.check_space(request, "content-length", sender)?;
+    let mut form = Form { shelf, sender, parser, files: Vec::new(), port: String::new(), at: At::Nowhere };
     form.read(request)?;
     let Form { files, port, .. } = form;
     if files.is_empty() {
         return Err(Failure::new(400, "no file was chosen"));
     }
     let port = parse_port(shelf, &port)?;
-    if let Some((name, _)) = files.iter().find(|(_, part)| part.length() == 0) {
-        return Err(empty(name));
+    // Each for itself: one that cannot be shared keeps no other from it.
+    let (mut saved, mut refused, mut status) = (Vec::new(), Vec::new(), 0);
+    for (name, part) in files {
+        match save(site, shelf, request, part, &name, port) {
+            Ok(file) => saved.push(file),
+            Err(failure) => {
+                status = failure.status;
+                refused.push(Refused { name, problem: failure.sentence });
+            }
+        }
     }
-    let saved = files.into_iter().map(|(name, part)| save(site, shelf, request, part, &name, port));
-    let saved = saved.collect::<Result<Vec<_>, _>>()?;
-    if request.field("accept").is_some_and(|accept| accept.contains("application/json")) {
-        return Ok(Reply::new(201, "application/json", views::json(&saved)));
+    if saved.is_empty() {
+        return Err(Failure::new(status, lines(refused.iter().map(|refused| &refused.problem))));
+    }
+    if wants(request, "application/json") {
+        let all: Vec<_> =
+            saved.into_iter().map(Outcome::Saved).chain(refused.into_iter().map(Outcome::Refused)).collect();
+        return Ok(Reply::new(201, "application/json", views::json(&all)));
+    }
+    if !wants(request, "text/html") {
+        let (saved, refused) = (saved.iter().map(ToString::to_string), refused.iter().map(ToString::to_string));
+        return Ok(Reply::text(201, lines(saved.chain(refused))));
     }
     let here = Here::of(site, &site.viewer(request));
-    Ok(views::page(201, &here, "Shared", views::saved(&here, &saved)))
+    Ok(views::page(201, &here, "Shared", views::saved(&here, &saved, &refused)))
+}
+
+/// What became of one file of a form, as JSON tells it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Outcome {
+    Saved(Saved),
+    Refused(Refused),
+}
+
+fn lines(all: impl Iterator<Item = impl fmt::Display>) -> String {
+    all.map(|line| line.to_string()).collect::<Vec<_>>().join("\n")
 }
 
 /// A form that is being read.
 struct Form<'a> {
     shelf: &'a Shelf,
+    sender: Sender,
     parser: Parser,
     files: Vec<(String, Part<'a>)>,
     port: String,
@@ -111,13 +145,9 @@ impl Form<'_> {
                     return Err(Failure::new(413, format!("at most {MAX_FILES} files can be sent at once")));
                 }
                 let name = names::clean(&file_name);
-                // A form begins anew. When somebody is sending a file of the same name, this one stands beside it.
-                let mut keys = std::iter::once(name.clone()).chain((2..=MAX_FILES).map(|n| names::numbered(&name, n)));
-                let part = keys.find_map(|key| match self.shelf.parts.begin(&format!("{key}~"), 0) {
-                    Err(failure) if failure.status == 409 => None,
-                    begun => Some(begun),
-                });
-                let part = part.unwrap_or_else(|| Err(Failure::new(409, "too many uploads of this name at once")))?;
+                // A form has no tag and begins anew: it goes on with nothing, and nothing goes on with it.
+                let key = format!("{name}~form@{}", self.sender.address);
+                let part = self.shelf.parts.begin_anew(&key, self.shelf.quota(self.sender))?;
                 self.files.push((name, part));
                 At::File
             }

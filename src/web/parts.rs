@@ -5,6 +5,8 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
+    iter,
+    net::IpAddr,
     path::PathBuf,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -31,17 +33,26 @@ pub const KEPT_PARTS: usize = 256;
 /// What parts leave free on a disk, in bytes, for whatever else this machine writes there; on small disks a twentieth of it.
 pub const LEFT_FREE: u64 = 256 * 1024 * 1024;
 
+/// How many uploads of one name may begin anew at once from one address: a class behind one router.
+const MAX_BESIDE: usize = 64;
+
 /// How many bytes a part may take before the disk is asked again.
 const CLAIM: u64 = 1024 * 1024;
 
 /// Bytes read at once when a part is hashed again.
 const READ_LENGTH: usize = 128 * 1024;
 
+/// What one address may take of the room on the disk, as a fraction: the rest is for the others. So a laptop can share an image
+/// that nearly fills the disk, and no address alone can leave nothing to anybody else.
+const SHARE_OF_ADDRESS: (u64, u64) = (7, 8);
+
 /// The folder of parts, and who is at work in it.
 #[derive(Debug)]
 pub struct Parts {
     folder: PathBuf,
     known: Mutex<HashMap<String, Known>>,
+    /// Bytes of growing parts by the address that adds to them.
+    growing: Mutex<HashMap<IpAddr, u64>>,
     /// Bytes that growing parts may still write without asking.
     promised: AtomicU64,
 }
@@ -53,6 +64,15 @@ enum Known {
     Growing,
     /// The hashes of all that is on disk.
     Resting(PieceHasher),
+}
+
+/// Whose upload it is, where that bounds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// The address, as [`household`](super::address::household) has it.
+    pub by: IpAddr,
+    /// Bytes of whole uploads that came from there.
+    pub kept: u64,
 }
 
 /// A part that is growing. Dropping it keeps what is there.
@@ -68,6 +88,9 @@ pub struct Part<'a> {
     hashing: Option<Hashing>,
     /// Bytes that it may write before it asks for more.
     promised: u64,
+    quota: Option<Quota>,
+    /// Its bytes among the growing ones of its address.
+    counted: u64,
     is_discarded: bool,
 }
 
@@ -89,7 +112,7 @@ impl Parts {
     /// Opens, and if need be makes, the folder.
     pub fn open(folder: PathBuf) -> io::Result<Parts> {
         fs::create_dir_all(&folder)?;
-        let parts = Parts { folder, known: Mutex::default(), promised: AtomicU64::new(0) };
+        let parts = Parts { folder, known: Mutex::default(), growing: Mutex::default(), promised: AtomicU64::new(0) };
         parts.sweep(SystemTime::now())?;
         Ok(parts)
     }
@@ -104,8 +127,18 @@ impl Parts {
         matches!(self.known().get(key), Some(Known::Growing))
     }
 
+    /// Begins a part anew: the one of that key, or beside it while somebody adds to that.
+    pub fn begin_anew(&self, key: &str, quota: Option<Quota>) -> Result<Part<'_>, Failure> {
+        let beside = (2..=MAX_BESIDE).map(|number| format!("{key}~{number}"));
+        let begun = iter::once(key.to_owned()).chain(beside).find_map(|key| match self.begin(&key, 0, quota) {
+            Err(failure) if failure.status == 409 => None,
+            begun => Some(begun),
+        });
+        begun.unwrap_or_else(|| Err(Failure::new(409, "too many uploads of this name at once; wait until one ends")))
+    }
+
     /// Goes on with a part from `offset`, which must be where it ends; 0 begins anew.
-    pub fn begin(&self, key: &str, offset: u64) -> Result<Part<'_>, Failure> {
+    pub fn begin(&self, key: &str, offset: u64, quota: Option<Quota>) -> Result<Part<'_>, Failure> {
         let hasher = match self.known().insert(key.to_owned(), Known::Growing) {
             Some(Known::Growing) => {
                 return Err(Failure::new(409, "a file of this name is just being uploaded; wait until that ends"));
@@ -114,13 +147,20 @@ impl Parts {
             None => None,
         };
         let has_room = if self.path(key).exists() { Ok(()) } else { self.make_room() };
-        let begun = has_room.map_err(|error| Failure::of_disk(&error)).and_then(|()| self.reopen(key, offset, hasher));
+        let begun =
+            has_room.map_err(|error| Failure::of_disk(&error)).and_then(|()| self.reopen(key, offset, hasher, quota));
         begun.inspect_err(|_| {
             self.known().remove(key);
         })
     }
 
-    fn reopen(&self, key: &str, offset: u64, hasher: Option<PieceHasher>) -> Result<Part<'_>, Failure> {
+    fn reopen(
+        &self,
+        key: &str,
+        offset: u64,
+        hasher: Option<PieceHasher>,
+        quota: Option<Quota>,
+    ) -> Result<Part<'_>, Failure> {
         let of_disk = |error| Failure::of_disk(&error);
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(offset == 0).open(self.path(key));
@@ -138,7 +178,11 @@ impl Parts {
         };
         file.seek(SeekFrom::End(0)).map_err(of_disk)?;
         let (file, hashing) = (Some(file), Some(Hashing::Here(hasher)));
-        Ok(Part { parts: self, key: key.to_owned(), file, length, hashing, promised: 0, is_discarded: false })
+        let key = key.to_owned();
+        let mut part =
+            Part { parts: self, key, file, length, hashing, promised: 0, quota, counted: 0, is_discarded: false };
+        part.count(length);
+        Ok(part)
     }
 
     /// Removes parts that are too old, and the oldest of too many bytes.
@@ -209,6 +253,23 @@ impl Parts {
         Ok(Reserved { parts: self, bytes })
     }
 
+    /// Whether an address may take so many bytes more of the disk.
+    pub fn check_share(&self, quota: Option<Quota>, bytes: u64) -> io::Result<()> {
+        let Some(Quota { by, kept }) = quota else { return Ok(()) };
+        let own = kept + self.growing().get(&by).copied().unwrap_or(0);
+        let (share, of) = SHARE_OF_ADDRESS;
+        let fits = |room: u64| own.saturating_add(bytes) <= own.saturating_add(room) / of * share;
+        let at_once = self.free()?.saturating_sub(self.promised.load(Ordering::Acquire));
+        if fits(at_once) || fits(self.room()?) {
+            return Ok(());
+        }
+        let sentence = format!(
+            "files from your address may take {share} of {of} parts of the room on this disk, so that others can share too; \
+             whoever runs this machine can share more"
+        );
+        Err(io::Error::new(io::ErrorKind::QuotaExceeded, sentence))
+    }
+
     /// Promises so many bytes of the disk to a part that grows. Parts that nobody adds to give way, the oldest first.
     fn promise(&self, bytes: u64) -> io::Result<()> {
         while !self.try_promise(bytes)? {
@@ -245,6 +306,10 @@ impl Parts {
         self.folder.join(key)
     }
 
+    fn growing(&self) -> MutexGuard<'_, HashMap<IpAddr, u64>> {
+        self.growing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -266,14 +331,35 @@ impl Part<'_> {
         let count = bytes.len() as u64;
         if self.promised < count {
             let claim = CLAIM.max(count);
+            self.parts.check_share(self.quota, count)?;
             self.parts.promise(claim)?;
             self.promised += claim;
         }
         self.file.as_mut().expect("nothing is added to a part that was closed").write_all(bytes)?;
         self.take_back(count);
+        self.count(count);
         self.length += count;
         self.hashing = self.hashing.take().map(|hashing| hashing.update(bytes));
         Ok(())
+    }
+
+    /// Counts bytes as growing ones of its address.
+    fn count(&mut self, bytes: u64) {
+        if let Some(Quota { by, .. }) = self.quota {
+            *self.parts.growing().entry(by).or_default() += bytes;
+            self.counted += bytes;
+        }
+    }
+
+    fn discount(&mut self) {
+        let Some(Quota { by, .. }) = self.quota else { return };
+        let mut growing = self.parts.growing();
+        if let Some(bytes) = growing.get_mut(&by) {
+            *bytes -= self.counted;
+            if *bytes == 0 {
+                growing.remove(&by);
+            }
+        }
     }
 
     /// What was written, or will not be, is promised no longer.
@@ -316,6 +402,7 @@ impl Drop for Reserved<'_> {
 
 impl Drop for Part<'_> {
     fn drop(&mut self) {
+        self.discount();
         self.take_back(self.promised);
         // Before the lock: a hash thread may have some to do.
         let hasher = self.settle();
@@ -363,7 +450,7 @@ mod tests {
                 parts = Parts::open(folder.path().to_owned()).unwrap();
             }
             assert_eq!(parts.length("key").unwrap_or(0), from as u64);
-            let mut part = parts.begin("key", from as u64).unwrap();
+            let mut part = parts.begin("key", from as u64, None).unwrap();
             part.write(&bytes[from..to]).unwrap();
             if to == bytes.len() {
                 assert_eq!(part.hashes(), whole(&bytes));
@@ -377,24 +464,24 @@ mod tests {
     fn a_part_has_one_writer_who_knows_where_it_ends() {
         let folder = tempfile::tempdir().unwrap();
         let parts = Parts::open(folder.path().to_owned()).unwrap();
-        let mut part = parts.begin("key", 0).unwrap();
-        assert_eq!(parts.begin("key", 0).unwrap_err().status, 409);
+        let mut part = parts.begin("key", 0, None).unwrap();
+        assert_eq!(parts.begin("key", 0, None).unwrap_err().status, 409);
         part.write(b"abc").unwrap();
         drop(part);
-        assert_eq!(parts.begin("key", 2).unwrap_err().status, 409);
-        assert_eq!(parts.begin("key", 3).unwrap().length(), 3);
-        assert_eq!(parts.begin("key", 0).unwrap().length(), 0);
+        assert_eq!(parts.begin("key", 2, None).unwrap_err().status, 409);
+        assert_eq!(parts.begin("key", 3, None).unwrap().length(), 3);
+        assert_eq!(parts.begin("key", 0, None).unwrap().length(), 0);
     }
 
     #[test]
     fn of_too_many_parts_the_smallest_go_and_growing_ones_stay() {
         let folder = tempfile::tempdir().unwrap();
         let parts = Parts::open(folder.path().to_owned()).unwrap();
-        parts.begin("large", 0).unwrap().write(&[1; 100]).unwrap();
-        let mut growing = parts.begin("growing", 0).unwrap();
+        parts.begin("large", 0, None).unwrap().write(&[1; 100]).unwrap();
+        let mut growing = parts.begin("growing", 0, None).unwrap();
         growing.write(b"a").unwrap();
         for number in 0..2 * KEPT_PARTS {
-            parts.begin(&format!("small {number}"), 0).unwrap().write(b"ab").unwrap();
+            parts.begin(&format!("small {number}"), 0, None).unwrap().write(b"ab").unwrap();
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), KEPT_PARTS);
         assert_eq!((parts.length("large"), parts.length("growing")), (Some(100), Some(1)));
@@ -403,11 +490,44 @@ mod tests {
     }
 
     #[test]
+    fn no_address_alone_takes_all_the_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let parts = Parts::open(folder.path().to_owned()).unwrap();
+        let by = IpAddr::from([10, 0, 0, 1]);
+        let quota = |by, kept| Some(Quota { by, kept });
+        let room = parts.room().unwrap();
+        assert!(parts.check_share(quota(by, 0), room / 2).is_ok());
+        assert!(parts.check_share(None, room).is_ok());
+        let refused = parts.check_share(quota(by, 0), room - room / 16).unwrap_err();
+        assert_eq!(Failure::of_disk(&refused).status, 507);
+        assert!(Failure::of_disk(&refused).sentence.contains("from your address"));
+        // What it has already counts, whole or growing, and others have their own share.
+        assert!(parts.check_share(quota(by, room * 15), 1 << 20).is_err());
+        let mut growing = parts.begin("a", 0, quota(by, 0)).unwrap();
+        growing.write(&[1; 1000]).unwrap();
+        assert_eq!(parts.growing().get(&by), Some(&1000));
+        drop(growing);
+        assert!(parts.growing().is_empty(), "what rests gives way, and is not counted");
+        assert!(parts.check_share(quota(IpAddr::from([10, 0, 0, 2]), 0), room / 2).is_ok());
+    }
+
+    #[test]
+    fn what_begins_anew_stands_beside_what_is_growing() {
+        let folder = tempfile::tempdir().unwrap();
+        let parts = Parts::open(folder.path().to_owned()).unwrap();
+        let mut all: Vec<_> = (0..MAX_BESIDE).map(|_| parts.begin_anew("key", None).unwrap()).collect();
+        assert_eq!(parts.begin_anew("key", None).unwrap_err().status, 409);
+        all[1].write(b"second").unwrap();
+        all.truncate(1);
+        assert_eq!((parts.length("key"), parts.begin_anew("key", None).unwrap().length()), (Some(0), 0));
+    }
+
+    #[test]
     fn old_parts_go_and_growing_ones_stay() {
         let folder = tempfile::tempdir().unwrap();
         let parts = Parts::open(folder.path().to_owned()).unwrap();
-        parts.begin("resting", 0).unwrap().write(b"abc").unwrap();
-        let mut growing = parts.begin("growing", 0).unwrap();
+        parts.begin("resting", 0, None).unwrap().write(b"abc").unwrap();
+        let mut growing = parts.begin("growing", 0, None).unwrap();
         growing.write(b"abc").unwrap();
         let soon = SystemTime::now() + KEPT_TIME / 2;
         parts.sweep(soon).unwrap();

@@ -100,11 +100,21 @@ struct Route<'a> {
 }
 
 impl<'a> Route<'a> {
-    fn of(path: &'a str) -> Option<Route<'a>> {
-        ROUTES.iter().find_map(|(pattern, allowed, target)| {
+    fn of(method: &Method, path: &'a str) -> Option<Route<'a>> {
+        let route = ROUTES.iter().find_map(|(pattern, allowed, target)| {
             let part = match_of(pattern, path)?;
             Some(Route { target: *target, part, allowed })
-        })
+        });
+        // curl -T FILE http://HOST/ puts the file's name behind the slash.
+        let put = || {
+            let part = match_of("/{name}", path).filter(|_| *method == Method::Put)?;
+            Some(Route { target: Target::Page(Page::Upload), part, allowed: "PUT" })
+        };
+        route.or_else(put)
+    }
+
+    fn allows(&self, method: &Method) -> bool {
+        self.allowed.split(", ").any(|allowed| allowed == method.as_str())
     }
 
     /// Whether the body is read as it comes.
@@ -127,7 +137,12 @@ fn match_of<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
 
 impl Service for Web {
     fn intake(&self, head: &Head) -> Intake {
-        match Route::of(head.path()) {
+        let route = Route::of(head.method(), head.path());
+        // What is refused anyway is refused before its body is there.
+        if head.has_body() && !route.is_some_and(|route| route.allows(head.method())) {
+            return Intake::Stream;
+        }
+        match route {
             Some(route) if route.is_stream(head.method()) => Intake::Stream,
             // A list of many files takes milliseconds to print, and whoever asks for it without end must not hold up these.
             Some(Route { target: Target::Announce(_) | Target::Scrape | Target::Health, .. }) => Intake::Quick,
@@ -136,10 +151,11 @@ impl Service for Web {
     }
 
     fn answer(&self, request: &mut Request<'_>) -> Reply {
-        let nothing = || Failure::new(404, "there is nothing at this address");
-        let Some(route) = Route::of(request.path()) else { return secured(nothing().into_reply()) };
-        if !route.allowed.split(", ").any(|method| method == request.method().as_str()) {
-            let sentence = format!("only {} is possible here", route.allowed);
+        let nothing =
+            || Failure::new(404, format!("there is nothing at this address{}", upload_hint(request.method())));
+        let Some(route) = Route::of(request.method(), request.path()) else { return secured(nothing().into_reply()) };
+        if !route.allows(request.method()) {
+            let sentence = format!("only {} is possible here{}", route.allowed, upload_hint(request.method()));
             return secured(Reply::text(405, sentence).with("Allow", route.allowed));
         }
         if let Err(failure) = self.check_host(request, route.target) {
@@ -333,6 +349,11 @@ fn asset(request: &Request<'_>, name: &str) -> Result<Reply, Failure> {
     Ok(download::send_embedded(request, bytes, content_type).with("Content-Security-Policy", views::POLICY))
 }
 
+/// Where a file is to be sent that was sent elsewhere.
+fn upload_hint(method: &Method) -> &'static str {
+    if *method == Method::Put { "; a file is uploaded by PUT /uploads/NAME" } else { "" }
+}
+
 fn cross_site() -> Failure {
     Failure::new(403, "a page of another site sent this; only this machine's own page may do that")
 }
@@ -357,7 +378,7 @@ mod tests {
     use super::*;
 
     fn target(path: &str) -> Option<(Target, &str)> {
-        Route::of(path).map(|route| (route.target, route.part))
+        Route::of(&Method::Get, path).map(|route| (route.target, route.part))
     }
 
     #[test]
@@ -371,6 +392,9 @@ mod tests {
         {
             assert_eq!(target(nowhere), None, "{nowhere}");
         }
+        let put = |path| Route::of(&Method::Put, path).map(|route| (route.target, route.part, route.allowed));
+        assert_eq!(put("/a.iso"), Some((Target::Page(Page::Upload), "a.iso", "PUT")));
+        assert_eq!((put("/files/a/b"), target("/a.iso")), (None, None));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::{
     events::Newsroom,
     failure::Failure,
     library::Library,
-    parts::Parts,
+    parts::{Parts, Quota},
     register::Registry,
     swarms::Swarms,
 };
@@ -75,6 +75,15 @@ pub struct Site {
     pub(super) newsroom: Newsroom,
     limits: Mutex<RateLimits>,
     carry_out: CarryOut,
+}
+
+/// From where an upload comes.
+#[derive(Debug, Clone, Copy)]
+pub struct Sender {
+    /// The address, the /64 of an IPv6 address.
+    pub(super) address: IpAddr,
+    /// The same, unless it may control: then its share is not bounded.
+    pub(super) bounded: Option<IpAddr>,
 }
 
 /// The files of a tracker's page.
@@ -156,6 +165,13 @@ impl Site {
         Viewer { may, base: self.base_url(request) }
     }
 
+    /// From where an upload comes.
+    pub(super) fn sender(&self, request: &Request<'_>) -> Sender {
+        let address = address::household(self.swarms.names().sender(request).unwrap_or(request.peer().ip()));
+        let may_control = self.access.may(request, &self.own_addresses()).control;
+        Sender { address, bounded: (!may_control).then_some(address) }
+    }
+
     pub(super) fn order(&self, order: Order) -> Result<(), String> {
         (self.carry_out)(order)
     }
@@ -182,10 +198,18 @@ impl Site {
 }
 
 impl Shelf {
-    /// Whether there may be one more upload, and what the field announces fits the disk, as far as that can be told.
-    pub(super) fn check_space(&self, request: &Request<'_>, field: &str) -> Result<(), Failure> {
-        self.library.check_room_for_upload()?;
+    /// What bounds a sender's uploads.
+    pub(super) fn quota(&self, sender: Sender) -> Option<Quota> {
+        sender.bounded.map(|by| Quota { by, kept: self.library.bytes_of(by) })
+    }
+
+    /// Whether there may be one more upload of that sender, and what the field announces fits the disk, as far as that can be
+    /// told.
+    pub(super) fn check_space(&self, request: &Request<'_>, field: &str, sender: Sender) -> Result<(), Failure> {
+        self.library.check_room_for_upload(sender.bounded)?;
         let announced = request.field(field).and_then(|length| length.parse::<u64>().ok());
+        let share = self.parts.check_share(self.quota(sender), announced.unwrap_or(0));
+        share.map_err(|error| Failure::of_disk(&error))?;
         match (announced, self.parts.room()) {
             (Some(length), Ok(room)) if length > room => Err(Failure::of_disk(&io::ErrorKind::StorageFull.into())),
             _ => Ok(()),

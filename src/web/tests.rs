@@ -142,7 +142,19 @@ impl Room {
 
     /// As a browser asks that has opened this machine under that name.
     pub fn ask_for(&self, host: &str, line: &str, fields: &str, body: &[u8]) -> Answer {
-        let mut stream = self.connect();
+        self.send(self.connect(), host, line, fields, body)
+    }
+
+    /// As another machine of the room asks.
+    fn ask_from(&self, from: u8, line: &str, fields: &str, body: &[u8]) -> Answer {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let address = |ip, port| std::net::SocketAddr::from((ip, port)).into();
+        socket.bind(&address(Ipv4Addr::new(127, 0, 1, from), 0)).unwrap();
+        socket.connect(&address(Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        self.send(socket.into(), "a:5000", line, fields, body)
+    }
+
+    fn send(&self, mut stream: TcpStream, host: &str, line: &str, fields: &str, body: &[u8]) -> Answer {
         let length = body.len();
         let head =
             format!("{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n{fields}\r\n");
@@ -167,7 +179,7 @@ impl Room {
     }
 
     pub fn put(&self, name: &str, bytes: &[u8]) -> Answer {
-        self.ask(&format!("PUT /uploads/{name}"), "", bytes)
+        self.ask(&format!("PUT /uploads/{name}"), "Accept: application/json\r\n", bytes)
     }
 
     fn form(&self, parts: &[(&str, &[u8])], fields: &str) -> Answer {
@@ -216,7 +228,7 @@ fn a_file_sent_by_the_form_is_saved_listed_ordered_and_linked() {
     let bytes = content(1_000_000);
     let name = "Gro\u{df}er \u{661f} <b>.iso";
     let file = format!("name=\"file\"; filename=\"{name}\"");
-    let answer = room.form(&[("name=\"port\"", b"6890"), (&file, &bytes)], "");
+    let answer = room.form(&[("name=\"port\"", b"6890"), (&file, &bytes)], "Accept: text/html,*/*\r\n");
     assert_eq!(answer.status, 201, "{}", answer.text());
     assert!(answer.text().contains("Gro\u{df}er \u{661f} &lt;b&gt;.iso"), "{}", answer.text());
     assert!(answer.field("Content-Security-Policy").is_some_and(|policy| !policy.contains("unsafe")));
@@ -287,6 +299,162 @@ fn a_put_that_broke_off_is_not_listed_and_goes_on() {
 }
 
 #[test]
+fn only_who_began_an_upload_goes_on_with_it() {
+    let room = Room::new();
+    let bytes = content(100_000);
+    let put = |from, range: &str, fields: &str, bytes: &[u8]| {
+        let fields = format!("Content-Range: bytes {range}/100000\r\n{fields}");
+        room.ask_from(from, "PUT /uploads/big.iso", &fields, bytes)
+    };
+    let head = |from, fields: &str| room.ask_from(from, "HEAD /uploads/big.iso", fields, b"");
+    // By its address.
+    assert_eq!(put(1, "0-39999", "", &bytes[..40_000]).status, 202);
+    assert_eq!((head(1, "").field("Upload-Offset"), head(2, "").status), (Some("40000"), 404));
+    assert_eq!(put(2, "40000-99999", "", &[0; 60_000]).status, 409);
+    // Nor does anything that begins anew disturb it: another's upload, another's form, its own form.
+    assert_eq!(put(2, "0-9", "", b"0123456789").status, 202);
+    let form = b"--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"big.iso\"\r\n\r\nother\r\n--x--\r\n";
+    for from in [1, 2] {
+        let kind = "Content-Type: multipart/form-data; boundary=x\r\n";
+        assert_eq!(room.ask_from(from, "POST /upload", kind, form).status, 201);
+    }
+    let whole = put(1, "40000-99999", "", &bytes[40_000..]);
+    assert_eq!(whole.status, 201, "{}", whole.text());
+    assert_eq!(room.get("/uploads/big%20(2).iso").body, bytes);
+    // By its tag, from whatever address.
+    let tag = "Upload-Tag: 4f7c0a-1\r\n";
+    assert_eq!(put(3, "0-39999", tag, &bytes[1..40_001]).status, 202);
+    assert_eq!(head(3, "").status, 200, "without the tag it is the file that is here");
+    assert_eq!(head(4, tag).field("Upload-Offset"), Some("40000"));
+    assert_eq!(put(4, "40000-99999", "Upload-Tag: 4f7c0a-2\r\n", &[0; 60_000]).status, 409);
+    assert_eq!(put(4, "40000-99999", tag, &bytes[40_000..]).status, 201);
+}
+
+#[test]
+fn two_uploads_of_one_name_at_once_are_both_saved() {
+    let room = Room::new();
+    let begin = |letter: &[u8]| {
+        let mut stream = room.connect();
+        let head = "PUT /uploads/a.iso HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2000\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&letter.repeat(1000)).unwrap();
+        stream
+    };
+    let parts = || std::fs::read_dir(room.folder.path().join("uploads/.part")).unwrap().count();
+    let mut streams = Vec::new();
+    for (number, letter) in [b"a", b"b", b"c"].into_iter().enumerate() {
+        streams.push((begin(letter), letter));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while parts() <= number {
+            assert!(Instant::now() < deadline, "an upload does not begin");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+    for (mut stream, letter) in streams {
+        stream.write_all(&letter.repeat(1000)).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    }
+    for (name, letter) in [("a.iso", b"a"), ("a%20(2).iso", b"b"), ("a%20(3).iso", b"c")] {
+        assert_eq!(room.get(&format!("/uploads/{name}")).body, letter.repeat(2000));
+    }
+}
+
+#[test]
+fn an_empty_file_keeps_no_other_of_its_form_from_being_shared() {
+    let room = Room::new();
+    let files: [(&str, &[u8]); 3] = [
+        ("name=\"file\"; filename=\"first.txt\"", b"one"),
+        ("name=\"file\"; filename=\"__init__.py\"", b""),
+        ("name=\"file\"; filename=\"third.txt\"", b"three"),
+    ];
+    let json = room.form(&files, "Accept: application/json\r\n");
+    assert_eq!((json.status, json.json().as_array().unwrap().len()), (201, 3));
+    assert_eq!(json.json()[2]["name"], "__init__.py");
+    assert!(json.json()[2]["problem"].as_str().unwrap().contains("is empty"));
+    assert_eq!(room.names(), ["first.txt", "third.txt"]);
+    let lines = room.form(&files, "").text();
+    assert_eq!(
+        lines.lines().collect::<Vec<_>>(),
+        [
+            "first.txt is shared: http://room:5000/metainfos/first.txt.torrent",
+            "third.txt is shared: http://room:5000/metainfos/third.txt.torrent",
+            "__init__.py is not shared: __init__.py is empty: a torrent without a single byte has nothing to share",
+        ]
+    );
+    let page = room.form(&files, "Accept: text/html\r\n").text();
+    assert!(page.contains("They are shared.") && page.contains("<b>__init__.py</b> is not shared"), "{page}");
+    // With nothing else there is nothing to share.
+    let nothing = room.form(&[files[1], ("name=\"file\"; filename=\"b\"", b"")], "");
+    assert_eq!((nothing.status, nothing.text().lines().count()), (400, 2));
+    assert!(nothing.text().contains("__init__.py is empty") && nothing.text().contains("b is empty"));
+    assert_eq!(room.put("c", b"").status, 400);
+    let chunked =
+        "PUT /uploads/d HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    let mut stream = room.connect();
+    stream.write_all(chunked.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("d is empty"), "{answer}");
+    assert_eq!(std::fs::read_dir(room.folder.path().join("uploads/.part")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_file_that_is_sent_elsewhere_is_taken_or_told_where_to_go() {
+    let room = Room::new();
+    let bytes = content(300_000);
+    let top = room.ask("PUT /up.bin", "", &bytes);
+    assert_eq!((top.status, &*top.text()), (201, "up.bin is shared: http://room:5000/metainfos/up.bin.torrent\n"));
+    assert_eq!(top.field("Location"), Some("http://room:5000/metainfos/up.bin.json"));
+    assert_eq!(room.get("/uploads/up.bin").body, bytes);
+    for (line, status) in [
+        ("PUT /", 405),
+        ("PUT /files/up.bin", 405),
+        ("PUT /files/a/b", 404),
+        ("PUT /announce", 405),
+        ("PUT /upload", 405),
+        ("PUT /static/", 404),
+    ] {
+        let answer = room.ask(line, "", &bytes);
+        assert!(answer.status == status && answer.text().contains("PUT /uploads/NAME"), "{line}: {answer:?}");
+    }
+    // What is wrong anyway is said before the length of the body.
+    for (line, status) in
+        [("POST /nowhere", 404), ("POST /", 405), ("DELETE /uploads/up.bin", 405), ("GET /up.bin", 404)]
+    {
+        assert_eq!(room.ask(line, "", &bytes).status, status, "{line}");
+    }
+    assert_eq!(room.ask("POST /login", "", &bytes).status, 413);
+}
+
+#[test]
+fn names_of_any_length_are_saved_with_both_forms() {
+    let room = Room::new();
+    for length in [200, 235, 244, 250, 255, 1000] {
+        let name = format!("{}.iso", "n".repeat(length - 4));
+        let unlike = |kind: &str| format!("{kind}{length}").into_bytes();
+        let put = room.put(&name, &unlike("put")).json()["name"].as_str().unwrap().to_owned();
+        let registered = room.ask("POST /metainfos", "", &metainfo(&name, &unlike("registered")).to_json());
+        let form = room
+            .form(&[(&format!("name=\"file\"; filename=\"{name}\""), &unlike("form"))], "Accept: application/json\r\n");
+        let (registered, form) = (registered.json()["name"].clone(), form.json()[0]["name"].clone());
+        for name in [&put, registered.as_str().unwrap(), form.as_str().unwrap()] {
+            for form in ["json", "torrent"] {
+                assert_eq!(
+                    room.get(&format!("/metainfos/{}.{form}", names::encode(name))).status,
+                    200,
+                    "{name}.{form}"
+                );
+            }
+            assert!(name.ends_with(".iso") && name.len() <= 210, "{name}");
+        }
+    }
+    let cjk = names::encode(&format!("{}.txt", "\u{5fd8}".repeat(80)));
+    assert_eq!(room.put(&cjk, b"content").status, 201);
+}
+
+#[test]
 fn a_name_that_is_taken_gets_another_and_the_same_file_does_not() {
     let room = Room::new();
     assert_eq!(room.put("a.iso", b"one").json()["name"], "a.iso");
@@ -301,7 +469,7 @@ fn a_name_that_is_taken_gets_another_and_the_same_file_does_not() {
 #[test]
 fn a_port_that_cannot_be_had_is_said_and_the_file_is_shared_all_the_same() {
     let room = Room::with(|port| if port.is_some() { Err("port 6890 is taken".into()) } else { Ok(()) });
-    let answer = room.ask("PUT /uploads/a?port=6890", "", b"content");
+    let answer = room.ask("PUT /uploads/a?port=6890", "Accept: application/json\r\n", b"content");
     assert_eq!((answer.status, &answer.json()["warning"]), (201, &"port 6890 is taken".into()));
     for port in 7000..7000 + library::MAX_PORTS + 1 {
         let answer = room.ask(&format!("PUT /uploads/a{port}?port={port}"), "", port.to_string().as_bytes());
@@ -527,7 +695,7 @@ fn a_tracker_without_a_page_announces_and_nothing_else() {
 #[test]
 fn uploads_are_stamped_and_shared_again_after_a_restart() {
     let room = Room::new();
-    assert_eq!(room.ask("PUT /uploads/a?port=6890", "", b"content").status, 201);
+    assert_eq!(room.ask("PUT /uploads/a?port=6890", "Accept: application/json\r\n", b"content").status, 201);
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let shared = Library::open(room.folder.path()).unwrap().shared();

@@ -2,10 +2,11 @@
 //!
 //! A file is a part until its last byte is there; then it moves to `uploads/`, its metainfo is written, and an order to
 //! seed it goes out. What breaks off stays a part. `PUT` goes on with a part by `Content-Range: bytes FIRST-LAST/LENGTH`,
-//! and `HEAD` tells in `Upload-Offset` where FIRST must be. A client that may upload different files of one name tells
-//! them apart by an `Upload-Tag` of its own choice (letters, digits and dashes).
+//! and `HEAD` tells in `Upload-Offset` where FIRST must be. Only who began a part goes on with it: the same
+//! address, or whoever knows the `Upload-Tag` (letters, digits and dashes) that it was begun with, from wherever it comes. The tag
+//! should be hard to guess; it also tells different files of one name apart.
 
-use std::io::Read;
+use std::{fmt, io::Read};
 
 use serde::Serialize;
 
@@ -16,7 +17,7 @@ use super::{
     library::Entry,
     names,
     parts::Part,
-    site::Shelf,
+    site::{Sender, Shelf},
     views,
 };
 use crate::metainfo::{Metainfo, create::Options};
@@ -69,8 +70,13 @@ pub fn put(site: &Site, request: &mut Request<'_>, name: &str) -> Result<Reply, 
         None => None,
     };
     let stretch = Stretch::of(request.field("content-range"))?;
-    shelf.check_space(request, "content-length")?;
-    let mut part = shelf.parts.begin(&part_key(&name, request)?, stretch.first)?;
+    let sender = site.sender(request);
+    shelf.check_space(request, "content-length", sender)?;
+    let (key, quota) = (part_key(&name, request, sender)?, shelf.quota(sender));
+    let mut part = match stretch.end {
+        None => shelf.parts.begin_anew(&key, quota)?,
+        Some(_) => shelf.parts.begin(&key, stretch.first, quota)?,
+    };
     receive(request, &mut part)?;
     if let Some((end, length)) = stretch.end {
         if part.length() != end {
@@ -82,17 +88,21 @@ pub fn put(site: &Site, request: &mut Request<'_>, name: &str) -> Result<Reply, 
         }
     }
     let saved = save(site, shelf, request, part, &name, port)?;
-    let json_url = saved.json_url.clone();
-    Ok(Reply::new(201, "application/json", views::json(&saved)).with("Location", &json_url))
+    let reply = match wants(request, "application/json") {
+        true => Reply::new(201, "application/json", views::json(&saved)),
+        false => Reply::text(201, saved.to_string()),
+    };
+    Ok(reply.with("Location", &saved.json_url))
 }
 
 /// `HEAD /uploads/NAME` where there is no such upload yet, or with a tag. While another connection adds to it, `Retry-After`
 /// says so: a body that is sent meanwhile would be refused. One that tells its `Upload-Length` learns here that there is no
 /// room for it, while a body that is refused half-way looks to a browser like a connection that broke.
 pub fn progress(site: &Site, request: &Request<'_>, name: &str) -> Result<Reply, Failure> {
-    let key = part_key(&names::clean(name), request)?;
+    let sender = site.sender(request);
+    let key = part_key(&names::clean(name), request, sender)?;
     let shelf = site.shelf()?;
-    shelf.check_space(request, "upload-length")?;
+    shelf.check_space(request, "upload-length", sender)?;
     let parts = &shelf.parts;
     let length = match parts.length(&key) {
         Some(length) => length,
@@ -124,7 +134,10 @@ pub(super) fn save(
     port: Option<u16>,
 ) -> Result<Saved, Failure> {
     if part.length() == 0 {
-        return Err(empty(name));
+        return Err(Failure::new(
+            400,
+            format!("{name} is empty: a torrent without a single byte has nothing to share"),
+        ));
     }
     let base = site.base_url(request);
     let hashes = part.hashes();
@@ -135,19 +148,22 @@ pub(super) fn save(
         made.map_err(|error| Failure::new(400, error.to_string()))
     };
     let same = metainfo_of(name)?.info_hash();
+    let bounded = site.sender(request).bounded;
     match shelf.library.find_hash(same) {
         Some((listed, entry)) if entry.is_upload() && shelf.library.upload_path(&listed).is_file() => {
             part.discard();
             return Ok(Saved::new(&base, &listed, &entry));
         }
-        // Others have it, or somebody removed it by hand: now it is here.
-        Some((listed, _)) => shelf.library.forget(&listed),
-        None => {}
+        found => {
+            shelf.library.check_room_for_upload(bounded)?;
+            // Others have it, or somebody removed it by hand: now it is here.
+            found.inspect(|(listed, _)| shelf.library.forget(listed));
+        }
     }
     let claim = shelf.library.claim(name);
     let listed = claim.name().to_owned();
     let metainfo = metainfo_of(&listed)?;
-    let entry = claim.list_upload(&part.path(), &metainfo, port).map_err(|error| Failure::of_disk(&error))?;
+    let entry = claim.list_upload(&part.path(), &metainfo, port, bounded).map_err(|error| Failure::of_disk(&error))?;
     part.discard();
     site.swarms.follow(entry.info_hash);
     let order = Order::Seed { metainfo: metainfo.into(), file: shelf.library.upload_path(&listed), port };
@@ -158,6 +174,32 @@ pub(super) fn save(
     shelf.stamp_soon(listed.clone());
     let asked_name = (listed != name).then(|| name.to_owned());
     Ok(Saved { asked_name, warning: warning.err(), ..Saved::new(&base, &listed, &entry) })
+}
+
+/// A file that was not saved, and why.
+#[derive(Debug, Serialize)]
+pub struct Refused {
+    /// The name it came with.
+    pub name: String,
+    /// Why, in a sentence.
+    pub problem: String,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is not shared: {}", self.name, self.problem)
+    }
+}
+
+/// A line for a terminal.
+impl fmt::Display for Saved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is shared: {}", self.name, self.torrent_url)?;
+        if let Some(asked) = &self.asked_name {
+            write!(f, " (another file is named {asked})")?;
+        }
+        self.warning.iter().try_for_each(|warning| write!(f, " ({warning})"))
+    }
 }
 
 impl Saved {
@@ -211,17 +253,20 @@ pub(super) fn parse_port(shelf: &Shelf, text: &str) -> Result<Option<u16>, Failu
     Ok(Some(port))
 }
 
-fn part_key(name: &str, request: &Request<'_>) -> Result<String, Failure> {
-    let tag = request.field("upload-tag").unwrap_or_default();
+/// What names a part, so that nobody but who began it goes on with it.
+fn part_key(name: &str, request: &Request<'_>, sender: Sender) -> Result<String, Failure> {
+    let Some(tag) = request.field("upload-tag").filter(|tag| !tag.is_empty()) else {
+        return Ok(format!("{name}~@{}", sender.address));
+    };
     if tag.len() > MAX_TAG || !tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         return Err(Failure::new(400, format!("Upload-Tag is at most {MAX_TAG} letters, digits and dashes")));
     }
     Ok(format!("{name}~{tag}"))
 }
 
-/// The refusal of a file without content.
-pub(super) fn empty(name: &str) -> Failure {
-    Failure::new(400, format!("{name} is empty: a torrent without a single byte has nothing to share"))
+/// Whether the answer is asked for in that form by its name; curl takes anything.
+pub(super) fn wants(request: &Request<'_>, content_type: &str) -> bool {
+    request.field("accept").is_some_and(|accept| accept.contains(content_type))
 }
 
 /// The refusal of a body that broke off.

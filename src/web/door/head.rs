@@ -242,6 +242,11 @@ impl Head {
         &self.version
     }
 
+    /// Whether a body follows.
+    pub fn has_body(&self) -> bool {
+        self.framing != Framing::Length(0)
+    }
+
     /// How the body is framed.
     pub fn framing(&self) -> Framing {
         self.framing

@@ -35,6 +35,9 @@ pub enum Origin {
         port: Option<u16>,
         /// The file as it was when it was known to be whole and on disk.
         stamp: Option<Stamp>,
+        /// The address that it came from, the /64 of an IPv6 address; nobody whose share is bounded.
+        #[serde(default)]
+        by: Option<IpAddr>,
     },
     /// With others.
     Registered {

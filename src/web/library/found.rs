@@ -60,7 +60,7 @@ impl Library {
             (Some(origin @ Origin::Registered { .. }), None) => origin,
             (Some(origin @ Origin::Upload { .. }), Some(length)) if metainfo.length() == length => origin,
             (_, Some(length)) if metainfo.is_single_file() && metainfo.length() == length => {
-                Origin::Upload { port: None, stamp: None }
+                Origin::Upload { port: None, stamp: None, by: None }
             }
             (None, None) if is_list_lost => {
                 let size = |form| fs::metadata(self.metainfo_path(name, form)).map_or(0, |file| file.len());
@@ -76,7 +76,7 @@ impl Library {
     /// The uploads of earlier runs.
     pub fn shared(&self) -> Vec<Shared> {
         let uploads = self.entries().into_iter().filter_map(|(name, entry)| match entry.origin {
-            Origin::Upload { port, stamp } => Some((name, port, stamp)),
+            Origin::Upload { port, stamp, .. } => Some((name, port, stamp)),
             Origin::Registered { .. } => None,
         });
         uploads

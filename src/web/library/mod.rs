@@ -212,12 +212,18 @@ impl Claim<'_> {
         &self.name
     }
 
-    /// Lists a file that was received whole; it moves to `uploads/`. Its metainfo comes first: without the file it is not
+    /// Lists a file that was received whole, from `by` where that bounds it; it moves to `uploads/`. Its metainfo comes first: without the file it is not
     /// listed, but the file without it would be of no use.
-    pub fn list_upload(self, received: &Path, metainfo: &Metainfo, port: Option<u16>) -> io::Result<Entry> {
+    pub fn list_upload(
+        self,
+        received: &Path,
+        metainfo: &Metainfo,
+        port: Option<u16>,
+        by: Option<IpAddr>,
+    ) -> io::Result<Entry> {
         self.write(metainfo)?;
         fs::rename(received, self.library.upload_path(&self.name)).inspect_err(|_| self.unwrite())?;
-        Ok(self.list(metainfo, Origin::Upload { port, stamp: None }))
+        Ok(self.list(metainfo, Origin::Upload { port, stamp: None, by }))
     }
 
     /// Lists a metainfo whose content others have, and that `by` has sent.

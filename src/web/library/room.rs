@@ -14,12 +14,19 @@ pub const MAX_PORTS: usize = 16;
 /// How many uploads there may be: each is a line of the page, a torrent that is announced, and three files, however small.
 pub const MAX_UPLOADS: usize = 2000;
 
+/// How many of them one address may have: at least so many times fewer than what the others leave. One address has a thousand at
+/// most, 33 for each of a class of thirty behind one router, and leaves room for others however many it has.
+const UPLOADS_LEFT: usize = 2;
+
 /// How many metainfos others may register. Each has up to 16 MiB on disk, and 200 bytes in memory. When there is one more, it
 /// takes the place of the one in whose swarm nobody was seen for longest.
 pub const MAX_REGISTERED: usize = 1000;
 
 /// How many of them one address may register: a room of seeders behind one router, and a tenth of all.
 pub const MAX_REGISTERED_OF_ADDRESS: usize = 100;
+
+/// How many bytes on disk those of one address may have: a quarter of all, or twenty of the largest.
+pub(super) const MAX_REGISTERED_BYTES_OF_ADDRESS: u64 = MAX_REGISTERED_BYTES / 4;
 
 /// How long a registered metainfo has to be without anybody in its swarm before another may take its place.
 pub(super) const LEAST_UNSEEN: Duration = Duration::from_secs(60);
@@ -53,12 +60,43 @@ impl Library {
         Ok(())
     }
 
-    /// Whether there may be one more upload.
-    pub fn check_room_for_upload(&self) -> Result<(), Failure> {
-        if self.state().entries.values().filter(|entry| entry.is_upload()).count() < MAX_UPLOADS {
-            return Ok(());
+    /// Whether there may be one more upload, by that address where that bounds it.
+    pub fn check_room_for_upload(&self, by: Option<IpAddr>) -> Result<(), Failure> {
+        let (all, own) = self.count_uploads(by);
+        if all >= MAX_UPLOADS {
+            let sentence = format!("{MAX_UPLOADS} files are shared here already; there is no room for more");
+            return Err(Failure::new(507, sentence));
         }
-        Err(Failure::new(507, format!("{MAX_UPLOADS} files are shared here already; there is no room for more")))
+        if by.is_some() && own * UPLOADS_LEFT + (all - own) >= MAX_UPLOADS {
+            let sentence = format!(
+                "{own} files from your address are shared here, which is the most that one address may have; \
+                 whoever runs this machine can remove some"
+            );
+            return Err(Failure::new(507, sentence));
+        }
+        Ok(())
+    }
+
+    /// How many uploads there are, and how many of them are of that address.
+    fn count_uploads(&self, whose: Option<IpAddr>) -> (usize, usize) {
+        let (mut all, mut own) = (0, 0);
+        for entry in self.state().entries.values() {
+            if let Origin::Upload { by, .. } = entry.origin {
+                all += 1;
+                own += usize::from(by.is_some() && by == whose);
+            }
+        }
+        (all, own)
+    }
+
+    /// How many bytes the uploads of an address have.
+    pub fn bytes_of(&self, whose: IpAddr) -> u64 {
+        let state = self.state();
+        let own = state
+            .entries
+            .values()
+            .filter(|entry| matches!(entry.origin, Origin::Upload { by, .. } if by == Some(whose)));
+        own.map(|entry| entry.length).sum()
     }
 
     /// Makes room for one more metainfo that `by` registers, by taking off those that nobody was seen with for longest.
@@ -80,7 +118,9 @@ impl Library {
         }
         let of_one = registered.iter().filter(|(_, whose, ..)| *whose == Some(by)).count();
         let bytes: u64 = registered.iter().map(|(_, _, bytes, _)| bytes).sum();
-        let is_one_full = of_one >= MAX_REGISTERED_OF_ADDRESS;
+        let own = registered.iter().filter(|(_, whose, ..)| *whose == Some(by));
+        let bytes_of_one: u64 = own.map(|(_, _, bytes, _)| bytes).sum();
+        let is_one_full = of_one >= MAX_REGISTERED_OF_ADDRESS || bytes_of_one >= MAX_REGISTERED_BYTES_OF_ADDRESS;
         if !is_one_full && registered.len() < MAX_REGISTERED && bytes < MAX_REGISTERED_BYTES {
             return Ok(None);
         }
@@ -88,8 +128,10 @@ impl Library {
         let oldest = candidates.min_by_key(|(seen, ..)| *seen);
         let unseen = oldest.filter(|(seen, ..)| now_seconds().saturating_sub(*seen) >= LEAST_UNSEEN.as_secs());
         let count = if is_one_full { of_one } else { registered.len() };
-        let sentence =
-            || format!("{count} metainfos are registered already, all of them in use; there is no room for more");
+        let whose = if is_one_full { " from your address" } else { "" };
+        let sentence = || {
+            format!("{count} metainfos{whose} are registered already, all of them in use; there is no room for more")
+        };
         unseen.map(|(.., name)| Some((*name).clone())).ok_or_else(|| Failure::new(507, sentence()))
     }
 

@@ -19,7 +19,7 @@ fn upload(library: &Library, name: &str, bytes: &[u8], port: Option<u16>) -> Str
     fs::write(&received, bytes).unwrap();
     let claim = library.claim(name);
     let name = claim.name().to_owned();
-    claim.list_upload(&received, &metainfo(&name, bytes), port).unwrap();
+    claim.list_upload(&received, &metainfo(&name, bytes), port, None).unwrap();
     name
 }
 
@@ -92,6 +92,12 @@ fn whoever_registers_too_much_takes_his_own_places_and_those_that_nobody_uses() 
         }
     }
     register(2000, flooder).unwrap();
+    let large = IpAddr::from([10, 0, 0, 2]);
+    register(3000, large).unwrap();
+    if let Some(Entry { origin: Origin::Registered { bytes, .. }, .. }) = library.state().entries.get_mut("3000") {
+        *bytes = room::MAX_REGISTERED_BYTES_OF_ADDRESS;
+    }
+    assert_eq!(register(3001, large).unwrap_err().status, 507);
     assert!(library.get("2000").is_some() && library.get("7").is_none() && library.get("1000").is_some());
     assert!(!library.metainfo_path("7", "json").exists());
 }
@@ -104,7 +110,9 @@ fn of_two_forms_that_cannot_both_be_written_none_is_left() {
     fs::create_dir_all(library.metainfo_path("a", "torrent").join("x")).unwrap();
     assert_eq!(library.claim("a").list_registered(&metainfo("a", b"a"), HERE).unwrap_err().status, 500);
     assert!(!library.metainfo_path("a", "json").exists());
-    assert!(library.claim("b").list_upload(&library.uploads.join("nothing"), &metainfo("b", b"b"), None).is_err());
+    assert!(
+        library.claim("b").list_upload(&library.uploads.join("nothing"), &metainfo("b", b"b"), None, None).is_err()
+    );
     assert!(!library.metainfo_path("b", "json").exists() && !library.metainfo_path("b", "torrent").exists());
     assert!(library.entries().is_empty());
 }
@@ -147,10 +155,34 @@ fn uploads_are_bounded_at_the_limit_and_not_before() {
     upload(&library, "a", b"a", None);
     let entry = library.get("a").unwrap();
     for number in 1..MAX_UPLOADS {
-        assert!(library.check_room_for_upload().is_ok());
+        assert!(library.check_room_for_upload(None).is_ok());
         library.state().entries.insert(number.to_string(), entry.clone());
     }
-    assert_eq!(library.check_room_for_upload().unwrap_err().status, 507);
+    assert_eq!(library.check_room_for_upload(None).unwrap_err().status, 507);
+}
+
+#[test]
+fn however_much_some_addresses_upload_there_is_room_for_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = Library::open(folder.path()).unwrap();
+    upload(&library, "a", b"a", None);
+    let entry = library.get("a").unwrap();
+    let fill = |by: IpAddr| {
+        let origin = Origin::Upload { port: None, stamp: None, by: Some(by) };
+        let mut count = 0;
+        while library.check_room_for_upload(Some(by)).is_ok() {
+            library.state().entries.insert(format!("{by} {count}"), Entry { origin: origin.clone(), ..entry.clone() });
+            count += 1;
+        }
+        count
+    };
+    let counts: Vec<usize> = (1..=8).map(|host| fill(IpAddr::from([10, 0, 0, host]))).collect();
+    assert_eq!(counts[..3], [1000, 500, 250]);
+    assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
+    let refused = library.check_room_for_upload(Some(IpAddr::from([10, 0, 0, 1]))).unwrap_err();
+    assert!(refused.status == 507 && refused.sentence.starts_with("1000 files from your address"), "{refused}");
+    assert!(library.check_room_for_upload(None).is_ok());
+    assert_eq!(library.bytes_of(IpAddr::from([10, 0, 0, 2])), 500);
 }
 
 #[test]

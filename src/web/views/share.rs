@@ -3,7 +3,10 @@
 use maud::{Markup, html};
 
 use super::{
-    super::{api::Here, upload::Saved},
+    super::{
+        api::Here,
+        upload::{Refused, Saved},
+    },
     tell,
     words::word,
 };
@@ -51,7 +54,7 @@ pub fn upload_card() -> Markup {
 }
 
 /// What became of an upload that came without a script.
-pub fn saved(here: &Here, files: &[Saved]) -> Markup {
+pub fn saved(here: &Here, files: &[Saved], refused: &[Refused]) -> Markup {
     html! {
         h1 { @if files.len() == 1 { "It is shared." } @else { "They are shared." } }
         @for file in files {
@@ -64,6 +67,9 @@ pub fn saved(here: &Here, files: &[Saved]) -> Markup {
                 p.quiet { (Size(file.length)) }
                 (tell::tell(&tell::Told::new(&here.machine.address, file)))
             }
+        }
+        @for file in refused {
+            p.trouble role="alert" { b { (file.name) } " is not shared: " (file.problem) "." }
         }
         p { a href="/" { "Back to all files" } }
     }

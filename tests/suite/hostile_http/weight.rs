@@ -1,6 +1,7 @@
 //! Small requests of a stranger that could become large in memory: whatever fits the limits costs the tracker less than
 //! [`MOST`] above what it holds idle.
 
+use std::net::Ipv4Addr;
 use std::thread;
 
 use minitorrent::chance::Chance;
@@ -174,12 +175,14 @@ fn no_small_request_of_a_stranger_becomes_large_in_memory() {
     let room = Room::open();
     let idle = room.tracker.usage().resident_kib;
     let mut scale = Scale { room: &room, idle, worst: (0, String::new()) };
-    let post = |body: &[u8]| room.ask("POST /metainfos", "", body);
+    // Each from an address of its own: one has a share of the room alone.
+    let post =
+        |from: usize, body: &[u8]| room.ask_from(Ipv4Addr::new(127, 0, 1, from as u8), "POST /metainfos", "", body);
 
     let (mut listed, mut refused) = (0, 0);
-    for shape in shapes().into_iter().chain((0..RANDOM).map(random)) {
+    for (from, shape) in shapes().into_iter().chain((0..RANDOM).map(random)).enumerate() {
         let body = shape.fill(1.0);
-        let answer = post(&body);
+        let answer = post(from, &body);
         match answer.status {
             201 => listed += 1,
             200 | 400 => refused += 1,
@@ -192,7 +195,9 @@ fn no_small_request_of_a_stranger_becomes_large_in_memory() {
     // The largest at once, and more than may come in at once.
     let bodies: Vec<Vec<u8>> = shapes().iter().map(|shape| shape.fill(0.99)).collect();
     for some in bodies.chunks(AT_ONCE) {
-        thread::scope(|scope| some.iter().for_each(|body| _ = scope.spawn(|| post(body))));
+        thread::scope(|scope| {
+            some.iter().enumerate().for_each(|(from, body)| _ = scope.spawn(move || post(100 + from, body)))
+        });
         scale.weigh(&format!("{AT_ONCE} metainfos at once"));
     }
 
