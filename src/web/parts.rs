@@ -388,6 +388,12 @@ impl Part<'_> {
         self.hashing.take().map_or_else(|| PieceHasher::new(DEFAULT_PIECE_LENGTH), Hashing::settle)
     }
 
+    /// Kept no longer than this lives, whatever becomes of it.
+    pub fn passing(mut self) -> Self {
+        self.is_discarded = true;
+        self
+    }
+
     /// Forgets it: it is whole, and was moved to its place, or is of no use.
     pub fn discard(mut self) {
         self.is_discarded = true;

@@ -6,22 +6,23 @@ use std::{
     net::{IpAddr, SocketAddr},
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     thread,
 };
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{self as channel, bounded};
 
 use super::{
     Site,
     door::{Reply, Request},
     failure::Failure,
-    names, views,
+    names,
+    parts::Part,
+    site::{Sender, Shelf},
+    upload::broken,
+    views,
 };
 use crate::metainfo::{self, InfoHash, Limits, Metainfo};
-
-/// How many of the longest metainfos may be coming in at once: that many bytes of memory, and many of the usual ones.
-const MAX_COMING_IN: u64 = 4;
 
 /// How many times its own bytes both forms of a metainfo take on disk at most: JSON writes six for a control character, and
 /// then the raw bytes in base64.
@@ -34,18 +35,11 @@ const READ_LENGTH: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Registry {
     limits: Limits,
-    coming_in: Mutex<u64>,
     /// To the thread that reads and writes metainfos, one at a time: that takes several times their length. It ends with this.
-    turns: Sender<Turn>,
+    turns: channel::Sender<Turn>,
 }
 
 type Turn = Box<dyn FnOnce() + Send>;
-
-/// Bytes that are counted as coming in while this lives.
-struct Counted<'a> {
-    registry: &'a Registry,
-    bytes: u64,
-}
 
 /// What became of a metainfo.
 struct Registered {
@@ -56,20 +50,18 @@ struct Registered {
 
 /// Answers a metainfo with its links; 200 when the torrent was listed already, 201 when it is now.
 pub fn register(site: &Arc<Site>, request: &mut Request<'_>) -> Result<Reply, Failure> {
-    let registry = &site.shelf()?.registry;
+    let shelf = site.shelf()?;
     site.access.check_upload(request, site.swarms.names())?;
-    let mut counted = Counted { registry, bytes: 0 };
-    let parts = receive(request, &mut counted)?;
-    let (by, local) = (site.swarms.names().sender(request).unwrap_or(request.peer().ip()), request.local());
-    let (length, limits, listed_on) = (counted.bytes, registry.limits, Arc::clone(site));
-    let Registered { info_hash, name, is_new } = registry.in_turn(move || {
-        let bytes = parts.concat();
-        drop(parts);
+    let (sender, limits) = (site.sender(request), shelf.registry.limits);
+    let part = receive(shelf, request, sender, limits.bytes)?;
+    let (path, by, local, listed_on) = (part.path(), sender.address, request.local(), Arc::clone(site));
+    let Registered { info_hash, name, is_new } = shelf.registry.in_turn(move || {
+        let bytes = fs::read(path).map_err(|error| Failure::of_disk(&error))?;
         let metainfo = Metainfo::read_within(&bytes, &limits).map_err(|error| Failure::new(400, error.to_string()))?;
+        let length = bytes.len() as u64;
         drop(bytes);
         list(&listed_on, metainfo, length, by, local)
     })?;
-    drop(counted);
     let (base, encoded) = (site.base_url(request), names::encode(&name));
     let url = format!("{base}/metainfos/{encoded}");
     let body = views::json(&serde_json::json!({
@@ -100,31 +92,26 @@ fn list(site: &Site, metainfo: Metainfo, length: u64, by: IpAddr, local: SocketA
     Ok(Registered { info_hash, name, is_new: true })
 }
 
-/// The body in parts of [`READ_LENGTH`] bytes: what is freed in small parts goes back to the system, whichever thread held it.
-fn receive(request: &mut Request<'_>, counted: &mut Counted<'_>) -> Result<Vec<Vec<u8>>, Failure> {
-    let limit = counted.registry.limits.bytes;
+/// The body, on the disk: however many come at once, and however slowly, they take no memory.
+fn receive<'a>(shelf: &'a Shelf, request: &mut Request<'_>, sender: Sender, limit: u64) -> Result<Part<'a>, Failure> {
     let too_long = || Failure::new(413, format!("a metainfo: {}", metainfo::Error::TooLong(limit)));
     let announced = request.field("content-length").and_then(|length| length.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(too_long());
     }
-    let mut parts: Vec<Vec<u8>> = Vec::new();
+    // No upload's name begins with a dot.
+    let part = shelf.parts.begin_anew(&format!(".metainfo@{}", sender.address), shelf.quota(sender))?;
+    let mut part = part.passing();
     let mut buffer = vec![0; READ_LENGTH];
     loop {
-        if parts.last().is_none_or(|part| part.len() == READ_LENGTH) {
-            counted.add(READ_LENGTH as u64)?;
-            parts.push(Vec::with_capacity(READ_LENGTH));
-        }
-        let part = parts.last_mut().expect("one was added where none had room");
-        let room = READ_LENGTH - part.len();
-        let count = request.body.read(&mut buffer[..room]).map_err(|error| Failure::new(400, error.to_string()))?;
+        let count = request.body.read(&mut buffer).map_err(broken)?;
         if count == 0 {
-            return Ok(parts);
+            return Ok(part);
         }
         if request.body.received() > limit {
             return Err(too_long());
         }
-        part.extend_from_slice(&buffer[..count]);
+        part.write(&buffer[..count]).map_err(|error| Failure::of_disk(&error))?;
     }
 }
 
@@ -142,7 +129,7 @@ impl Registry {
         // Nothing waits in it: each request waits until it is taken.
         let (turns, queue) = bounded::<Turn>(0);
         thread::Builder::new().name("web-metainfo".into()).spawn(move || queue.into_iter().for_each(|turn| turn()))?;
-        Ok(Registry { limits, coming_in: Mutex::default(), turns })
+        Ok(Registry { limits, turns })
     }
 
     /// Has `work` done when the metainfos before it are. All on one thread: what a metainfo takes is kept for the next by the
@@ -161,23 +148,5 @@ impl Registry {
         };
         self.turns.send(Box::new(turn)).map_err(|_| fault())?;
         result.recv().unwrap_or_else(|_| Err(fault()))
-    }
-}
-
-impl Counted<'_> {
-    fn add(&mut self, bytes: u64) -> Result<(), Failure> {
-        let mut sum = self.registry.coming_in.lock().unwrap_or_else(PoisonError::into_inner);
-        if *sum + bytes > MAX_COMING_IN * self.registry.limits.bytes {
-            return Err(Failure::new(503, "too many metainfos are coming in at once; try again in a moment"));
-        }
-        *sum += bytes;
-        self.bytes += bytes;
-        Ok(())
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        *self.registry.coming_in.lock().unwrap_or_else(PoisonError::into_inner) -= self.bytes;
     }
 }

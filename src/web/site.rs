@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     fmt, io,
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::SystemTime,
@@ -168,7 +169,7 @@ impl Site {
     /// From where an upload comes.
     pub(super) fn sender(&self, request: &Request<'_>) -> Sender {
         let address = address::household(self.swarms.names().sender(request).unwrap_or(request.peer().ip()));
-        let may_control = self.access.may(request, &self.own_addresses()).control;
+        let may_control = self.access.may(request, self.swarms.names()).control;
         Sender { address, bounded: (!may_control).then_some(address) }
     }
 

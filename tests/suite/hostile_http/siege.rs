@@ -23,7 +23,7 @@ const WITHIN: Duration = Duration::from_secs(1);
 /// slowly ends within 10 s.
 const REST: Duration = Duration::from_secs(20);
 
-/// The most memory under any attack, in KiB: 64 transfers, unsent answers of 16 MiB, metainfos that come in of 64 MiB.
+/// The most memory under any attack, in KiB: 64 transfers, unsent answers of 16 MiB, one metainfo that is read.
 const MOST_MEMORY: u64 = 160 * 1024;
 
 /// What the allocator may keep after an attack, in KiB: each of its arenas keeps some of what it gave out.
