@@ -25,4 +25,5 @@ mod soak;
 mod story;
 mod undialable;
 mod unsaid;
+mod waiting;
 mod zoo;
