@@ -184,6 +184,13 @@ impl Metainfo {
         &hashes[piece.as_usize()]
     }
 
+    /// Whether these are the hashes of its pieces.
+    pub fn has_hashes(&self, hashes: &Hashes) -> bool {
+        let geometry = self.geometry();
+        (hashes.length, hashes.piece_length) == (geometry.length(), geometry.piece_length())
+            && hashes.pieces == self.info.raw[self.info.pieces.clone()]
+    }
+
     /// All files in the order of their bytes, pads and links among them.
     pub fn files(&self) -> &[File] {
         &self.info.files

@@ -1,9 +1,6 @@
 //! `POST /upload`: the page's form, with files and perhaps a seeder's port, in any order.
 
-use std::{
-    fmt,
-    io::{self, Read},
-};
+use std::io::{self, Read};
 
 use serde::Serialize;
 
@@ -19,6 +16,7 @@ use super::{
     upload::{Refused, Saved, broken, parse_port, save, wants},
     views,
 };
+use crate::text::escape;
 
 /// Bytes read at once; with it, memory does not depend on the file.
 const READ_LENGTH: usize = 128 * 1024;
@@ -59,7 +57,8 @@ pub fn post(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
         }
     }
     if saved.is_empty() {
-        return Err(Failure::new(status, lines(refused.iter().map(|refused| &refused.problem))));
+        let problems: Vec<&str> = refused.iter().map(|refused| refused.problem.as_str()).collect();
+        return Err(Failure::new(status, problems.join("; ")));
     }
     if wants(request, "application/json") {
         let all: Vec<_> =
@@ -67,8 +66,9 @@ pub fn post(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
         return Ok(Reply::new(201, "application/json", views::json(&all)));
     }
     if !wants(request, "text/html") {
-        let (saved, refused) = (saved.iter().map(ToString::to_string), refused.iter().map(ToString::to_string));
-        return Ok(Reply::text(201, lines(saved.chain(refused))));
+        let lines = saved.iter().map(ToString::to_string).chain(refused.iter().map(ToString::to_string));
+        let text: String = lines.map(|line| escape(&line) + "\n").collect();
+        return Ok(Reply::new(201, "text/plain; charset=utf-8", text.into_bytes()));
     }
     let here = Here::of(site, &site.viewer(request));
     Ok(views::page(201, &here, "Shared", views::saved(&here, &saved, &refused)))
@@ -80,10 +80,6 @@ pub fn post(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
 enum Outcome {
     Saved(Saved),
     Refused(Refused),
-}
-
-fn lines(all: impl Iterator<Item = impl fmt::Display>) -> String {
-    all.map(|line| line.to_string()).collect::<Vec<_>>().join("\n")
 }
 
 /// A form that is being read.

@@ -1,7 +1,11 @@
 //! Hashing beside receiving: while one core takes bytes off a connection and gives them to the disk, another makes the piece
 //! hashes. A short file is hashed where it is received.
 
-use std::thread::{self, JoinHandle};
+use std::{
+    fs::File,
+    io::{self, Read, Seek},
+    thread::{self, JoinHandle},
+};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -9,6 +13,9 @@ use crate::metainfo::PieceHasher;
 
 /// From so many bytes on a file gets a hash thread: below, it would be done before the thread begins.
 const SHORT: u64 = 4 * 1024 * 1024;
+
+/// Bytes read at once when a file is hashed that is on the disk.
+const READ_LENGTH: usize = 128 * 1024;
 
 /// Stretches on their way to the hash thread, of as many bytes as are received at once: one is hashed, one waits.
 const WAITING: usize = 1;
@@ -82,6 +89,19 @@ impl Hashing {
                 log::warn!("an upload is hashed where it is received: {error}");
                 Hashing::Here(kept)
             }
+        }
+    }
+}
+
+/// Hashes a file from its begin.
+pub fn hash_file(file: &mut File, piece_length: u32) -> io::Result<PieceHasher> {
+    let mut hasher = PieceHasher::new(piece_length);
+    let mut buffer = vec![0; READ_LENGTH];
+    file.rewind()?;
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher),
+            count => hasher.update(&buffer[..count]),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{
     cmp::Reverse,
     collections::{HashMap, hash_map::Entry},
     fs::{self, File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, Seek, SeekFrom, Write},
     iter,
     net::IpAddr,
     path::PathBuf,
@@ -15,7 +15,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{failure::Failure, hashing::Hashing};
+use super::{
+    failure::Failure,
+    hashing::{Hashing, hash_file},
+};
 use crate::metainfo::{Hashes, PieceHasher, create::DEFAULT_PIECE_LENGTH};
 
 /// How long a part is kept for its upload to go on.
@@ -38,9 +41,6 @@ const MAX_BESIDE: usize = 64;
 
 /// How many bytes a part may take before the disk is asked again.
 const CLAIM: u64 = 1024 * 1024;
-
-/// Bytes read at once when a part is hashed again.
-const READ_LENGTH: usize = 128 * 1024;
 
 /// What one address may take of the room on the disk, as a fraction: the rest is for the others. So a laptop can share an image
 /// that nearly fills the disk, and no address alone can leave nothing to anybody else.
@@ -174,7 +174,7 @@ impl Parts {
         }
         let hasher = match hasher.filter(|hasher| hasher.length() == length) {
             Some(hasher) => hasher,
-            None => hash(&mut file).map_err(of_disk)?,
+            None => hash_file(&mut file, DEFAULT_PIECE_LENGTH).map_err(of_disk)?,
         };
         file.seek(SeekFrom::End(0)).map_err(of_disk)?;
         let (file, hashing) = (Some(file), Some(Hashing::Here(hasher)));
@@ -419,19 +419,6 @@ impl Drop for Part<'_> {
             let _ = fs::remove_file(self.path());
         } else if known.len() < KEPT_HASHERS {
             known.insert(std::mem::take(&mut self.key), Known::Resting(hasher));
-        }
-    }
-}
-
-/// Hashes a file from its begin.
-fn hash(file: &mut File) -> io::Result<PieceHasher> {
-    let mut hasher = PieceHasher::new(DEFAULT_PIECE_LENGTH);
-    let mut buffer = vec![0; READ_LENGTH];
-    file.rewind()?;
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hasher),
-            count => hasher.update(&buffer[..count]),
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{
     collections::HashSet,
-    fmt, io,
+    fmt,
+    fs::File,
+    io,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -19,13 +21,14 @@ use super::{
     door::Request,
     events::Newsroom,
     failure::Failure,
-    library::Library,
+    hashing::hash_file,
+    library::{Library, Returned},
     parts::{Parts, Quota},
     register::Registry,
     swarms::Swarms,
 };
 use crate::{
-    metainfo::{self, InfoHash, PeerId},
+    metainfo::{self, InfoHash, PeerId, PieceHasher},
     seeder::report::Board,
 };
 
@@ -128,17 +131,18 @@ impl Site {
     }
 
     /// Forgets what has had its time, and notes who is here: also when nobody has looked at the page meanwhile.
-    pub(super) fn sweep(&self) -> io::Result<()> {
+    pub(super) fn sweep(self: &Arc<Site>) -> io::Result<()> {
         self.newsroom.sweep();
         let reports = self.board.torrents();
         reports.iter().for_each(|report| api::state::remember(self, report));
         let mut kept: HashSet<InfoHash> = reports.iter().map(|report| report.metainfo.info_hash()).collect();
         let swept = self.shelf.as_ref().map_or(Ok(()), |shelf| {
             shelf.parts.sweep(SystemTime::now())?;
-            for hash in shelf.library.forget_removed() {
-                log::info!("{hash} is not listed any longer: its file was removed");
+            for hash in shelf.library.forget_gone() {
+                log::info!("{hash} is not listed any longer: its file is gone");
                 self.order(Order::Remove(hash)).unwrap_or_else(|sentence| log::debug!("{hash}: {sentence}"));
             }
+            self.share_again(shelf);
             shelf.library.forget_unseen(|hash| {
                 let counts = self.swarms.counts(hash);
                 counts.complete + counts.incomplete > 0
@@ -148,6 +152,42 @@ impl Site {
         });
         self.swarms.follow_only(&kept);
         swept
+    }
+
+    /// Shares uploads again whose file is back: what is unchanged at once, the rest once it is verified, on a thread of its own.
+    fn share_again(self: &Arc<Site>, shelf: &Shelf) {
+        let (unchanged, changed): (Vec<_>, Vec<_>) =
+            shelf.library.returned().into_iter().partition(|returned| returned.is_unchanged);
+        unchanged.into_iter().for_each(|returned| self.list_again(shelf, returned));
+        if changed.is_empty() {
+            return;
+        }
+        let site = Arc::clone(self);
+        let verify = move || {
+            let Some(shelf) = &site.shelf else { return };
+            for returned in changed {
+                let hash = |mut file| hash_file(&mut file, returned.metainfo.geometry().piece_length());
+                match File::open(&returned.file).and_then(hash).map(PieceHasher::finish) {
+                    Ok(hashes) if returned.metainfo.has_hashes(&hashes) => site.list_again(shelf, returned),
+                    Ok(_) => log::warn!("{:?} is another file than was uploaded, and is not shared", returned.name),
+                    Err(error) => log::warn!("{:?} cannot be read: {error}", returned.name),
+                }
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("web-verify".into()).spawn(verify) {
+            log::warn!("an upload whose file is back cannot be verified: {error}");
+        }
+    }
+
+    fn list_again(&self, shelf: &Shelf, Returned { name, metainfo, file, port, .. }: Returned) {
+        if !shelf.library.list_again(&name) {
+            return;
+        }
+        let hash = metainfo.info_hash();
+        log::info!("{hash} is listed again: its file is back");
+        self.swarms.follow(hash);
+        self.order(Order::Seed { metainfo, file, port }).unwrap_or_else(|sentence| log::warn!("{name:?}: {sentence}"));
+        shelf.stamp_soon(name);
     }
 
     /// The files of this page, or a refusal where it has none of its own.

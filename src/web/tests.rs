@@ -387,7 +387,7 @@ fn an_empty_file_keeps_no_other_of_its_form_from_being_shared() {
     assert!(page.contains("They are shared.") && page.contains("<b>__init__.py</b> is not shared"), "{page}");
     // With nothing else there is nothing to share.
     let nothing = room.form(&[files[1], ("name=\"file\"; filename=\"b\"", b"")], "");
-    assert_eq!((nothing.status, nothing.text().lines().count()), (400, 2));
+    assert_eq!((nothing.status, nothing.text().lines().count()), (400, 1));
     assert!(nothing.text().contains("__init__.py is empty") && nothing.text().contains("b is empty"));
     assert_eq!(room.put("c", b"").status, 400);
     let chunked =
@@ -716,6 +716,64 @@ fn an_upload_that_was_removed_by_hand_is_not_listed_any_longer() {
     room.web.sweep().unwrap();
     assert!(room.names().is_empty());
     assert_eq!(room.get("/metainfos/a.json").status, 404);
+}
+
+#[test]
+fn an_upload_whose_file_is_back_is_listed_again_once_it_is_known_to_be_the_same() {
+    let room = Room::new();
+    let (file, elsewhere) = (room.folder.path().join("uploads/a"), room.folder.path().join("elsewhere"));
+    room.put("a", b"content");
+    let listed = |want: bool| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while room.names().is_empty() == want {
+            assert!(Instant::now() < deadline, "listed: {}", !want);
+            room.web.sweep().unwrap();
+            thread::sleep(Duration::from_millis(5));
+        }
+    };
+    let go_away = || {
+        std::fs::rename(&file, &elsewhere).unwrap();
+        room.web.sweep().unwrap();
+        assert!(room.names().is_empty());
+    };
+    // Once it is noted as whole and on disk.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !std::fs::read_to_string(room.folder.path().join("metainfos/.library.json")).unwrap().contains("seconds") {
+        assert!(Instant::now() < deadline, "an upload is not noted as whole");
+        thread::sleep(Duration::from_millis(5));
+    }
+    go_away();
+    std::fs::rename(&elsewhere, &file).unwrap();
+    room.web.sweep().unwrap();
+    assert_eq!((room.names(), room.orders().len()), (vec!["a".to_owned()], 2), "the same is trusted at once");
+    assert_eq!((room.get("/metainfos/a.torrent").status, room.get("/uploads/a").body), (200, b"content".to_vec()));
+
+    go_away();
+    std::fs::write(&file, b"content").unwrap();
+    std::fs::File::open(&file).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    listed(true);
+    assert_eq!(room.orders().len(), 3, "a copy is verified first");
+
+    // Another file of the same length, a shorter one, and a folder are not what was uploaded.
+    go_away();
+    for other in [&b"CONTENT"[..], b"con"] {
+        std::fs::write(&file, other).unwrap();
+        room.web.sweep().unwrap();
+    }
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    room.web.sweep().unwrap();
+    assert!(room.names().is_empty());
+    std::fs::remove_dir(&file).unwrap();
+    std::fs::rename(&elsewhere, &file).unwrap();
+    listed(true);
+
+    // What was uploaded again meanwhile is listed once.
+    go_away();
+    let orders = room.orders().len();
+    assert_eq!(room.put("a", b"content").json()["name"], "a");
+    room.web.sweep().unwrap();
+    assert_eq!((room.names(), room.orders().len()), (vec!["a".to_owned()], orders + 1));
 }
 
 #[test]

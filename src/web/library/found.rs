@@ -104,7 +104,7 @@ impl Library {
         }
     }
 
-    fn read_metainfo(&self, name: &str) -> Result<Metainfo, Failure> {
+    pub(super) fn read_metainfo(&self, name: &str) -> Result<Metainfo, Failure> {
         let bytes = fs::read(self.metainfo_path(name, "torrent")).map_err(|error| Failure::of_disk(&error))?;
         Metainfo::read(&bytes).map_err(|error| Failure::new(500, error.to_string()))
     }

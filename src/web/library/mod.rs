@@ -4,9 +4,10 @@
 //! those do not tell (the port that was asked for, and size and time at which an upload was known to be whole). Names that
 //! begin with a dot are ours alone. The lock is held to look and to change, never while a file is read or written.
 //!
-//! `entry` is one line of the list; `found` is what lies on the disk at a start; `room` is how much there may be, of uploads
+//! `entry` is one line of the list; `found` is what lies on the disk at a start; `away` is whose file is gone for now; `room` is how much there may be, of uploads
 //! and of what others register.
 
+mod away;
 mod entry;
 mod found;
 mod room;
@@ -22,12 +23,14 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+pub use away::Returned;
 pub use entry::{Entry, Origin, Stamp};
 pub use found::Shared;
 pub use room::MAX_PORTS;
 
 use super::{address::household, failure::Failure, names};
 use crate::metainfo::{InfoHash, Metainfo};
+use away::Away;
 use entry::now_seconds;
 
 const STATE_FILE: &str = ".library.json";
@@ -48,6 +51,8 @@ pub struct Library {
 #[derive(Debug, Default)]
 struct State {
     entries: BTreeMap<String, Entry>,
+    /// Uploads whose file is gone for now, by name.
+    away: BTreeMap<String, Away>,
     /// Names that are being given away.
     claimed: HashSet<String>,
 }
@@ -122,18 +127,6 @@ impl Library {
             *port = None;
         }
         self.save().unwrap_or_else(|error| log::warn!("the list of files cannot be saved: {error}"));
-    }
-
-    /// Takes uploads off the list whose file somebody has removed by hand, and tells which they were.
-    pub fn forget_removed(&self) -> Vec<InfoHash> {
-        let uploads = self.entries().into_iter().filter(|(_, entry)| entry.is_upload());
-        let is_there = |name: &str| !matches!(self.upload_path(name).try_exists(), Ok(false));
-        let removed: Vec<_> = uploads.filter(|(name, _)| !is_there(name)).collect();
-        let mut state = self.state();
-        for (name, _) in &removed {
-            state.entries.remove(name);
-        }
-        removed.into_iter().map(|(_, entry)| entry.info_hash).collect()
     }
 
     /// Takes a name off the list, and its files off the disk. The name stays claimed until they are gone.
@@ -256,7 +249,10 @@ impl Claim<'_> {
         let geometry = metainfo.geometry();
         let (length, piece_length) = (geometry.length(), geometry.piece_length());
         let entry = Entry { info_hash: metainfo.info_hash(), length, piece_length, origin };
-        self.library.state().entries.insert(self.name.clone(), entry.clone());
+        let mut state = self.library.state();
+        state.away.remove(&self.name);
+        state.entries.insert(self.name.clone(), entry.clone());
+        drop(state);
         // What lies there is found without it; only the port and the stamp would be lost.
         self.library.save().unwrap_or_else(|error| log::warn!("the list of files cannot be saved: {error}"));
         entry
