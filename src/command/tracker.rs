@@ -57,7 +57,7 @@ pub fn run(arguments: cli::Tracker) -> Result<ExitCode, Failure> {
     let names = Names::new(arguments.public_url.as_deref(), arguments.trusted_proxy.clone());
     let swarms = Swarms::new(Limits::default(), names).map_err(|error| Failure::about("random numbers", error))?;
     let swarms = Arc::new(swarms);
-    let sharing = if arguments.no_web { None } else { Some(Sharing::open(&arguments, &swarms, &base)?) };
+    let sharing = if arguments.no_web { None } else { Some(Sharing::open(&arguments, &swarms, &base, port)?) };
     let site = sharing.as_ref().map(|sharing| sharing.site(&arguments, &swarms)).transpose()?;
     let web = Arc::new(Web::new(swarms, site));
     let mut door =
@@ -132,7 +132,7 @@ struct Sharing {
 }
 
 impl Sharing {
-    fn open(arguments: &cli::Tracker, swarms: &Arc<Swarms>, base: &str) -> Result<Sharing, Failure> {
+    fn open(arguments: &cli::Tracker, swarms: &Arc<Swarms>, base: &str, port: u16) -> Result<Sharing, Failure> {
         let data = arguments.data.as_path();
         check_folder(data, "--data")?;
         let library = Library::open(data).map_err(|error| Failure::about(data.display(), error))?;
@@ -146,7 +146,7 @@ impl Sharing {
             max_peers: arguments.max_peers,
             fetching: Settings { max_peers: FETCH_PEERS, slots: DEFAULT_SLOTS, memory: FETCH_MEMORY },
             port: arguments.seed_port.map_or(PortChoice::From(seed::PORT), PortChoice::Asked),
-            own_tracker: Some((tracker.clone(), own_tracker(tracker, swarms))),
+            own_tracker: Some((tracker.clone(), own_tracker(tracker, port, swarms))),
             folder: data.join("fetched"),
             memory: Some(data.join("metainfos").join(".settings.json")),
         })?;
@@ -226,8 +226,8 @@ fn verified(metainfo: &Arc<Metainfo>, file: &Path) -> Result<Stamps, Failure> {
 }
 
 /// The tracker of this process, called directly.
-fn own_tracker(url: String, swarms: &Arc<Swarms>) -> OwnTracker {
-    let swarms = swarms.clone();
+fn own_tracker(url: String, port: u16, swarms: &Arc<Swarms>) -> OwnTracker {
+    let (swarms, named) = (swarms.clone(), swarms.clone());
     let announce = move |announce: &Announce| {
         let reply = swarms.announce(announce, &Asker::this_process());
         Answer {
@@ -240,5 +240,8 @@ fn own_tracker(url: String, swarms: &Arc<Swarms>) -> OwnTracker {
             warning: None,
         }
     };
-    OwnTracker { is_own: Arc::new(move |asked| asked == url), announce: Arc::new(announce) }
+    // By any of its names: a torrent that the page was given has nothing asked on this machine over the network.
+    let is_own =
+        move |asked: &str| asked == url || named.names().is_own_tracker(asked, (Ipv4Addr::LOCALHOST, port).into());
+    OwnTracker { is_own: Arc::new(is_own), announce: Arc::new(announce) }
 }

@@ -185,7 +185,7 @@ impl Access {
         }
         let login = self.new_login();
         let next = self.new_link().map_err(no_chance)?;
-        log::info!("{} opened the control link", request.peer().ip());
+        log::info!("{} opened the control link", request.peer().ip().to_canonical());
         self.next_link.get().inspect(|tell| tell(&next));
         login
     }

@@ -2,7 +2,7 @@
 
 use data_encoding::BASE64;
 
-use super::guesses::GUESSES;
+use super::{super::address::Names, guesses::GUESSES};
 use crate::{
     seeder::report::Activity,
     web::tests::{Answer, Room, metainfo},
@@ -199,6 +199,25 @@ fn guesses_are_rationed() {
     assert_eq!([(); GUESSES as usize].map(|()| guess("wrong")), [401; GUESSES as usize]);
     assert_eq!((guess("wrong"), guess("open sesame")), (429, 429));
     assert_eq!(may(&room, "localhost", &basic("open sesame")), [true, false, true]);
+}
+
+#[test]
+fn behind_a_named_proxy_each_is_counted_alone_and_nobody_counts_as_another_by_a_field() {
+    let from = |address: &str| format!("X-Forwarded-For: {address}\r\n{}", basic("wrong"));
+    let proxied = |proxies: &[&str]| {
+        let names = Names::new(None, proxies.iter().map(|ip| ip.parse().unwrap()).collect());
+        let room = Room::called(names, tempfile::tempdir().unwrap(), true, |_| Ok(()), with_password);
+        for number in 0..=GUESSES {
+            // Without a named proxy that field is a stranger's word: another one each time changes nothing.
+            let address = if proxies.is_empty() { format!("10.0.0.{number}") } else { "10.0.0.1".to_owned() };
+            let status = room.order("/api/limits", &from(&address), "").status;
+            assert_eq!(status, if number < GUESSES { 401 } else { 429 }, "{proxies:?}");
+        }
+        let right = format!("X-Forwarded-For: 10.0.0.99\r\n{}", basic("open sesame"));
+        room.order("/api/limits", &right, "").status
+    };
+    assert_eq!(proxied(&["127.0.0.1"]), 303, "a right password is refused because somebody else was wrong");
+    assert_eq!(proxied(&[]), 429);
 }
 
 #[test]
