@@ -143,7 +143,7 @@ impl Form<'_> {
                 let name = names::clean(&file_name);
                 // A form has no tag and begins anew: it goes on with nothing, and nothing goes on with it.
                 let key = format!("{name}~form@{}", self.sender.address);
-                let part = self.shelf.parts.begin_anew(&key, self.shelf.quota(self.sender))?;
+                let part = self.shelf.parts.begin_anew(&key, self.shelf.quota(self.sender))?.passing();
                 self.files.push((name, part));
                 At::File
             }
