@@ -5,8 +5,11 @@ set -u
 cd "$(dirname "$0")/.."
 
 LIBTORRENT=2.0.13
+RQBIT=9.1.0
 AXE=0.1.8 # a package that brings axe-core along, which finds what keeps people out of a page
 clients=${CARGO_TARGET_DIR:-target}/clients # a python of its own, where tests/suite/house/clients.rs looks for it
+
+tools=${CARGO_TARGET_DIR:-target}/tools     # what is built from crates.io, and kept
 
 # The command that shows that a package is there, and the package.
 needs="aria2c:aria2 transmission-daemon:transmission-daemon opentracker:opentracker mktorrent:mktorrent
@@ -16,6 +19,7 @@ needs="aria2c:aria2 transmission-daemon:transmission-daemon opentracker:opentrac
 say() { printf 'setup: %s\n' "$*"; }
 has() { PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null; }
 has_libtorrent() { "$clients/bin/python" -c "import libtorrent; assert libtorrent.version.startswith('$LIBTORRENT')" 2>/dev/null; }
+has_rqbit() { "$tools/bin/rqbit" --version 2>/dev/null | grep -q "rqbit $RQBIT"; }
 has_axe() { ls "$clients"/lib/python3*/site-packages/axe_playwright_python/axe.min.js >/dev/null 2>&1; }
 # A python that can make a folder of its own; the system's first, because another one may lack what venv needs.
 python_with_venv() {
@@ -61,11 +65,18 @@ if ! has_axe && [ -x "$clients/bin/python" ]; then
     "$clients/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps "axe-playwright-python==$AXE"
 fi
 
+if ! has_rqbit && has cargo; then
+    say "building rqbit $RQBIT from crates.io into $tools; that takes five minutes on two cores, once"
+    # Built apart, so that no `cargo clean` of ours takes it along, and nothing of it stays but the program.
+    build=$(mktemp -d) && CARGO_TARGET_DIR=$build cargo install --quiet --locked --root "$tools" "rqbit@$RQBIT" && rm -rf "$build"
+fi
+
 # What will be skipped, in one line each.
 for need in $needs; do
     has "${need%:*}" || say "${need%:*} is missing (package ${need#*:}): the tests that need it will be skipped"
 done
 has_axe || say "axe-core is missing: the page is not checked for what keeps people out"
 has_libtorrent || say "libtorrent is missing: its rows of the matrix will be skipped"
+has_rqbit || say "rqbit $RQBIT is missing: its rows of the matrix will be skipped"
 [ "$(id -u)" = 0 ] || say "not root: the tests on hosts of their own (network namespaces) will be skipped"
 exit 0

@@ -1,18 +1,19 @@
-"""A libtorrent peer: `libtorrent_peer.py seed|fetch|fetch-and-end TORRENT DIR PORT`.
+"""A libtorrent peer: `libtorrent_peer.py seed|fetch|fetch-and-end TORRENT DIR PORT [tcp-only]`.
 
-TCP only, peers from the tracker only. `seed` checks what lies in DIR before it serves it. `fetch-and-end` ends with 0 as
+As its users have it, but for what would need the internet or a router; with `tcp-only`, no uTP, and peers from the tracker only. `seed` checks what lies in DIR before it serves it. `fetch-and-end` ends with 0 as
 soon as every piece is there; the others serve until they are killed.
 """
 import sys
 
 import libtorrent
 
-verb, torrent, folder, port = sys.argv[1:]
+verb, torrent, folder, port, *rest = sys.argv[1:]
 notices = libtorrent.alert.category_t
+tcp_only = {"enable_outgoing_utp": False, "enable_incoming_utp": False, "enable_lsd": False}
 session = libtorrent.session({
     "listen_interfaces": f"0.0.0.0:{port}",
-    "enable_outgoing_utp": False, "enable_incoming_utp": False,
-    "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False,
+    "enable_dht": False, "enable_upnp": False, "enable_natpmp": False,
+    **(tcp_only if "tcp-only" in rest else {}),
     # Few: each alert costs it time.
     "alert_mask": notices.error_notification | notices.status_notification | notices.connect_notification,
 })

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::path::Component;
 
 use minitorrent::bencode::{self, Node, Value};
-use minitorrent::metainfo::Metainfo;
+use minitorrent::metainfo::{InfoHash, Metainfo};
 use minitorrent::tracker::announce::{Announce, Form};
 use minitorrent::tracker::answer::{self, Answer};
 use minitorrent::tracker::{client, encoding, scrape, udp};
@@ -16,6 +16,8 @@ use minitorrent::web::door::framing::{Decoder, Framing};
 use minitorrent::web::door::head::{self, Head};
 use minitorrent::web::multipart::{Event, Parser};
 use minitorrent::web::range::{self, Stretch};
+use minitorrent::wire::mse::{self, MAX_READ, PRIVATE_KEY_LENGTH, Responder};
+use minitorrent::wire::utp;
 use minitorrent::wire::{
     self, EXTENDED_HANDSHAKE, ExtendedHandshake, HANDSHAKE_LENGTH, Handshake, Limits, Message, Step,
 };
@@ -24,11 +26,13 @@ use minitorrent::wire::{
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
-pub const ALL: [(&str, Target); 9] = [
+pub const ALL: [(&str, Target); 11] = [
     ("bencode", bencode),
     ("torrent", torrent),
     ("json", json),
     ("wire", wire),
+    ("mse", encrypted),
+    ("utp", utp_packet),
     ("announce", announce),
     ("answer", answer),
     ("range", range),
@@ -167,6 +171,59 @@ fn messages(parts: &[&[u8]], limits: Limits) -> Result<Vec<Vec<u8>>, wire::Error
         }
     }
     Ok(found)
+}
+
+/// An encrypted handshake ends the same however it is cut, and nothing is computed before there is a key.
+fn encrypted(bytes: &[u8]) {
+    let whole = established(&[bytes]);
+    // Each cut computes keys, so these are few.
+    for cut in [bytes.len() / 3, bytes.len().saturating_sub(1)] {
+        let (before, behind) = bytes.split_at(cut);
+        let parts = established(&[before, behind]);
+        match (&whole, parts) {
+            // What had not come when it was done is left on the connection.
+            (Ok(Some((answer, begun))), Ok(Some((again, less)))) => {
+                assert!(*answer == again && begun.starts_with(&less), "cut at {cut}");
+            }
+            (whole, parts) => assert_eq!(*whole, parts, "cut at {cut}"),
+        }
+    }
+}
+
+/// What a responder answers in the end, and what the other side began with; nothing while it waits for more.
+type Established = Option<([u8; 14], Vec<u8>)>;
+
+fn established(parts: &[&[u8]]) -> Result<Established, mse::MseError> {
+    let (mut responder, mut fed) = (Responder::default(), 0);
+    for part in parts.iter().flat_map(|part| part.chunks(MAX_READ)) {
+        responder.feed(part);
+        fed += part.len();
+        loop {
+            match responder.step()? {
+                mse::Step::Read => break,
+                mse::Step::Exchange => {
+                    assert!(fed >= mse::KEY_LENGTH, "there is no key yet");
+                    responder.exchange([0xb2; PRIVATE_KEY_LENGTH]);
+                }
+                // Whatever it asks for is here, so that what comes behind is looked at too.
+                mse::Step::Torrent(_) => responder.torrent(InfoHash([7; 20])),
+                mse::Step::Done(done) => {
+                    assert!(done.begun.len() <= mse::MAX_HELD);
+                    return Ok(Some((done.answer, done.begun)));
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// What is answered to a packet is never longer than it, and never answered itself.
+fn utp_packet(bytes: &[u8]) {
+    if let Some(reset) = utp::reset_for(bytes) {
+        assert!(reset.len() <= bytes.len() && bytes.len() <= utp::MAX_SYN);
+        assert!(bytes[0] == 0x41 && reset[2..4] == bytes[2..4] && reset[18..] == bytes[16..18]);
+        assert_eq!(utp::reset_for(&reset), None);
+    }
 }
 
 fn understand(message: Message<'_>, raw: &[u8]) {

@@ -11,6 +11,8 @@ mod bad_peers;
 mod churn;
 mod cli;
 mod control;
+mod defaults;
+mod dialling;
 mod ending;
 mod faults;
 mod fuzz;

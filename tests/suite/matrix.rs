@@ -1,5 +1,6 @@
-//! The matrix of real clients: {aria2, transmission, libtorrent} × {we seed, it seeds, mixed swarm} × {a file of 64 MB, a
-//! folder} × {our tracker, opentracker}, each compared with the original byte for byte.
+//! The matrix of real clients, as their users have them: {aria2, transmission, libtorrent, rqbit} × {we seed, we seed and it is behind
+//! a firewall, it seeds, mixed swarm} × {a file of 64 MB, a folder} × {our tracker, opentracker}, each compared with the original
+//! byte for byte.
 //!
 //! Every case has a lab of its own, because Transmission refuses peers on loopback.
 
@@ -9,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{fmt, panic, thread};
 
-use crate::house::clients::Client;
+use crate::house::clients::{Client, Setup};
 use crate::house::content::Content;
 use crate::house::lab::{Host, Lab};
 use crate::house::process::Process;
@@ -37,6 +38,8 @@ struct Case {
 #[derive(Debug, Clone, Copy)]
 enum Way {
     WeSeed,
+    /// Whatever begins from outside is dropped before it reaches the fetcher.
+    WeSeedItIsWalled,
     ItSeeds,
     /// We and it seed; we and every real client fetch.
     Mixed,
@@ -81,7 +84,7 @@ fn every_real_client_shares_with_us_in_every_way() {
 fn all_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for client in Client::REAL {
-        for way in [Way::WeSeed, Way::ItSeeds, Way::Mixed] {
+        for way in [Way::WeSeed, Way::WeSeedItIsWalled, Way::ItSeeds, Way::Mixed] {
             for shape in [Shape::File, Shape::Folder] {
                 cases.extend(Tracker::ALL.map(|tracker| Case { client, way, shape, tracker }));
             }
@@ -111,7 +114,7 @@ impl Case {
 
     fn seeders(self) -> Vec<Client> {
         match self.way {
-            Way::WeSeed => vec![Client::Ours],
+            Way::WeSeed | Way::WeSeedItIsWalled => vec![Client::Ours],
             Way::ItSeeds => vec![self.client],
             Way::Mixed => vec![Client::Ours, self.client],
         }
@@ -119,7 +122,7 @@ impl Case {
 
     fn fetchers(self) -> Vec<Client> {
         match self.way {
-            Way::WeSeed => vec![self.client],
+            Way::WeSeed | Way::WeSeedItIsWalled => vec![self.client],
             Way::ItSeeds => vec![Client::Ours],
             Way::Mixed => [&[Client::Ours][..], &Client::REAL].concat(),
         }
@@ -137,7 +140,7 @@ impl Case {
         let seed = |(number, client): (usize, &Client)| {
             let dir = work.path().join(format!("seeder-{number}"));
             content.copy_to(&dir);
-            client.seed(lab.host(1 + number), &torrent, &dir, port(number), work.path())
+            client.seed_as(Setup::Defaults, lab.host(1 + number), &torrent, &dir, port(number), work.path())
         };
         let mut seeding: Vec<Process> = seeders.iter().enumerate().map(seed).collect();
         let announced = || self.tracker.seeders(lab.host(0), &torrent) >= seeders.len() as i64;
@@ -148,6 +151,9 @@ impl Case {
         }
 
         let first = 1 + seeders.len();
+        if matches!(self.way, Way::WeSeedItIsWalled) {
+            lab.host(first).drop_incoming();
+        }
         let fetch = |(number, client): (usize, &Client)| {
             Fetch::start(*client, lab.host(first + number), &torrent, port(first + number), work.path())
         };
@@ -170,7 +176,7 @@ struct Fetch {
 impl Fetch {
     fn start(client: Client, host: &Host, torrent: &Torrent, port: u16, work: &Path) -> Fetch {
         let out = work.join(format!("out-{port}"));
-        let process = client.fetch(host, torrent, &out, port, work);
+        let process = client.fetch_as(Setup::Defaults, host, torrent, &out, port, work);
         Fetch { client, process, out, finished: false }
     }
 
@@ -214,8 +220,9 @@ impl fmt::Display for Case {
         let client = self.client.name();
         match self.way {
             Way::WeSeed => write!(f, "we seed, {client} fetches")?,
+            Way::WeSeedItIsWalled => write!(f, "we seed, {client} fetches behind a firewall")?,
             Way::ItSeeds => write!(f, "{client} seeds, we fetch")?,
-            Way::Mixed => write!(f, "we and {client} seed, all four fetch")?,
+            Way::Mixed => write!(f, "we and {client} seed, all five fetch")?,
         }
         let shape = match self.shape {
             Shape::File => "a file",

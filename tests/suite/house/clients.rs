@@ -1,7 +1,9 @@
 //! Real clients, each started with its own package's command, and ours beside them.
 //!
-//! Discovery other than by tracker is switched off in all of them, and libtorrent is told to use TCP. When a fetch is
-//! finished is seen by comparing the files with the original, because no two clients say it in the same way.
+//! [`Setup::Defaults`] starts them as their users have them: options are given only for ports, folders, and for what would need
+//! the internet (DHT has nobody to bootstrap from here, UPnP no router). [`Setup::TrackerAndTcp`] switches off every other way of finding
+//! peers, uTP and encryption, so that what the bench compares is alike. When a fetch is finished is seen by comparing the files
+//! with the original, because no two clients say it in the same way.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,13 @@ pub enum Client {
     Rqbit,
 }
 
+/// How a client is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setup {
+    Defaults,
+    TrackerAndTcp,
+}
+
 /// What a fetch does when it has everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
@@ -33,7 +42,7 @@ enum Then {
 
 impl Client {
     /// Everybody else's that the matrix tries.
-    pub const REAL: [Client; 3] = [Client::Aria2, Client::Transmission, Client::Libtorrent];
+    pub const REAL: [Client; 4] = [Client::Aria2, Client::Transmission, Client::Libtorrent, Client::Rqbit];
 
     /// Every one that the bench measures, ours first.
     pub const ALL: [Client; 5] = [Client::Ours, Client::Aria2, Client::Transmission, Client::Libtorrent, Client::Rqbit];
@@ -55,7 +64,7 @@ impl Client {
             Client::Aria2 => "aria2",
             Client::Transmission => "transmission-daemon",
             Client::Libtorrent => "libtorrent from PyPI, which tests/setup.sh installs,",
-            Client::Rqbit => "rqbit from crates.io (cargo install rqbit; RQBIT names it where PATH does not)",
+            Client::Rqbit => "rqbit from crates.io, which tests/setup.sh builds (RQBIT names another one),",
         };
         self.version().map(drop).ok_or(format!("{package} is not installed"))
     }
@@ -82,21 +91,26 @@ impl Client {
             Client::Aria2 => "aria2c".into(),
             Client::Transmission => "transmission-daemon".into(),
             Client::Libtorrent => libtorrent_python(),
-            Client::Rqbit => env::var_os("RQBIT").unwrap_or("rqbit".into()).into(),
+            Client::Rqbit => env::var_os("RQBIT").map_or_else(|| tools_folder().join("bin/rqbit"), PathBuf::from),
         }
     }
 
     /// Starts a seeder of what lies in `dir`, listening on `port`.
     pub fn seed(self, host: &Host, torrent: &Torrent, dir: &Path, port: u16, logs: &Path) -> Process {
+        self.seed_as(Setup::TrackerAndTcp, host, torrent, dir, port, logs)
+    }
+
+    /// The same, set up in that way.
+    pub fn seed_as(self, setup: Setup, host: &Host, torrent: &Torrent, dir: &Path, port: u16, logs: &Path) -> Process {
         let mut command = match self {
             Client::Ours => with(host.command(MINITORRENT), ["seed", "--dir"], dir),
             Client::Aria2 => {
                 let flags = ["--seed-ratio=0.0", "--bt-seed-unverified=true", "--allow-overwrite=true", "--dir"];
-                with(aria2(host, port), flags, dir)
+                with(aria2(setup, host, port), flags, dir)
             }
-            Client::Transmission => return transmission(Then::Serve, host, torrent, dir, port, logs),
-            Client::Libtorrent => return libtorrent("seed", host, torrent, dir, port, logs),
-            Client::Rqbit => with(self.rqbit(host, port), ["--overwrite", "--output-folder"], dir),
+            Client::Transmission => return transmission(setup, Then::Serve, host, torrent, dir, port, logs),
+            Client::Libtorrent => return libtorrent(setup, "seed", host, torrent, dir, port, logs),
+            Client::Rqbit => with(self.rqbit(setup, host, port), ["--overwrite", "--output-folder"], dir),
         };
         if self == Client::Ours {
             command.args(["--port", &port.to_string()]);
@@ -107,15 +121,30 @@ impl Client {
 
     /// Starts a fetch into `out`, listening on `port`. It serves on when it has everything, until it is dropped.
     pub fn fetch(self, host: &Host, torrent: &Torrent, out: &Path, port: u16, logs: &Path) -> Process {
-        self.start_fetch(Then::Serve, host, torrent, out, port, logs)
+        self.fetch_as(Setup::TrackerAndTcp, host, torrent, out, port, logs)
+    }
+
+    /// The same, set up in that way.
+    pub fn fetch_as(self, setup: Setup, host: &Host, torrent: &Torrent, out: &Path, port: u16, logs: &Path) -> Process {
+        self.start_fetch(setup, Then::Serve, host, torrent, out, port, logs)
     }
 
     /// The same, but it ends of itself as soon as it has everything.
     pub fn fetch_and_end(self, host: &Host, torrent: &Torrent, out: &Path, port: u16, logs: &Path) -> Process {
-        self.start_fetch(Then::End, host, torrent, out, port, logs)
+        self.start_fetch(Setup::TrackerAndTcp, Then::End, host, torrent, out, port, logs)
     }
 
-    fn start_fetch(self, then: Then, host: &Host, torrent: &Torrent, out: &Path, port: u16, logs: &Path) -> Process {
+    #[allow(clippy::too_many_arguments, reason = "a client is started with that much")]
+    fn start_fetch(
+        self,
+        setup: Setup,
+        then: Then,
+        host: &Host,
+        torrent: &Torrent,
+        out: &Path,
+        port: u16,
+        logs: &Path,
+    ) -> Process {
         fs::create_dir_all(out).unwrap();
         let serves = then == Then::Serve;
         let mut command = match self {
@@ -125,16 +154,19 @@ impl Client {
             }
             Client::Aria2 => {
                 let end = if serves { "--seed-ratio=0.0" } else { "--seed-time=0" };
+                let mut command = aria2(setup, host, port);
                 // It looks for more peers only while it is slower than the limit, so that none is too fast.
-                with(aria2(host, port), [end, "--bt-request-peer-speed-limit=2000M", "--dir"], out)
+                let faster = (setup == Setup::TrackerAndTcp).then_some("--bt-request-peer-speed-limit=2000M");
+                command.args(faster);
+                with(command, [end, "--dir"], out)
             }
-            Client::Transmission => return transmission(then, host, torrent, out, port, logs),
+            Client::Transmission => return transmission(setup, then, host, torrent, out, port, logs),
             Client::Libtorrent => {
                 let verb = if serves { "fetch" } else { "fetch-and-end" };
-                return libtorrent(verb, host, torrent, out, port, logs);
+                return libtorrent(setup, verb, host, torrent, out, port, logs);
             }
             Client::Rqbit => {
-                let mut command = with(self.rqbit(host, port), ["--output-folder"], out);
+                let mut command = with(self.rqbit(setup, host, port), ["--output-folder"], out);
                 command.args((!serves).then_some("--exit-on-finish"));
                 command
             }
@@ -146,9 +178,10 @@ impl Client {
         Process::start(command, logs, &format!("fetch-{}-{port}", self.name()))
     }
 
-    fn rqbit(self, host: &Host, port: u16) -> Command {
+    fn rqbit(self, setup: Setup, host: &Host, port: u16) -> Command {
         let mut command = host.command(self.program());
-        command.args(["--disable-dht", "--disable-lsd", "--disable-upnp-port-forward", "-v", "error"]);
+        command.args(["--disable-dht", "--disable-upnp-port-forward", "-v", "error"]);
+        command.args((setup == Setup::TrackerAndTcp).then_some("--disable-lsd"));
         command.args(["--listen-port", &port.to_string(), "download", "--disable-http-api"]);
         command
     }
@@ -167,27 +200,42 @@ fn with<const N: usize>(mut command: Command, arguments: [&str; N], last: &Path)
     command
 }
 
-fn aria2(host: &Host, port: u16) -> Command {
+fn aria2(setup: Setup, host: &Host, port: u16) -> Command {
     let mut command = host.command("aria2c");
-    command.args(["--no-conf", "--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false"]);
-    command.args(["--enable-peer-exchange=false", "--file-allocation=none", "--summary-interval=0"]);
+    command.args(["--no-conf", "--enable-dht=false", "--enable-dht6=false", "--summary-interval=0"]);
+    if setup == Setup::TrackerAndTcp {
+        command.args(["--bt-enable-lpd=false", "--enable-peer-exchange=false", "--file-allocation=none"]);
+    }
     command.arg(format!("--listen-port={port}"));
     command
 }
 
-fn transmission(then: Then, host: &Host, torrent: &Torrent, dir: &Path, port: u16, logs: &Path) -> Process {
+fn transmission(
+    setup: Setup,
+    then: Then,
+    host: &Host,
+    torrent: &Torrent,
+    dir: &Path,
+    port: u16,
+    logs: &Path,
+) -> Process {
     let config = logs.join(format!("transmission-{port}"));
     let watched = config.join("watch");
     fs::create_dir_all(&watched).unwrap();
     let script = config.join("end");
     fs::write(&script, "#!/bin/sh\nkill -9 $PPID\n").unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-    let settings = serde_json::json!({
-        "dht-enabled": false, "lpd-enabled": false, "pex-enabled": false, "utp-enabled": false,
-        "port-forwarding-enabled": false, "encryption": 0, "peer-port": port, "rpc-port": 9091,
-        "rename-partial-files": false, "download-dir": dir, "watch-dir": watched, "watch-dir-enabled": true,
+    let mut settings = serde_json::json!({
+        "dht-enabled": false, "port-forwarding-enabled": false, "peer-port": port, "rpc-port": 9091,
+        "download-dir": dir, "watch-dir": watched, "watch-dir-enabled": true,
         "script-torrent-done-enabled": then == Then::End, "script-torrent-done-filename": script,
     });
+    if setup == Setup::TrackerAndTcp {
+        for name in ["lpd-enabled", "pex-enabled", "utp-enabled", "rename-partial-files"] {
+            settings[name] = false.into();
+        }
+        settings["encryption"] = 0.into();
+    }
     fs::write(config.join("settings.json"), settings.to_string()).unwrap();
     fs::copy(&torrent.path, watched.join("it.torrent")).unwrap();
     let mut command = host.command("transmission-daemon");
@@ -195,10 +243,11 @@ fn transmission(then: Then, host: &Host, torrent: &Torrent, dir: &Path, port: u1
     Process::start(command, logs, &format!("transmission-{port}"))
 }
 
-fn libtorrent(verb: &str, host: &Host, torrent: &Torrent, dir: &Path, port: u16, logs: &Path) -> Process {
+fn libtorrent(setup: Setup, verb: &str, host: &Host, torrent: &Torrent, dir: &Path, port: u16, logs: &Path) -> Process {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/libtorrent_peer.py");
     let mut command = host.command(libtorrent_python());
     command.arg(script).arg(verb).args([&torrent.path, dir]).arg(port.to_string()).env("LANG", "C.UTF-8");
+    command.args((setup == Setup::TrackerAndTcp).then_some("tcp-only"));
     Process::start(command, logs, &format!("{verb}-libtorrent-{port}"))
 }
 
@@ -206,6 +255,11 @@ fn libtorrent(verb: &str, host: &Host, torrent: &Torrent, dir: &Path, port: u16,
 fn libtorrent_python() -> PathBuf {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| clients_folder().join("bin/python")).clone()
+}
+
+/// Where tests/setup.sh builds what comes from crates.io.
+fn tools_folder() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("tools")
 }
 
 /// Where tests/setup.sh installs what comes from PyPI.

@@ -131,6 +131,13 @@ impl Host {
         self.run("nft add rule ip wall in tcp flags & ( syn | ack ) == syn drop").unwrap();
     }
 
+    /// Puts a firewall before it that drops whatever begins from outside, TCP and UDP; answers get through.
+    pub fn drop_incoming(&self) {
+        self.run("nft add table ip wall").unwrap();
+        self.run("nft add chain ip wall in { type filter hook input priority 0 ; }").unwrap();
+        self.run("nft add rule ip wall in iifname eth0 ct state new drop").unwrap();
+    }
+
     /// Breaks every connection to that TCP port of others, and lets none begin, until [`Host::mend`].
     pub fn break_connections_to(&self, port: u16) {
         self.run("nft add table ip wall").unwrap();

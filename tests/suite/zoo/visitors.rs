@@ -1,7 +1,7 @@
 //! Bad peers that dial: what each does to a seeder or a fetcher that takes its connection.
 
 use std::io::{self, Read, Write};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -20,7 +20,7 @@ const BLOCK: u32 = 16 * 1024;
 pub type Act = fn(&mut Wire, &Ground) -> io::Result<()>;
 
 /// Every kind there is.
-pub const VISITORS: [(&str, Stage, Act); 43] = [
+pub const VISITORS: [(&str, Stage, Act); 48] = [
     ("scans the port", Dialled, |_, _| Ok(())),
     ("scans the port and resets", Dialled, |wire, _| SockRef::from(&wire.stream).set_linger(Some(Duration::ZERO))),
     ("says nothing", Dialled, |wire, ground| said(wire, ground, &[])),
@@ -36,6 +36,30 @@ pub const VISITORS: [(&str, Stage, Act); 43] = [
         said(wire, ground, &[&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3][..], &[0x5a; 505]].concat())
     }),
     ("wants encryption", Dialled, |wire, ground| said(wire, ground, &noise(96))),
+    ("says a byte of an encrypted handshake a second", Dialled, |wire, ground| drip(wire, ground, &noise(600))),
+    ("exchanges keys and is silent", Dialled, |wire, ground| {
+        wire.stream.write_all(&noise(96))?;
+        wire.stream.read_exact(&mut [0; 96])?;
+        said(wire, ground, &noise(40))
+    }),
+    ("exchanges keys and sends noise", Dialled, |wire, ground| ground.flood(wire, &noise(4096))),
+    ("exchanges keys all the time", Dialled, |_, ground| {
+        for _ in 0..50 {
+            ground.dial(Ipv4Addr::new(127, 3, 0, 2))?.stream.write_all(&noise(96))?;
+        }
+        Ok(())
+    }),
+    ("floods the UDP port with uTP", Dialled, |_, ground| {
+        let socket = UdpSocket::bind((Ipv4Addr::new(127, 3, 0, 3), 0))?;
+        let syn = [&[0x41, 2][..], &[7; 18], &[0, 8], &[0; 8]].concat();
+        while ground.pause(Duration::from_millis(10)) {
+            for length in (0..syn.len()).chain([syn.len(); 20]) {
+                // A port that is closed by now says so, which is of no matter.
+                let _ = socket.send_to(&syn[..length], ground.target);
+            }
+        }
+        Ok(())
+    }),
     ("asks for another torrent", Dialled, |wire, ground| said(wire, ground, &handshake(&[0x5a; 20], [7; 20]))),
     ("comes with our own peer id", Dialled, |wire, ground| {
         let info_hash = &ground.bytes.torrent.info_hash;
