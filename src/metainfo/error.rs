@@ -83,13 +83,10 @@ impl fmt::Display for Error {
             Error::Bencode(error) => write!(f, "no .torrent: {error}"),
             Error::Json(error) => write!(f, "no JSON metainfo: {error}"),
             Error::TooLong(limit) => {
-                write!(f, "longer than {limit} bytes, which is the most that is taken; larger pieces make it shorter")
+                write!(f, "longer than the {limit} bytes that are taken at most; larger pieces make it shorter")
             }
             Error::TooManyValues(limit) => {
-                write!(
-                    f,
-                    "more than {limit} values, which is the most that is taken; share fewer files, or an archive of them"
-                )
+                write!(f, "of more than the {limit} values that are taken at most; fewer files make it smaller")
             }
             Error::Field { field, problem } => write!(f, "`{field}` {problem}"),
             Error::V2Only => f.write_str(

@@ -48,7 +48,7 @@ impl Limits {
     /// pieces in JSON, and [`MAX_FILES`].
     pub const OWNER: Limits = Limits { bytes: 256 * 1024 * 1024, values: bencode::MAX_NODES };
 
-    /// For anybody else: 100,000 pieces (25 GiB in pieces of 256 KiB), or 20,000 files. To read it and to write it takes
+    /// For anybody else: 100,000 pieces (25 GiB in pieces of 256 KiB), or 19,000 files in folders. To read it and to write it takes
     /// at most 30 MiB of memory.
     pub const STRANGER: Limits = Limits { bytes: 2 * 1024 * 1024, values: 100_000 };
 

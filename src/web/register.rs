@@ -57,7 +57,7 @@ pub fn register(site: &Arc<Site>, request: &mut Request<'_>) -> Result<Reply, Fa
     let (path, by, local, listed_on) = (part.path(), sender.address, request.local(), Arc::clone(site));
     let Registered { info_hash, name, is_new } = shelf.registry.in_turn(move || {
         let bytes = fs::read(path).map_err(|error| Failure::of_disk(&error))?;
-        let metainfo = Metainfo::read_within(&bytes, &limits).map_err(|error| Failure::new(400, error.to_string()))?;
+        let metainfo = Metainfo::read_within(&bytes, &limits).map_err(refusal)?;
         let length = bytes.len() as u64;
         drop(bytes);
         list(&listed_on, metainfo, length, by, local)
@@ -94,7 +94,7 @@ fn list(site: &Site, metainfo: Metainfo, length: u64, by: IpAddr, local: SocketA
 
 /// The body, on the disk: however many come at once, and however slowly, they take no memory.
 fn receive<'a>(shelf: &'a Shelf, request: &mut Request<'_>, sender: Sender, limit: u64) -> Result<Part<'a>, Failure> {
-    let too_long = || Failure::new(413, format!("a metainfo: {}", metainfo::Error::TooLong(limit)));
+    let too_long = || refusal(metainfo::Error::TooLong(limit));
     let announced = request.field("content-length").and_then(|length| length.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(too_long());
@@ -112,6 +112,17 @@ fn receive<'a>(shelf: &'a Shelf, request: &mut Request<'_>, sender: Sender, limi
             return Err(too_long());
         }
         part.write(&buffer[..count]).map_err(|error| Failure::of_disk(&error))?;
+    }
+}
+
+fn refusal(error: metainfo::Error) -> Failure {
+    use metainfo::Error::{TooLong, TooManyValues};
+    match error {
+        TooLong(_) | TooManyValues(_) => Failure::new(
+            413,
+            format!("the metainfo is {error}; whoever runs this tracker takes more by --max-metainfo"),
+        ),
+        _ => Failure::new(400, error.to_string()),
     }
 }
 
