@@ -74,7 +74,7 @@ fn serve(host: &Host, port: u16, mut command: Command, logs: &Path) -> (Process,
 /// Has a machine upload a file, as a terminal does; the info hash.
 fn upload(host: &Host, content: &Content, page: &str) -> String {
     let file = content.root.join(&content.name);
-    let json = "-H 'Accept: application/json'";
+    let json = "-H Accept:application/json";
     let command = format!("curl -sS --fail {json} -T {} {page}/uploads/{}", file.display(), content.name);
     let answer = host.run(&command).unwrap();
     let saved: Value = serde_json::from_slice(&answer).unwrap();
