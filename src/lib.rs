@@ -74,18 +74,22 @@
 //! - **`mio` instead of `polling`** watches idle connections: `polling`'s registration is `unsafe`, which is forbidden here.
 //! - **`net`, `text` and `chance`** are three small modules more than the design's map has.
 
+pub mod announce;
 pub mod bencode;
 pub mod bitfield;
 pub mod chance;
 pub mod cli;
 pub mod command;
 pub mod downloader;
+pub mod http;
 pub mod metainfo;
 pub mod net;
-pub mod peer;
-pub mod picker;
+pub mod node;
+pub mod policy;
 pub mod quota;
 pub mod seeder;
+pub mod session;
+pub mod status;
 pub mod storage;
 pub mod terminal;
 pub mod text;

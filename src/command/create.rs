@@ -11,7 +11,7 @@ use std::{
 
 use rustix::fs::{Access, access};
 
-use super::{Failure, say_some};
+use super::say_some;
 use crate::{
     cli,
     metainfo::{
@@ -19,6 +19,7 @@ use crate::{
         create::{self, Created, DEFAULT_PIECE_LENGTH, Options},
         path,
     },
+    node::Failure,
     terminal::{self, Progress},
     text::Size,
 };

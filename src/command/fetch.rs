@@ -9,17 +9,18 @@ use std::{
 
 use crossbeam_channel::{Receiver, select, tick};
 
-use super::{
-    ENDING, Failure, check_folder, cores,
-    node::{Node, Options},
-    page, say_some, signals, source,
-};
+use super::{check_folder, page, say_some, signals, source};
 use crate::{
     cli,
-    downloader::{Outcome, Settings, View, report::Report},
+    downloader::{Outcome, View},
     metainfo::Metainfo,
     net::PortChoice,
-    seeder::DEFAULT_SLOTS,
+    node::{
+        Failure, Node, Options,
+        process::{ENDING, cores},
+    },
+    policy::{DEFAULT_SLOTS, Settings},
+    status::fetch::Report,
     storage::{self, Begun, Writing},
     terminal::{self, Progress, Rate, Time},
     text::Size,

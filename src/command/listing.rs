@@ -12,12 +12,13 @@ use std::{
     time::Duration,
 };
 
-use super::{Failure, TRACKER_PORT};
+use super::TRACKER_PORT;
 use crate::{
+    announce::client::{Client, Error, Reach, is_on_loopback},
     metainfo::Metainfo,
     net::own_addresses,
+    node::Failure,
     terminal,
-    tracker::client::{Client, Error, Reach, is_on_loopback},
     web::address::{Origin, lan_address},
 };
 

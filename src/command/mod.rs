@@ -1,10 +1,8 @@
 //! The commands: glue, and the only place that sees every layer.
 
 mod create;
-mod failure;
 mod fetch;
 mod listing;
-mod node;
 mod page;
 mod seed;
 mod show;
@@ -15,27 +13,21 @@ mod verify;
 
 use std::process::ExitCode;
 
-pub use failure::Failure;
+pub use crate::node::Failure;
+use crate::node::process::MAX_SAID;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
     cli::{Arguments, Command},
-    metainfo::PeerId,
     terminal,
 };
-
-/// How long the end of a process may take: goodbyes to trackers, and the last sync.
-const ENDING: std::time::Duration = std::time::Duration::from_millis(1500);
 
 /// Where the tracker of this machine listens unless told otherwise.
 const TRACKER_PORT: u16 = 5000;
 
 /// Descriptors that are of use: thousands of connections. Systems that allow a billion make some loops over them slow.
 const MAX_DESCRIPTORS: u64 = 16 * 1024;
-
-/// Lines of one kind that are said one by one.
-const MAX_SAID: usize = 10;
 
 /// Does what the command line says.
 pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -58,18 +50,6 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Show(arguments) => show::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
     }
-}
-
-/// A peer id of our own (BEP 20).
-fn new_peer_id() -> Result<PeerId, Failure> {
-    let mut tail = [0; 12];
-    getrandom::fill(&mut tail).map_err(|error| Failure::new(format!("the system has no random numbers: {error}")))?;
-    Ok(PeerId::ours(tail))
-}
-
-/// A random number.
-fn chance() -> Result<u64, Failure> {
-    getrandom::u64().map_err(|error| Failure::new(format!("the system has no random numbers: {error}")))
 }
 
 /// Takes the descriptors that the system is ready to give: a room of peers needs more than the usual 1024.
@@ -98,9 +78,4 @@ fn say_some(lines: &[impl std::fmt::Display], what: &str) {
     if lines.len() > MAX_SAID {
         terminal::say(format_args!("{} more {what}", lines.len() - MAX_SAID));
     }
-}
-
-/// How many threads to hash with.
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, Into::into)
 }

@@ -11,16 +11,12 @@ use std::{
 
 use crossbeam_channel::{Sender, bounded, select, tick};
 
-use super::{Failure, node::Node};
 use crate::{
+    http::{self, Door},
     net::own_addresses,
+    node::{Failure, Node},
     terminal,
-    web::{
-        Kind, RateLimits, Rules, Setup, Web,
-        access::MAX_PASSWORD,
-        address::all_urls,
-        door::{self, Door},
-    },
+    web::{Kind, RateLimits, Rules, Setup, Web, access::MAX_PASSWORD, address::all_urls},
 };
 
 /// How often what has had its time is forgotten.
@@ -137,7 +133,7 @@ impl Page {
         };
         let listener = TcpListener::bind(address).map_err(about)?;
         let address = listener.local_addr().map_err(about)?;
-        let door = web.serve(listener, door::Limits::of_this_process()).map_err(about)?;
+        let door = web.serve(listener, http::Limits::of_this_process()).map_err(about)?;
         let control = control_link(web, urls_of(address).swap_remove(0), json)?;
         let (stop, stopped) = bounded::<()>(0);
         let web = web.clone();

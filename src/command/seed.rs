@@ -7,21 +7,20 @@ use std::{
 };
 
 use super::{
-    ENDING, Failure, check_folder, create, listing,
-    node::{FETCH_MEMORY, FETCH_PEERS, Node, Options as NodeOptions},
+    check_folder, create, listing,
     page::{self, Page},
     signals, source, verify,
 };
 use crate::{
     cli,
-    downloader::Settings,
     metainfo::{
         Metainfo,
         create::{Created, DEFAULT_PIECE_LENGTH, Options},
     },
     net::PortChoice,
-    peer::Share,
-    seeder::DEFAULT_SLOTS,
+    node::{FETCH_MEMORY, FETCH_PEERS, Failure, Node, Options as NodeOptions, process::ENDING},
+    policy::{DEFAULT_SLOTS, Settings},
+    session::Share,
     storage::{Access, Claim, Stamps, Store},
     terminal,
     text::Size,

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::{Failure, source};
-use crate::{cli, terminal};
+use super::source;
+use crate::{cli, node::Failure, terminal};
 
 /// Prints a metainfo for a person, or as a JSON metainfo.
 pub fn run(arguments: &cli::Show) -> Result<ExitCode, Failure> {

@@ -14,7 +14,7 @@ use signal_hook::{
     iterator::Signals,
 };
 
-use super::Failure;
+use crate::node::Failure;
 
 /// Requests to end the program.
 pub struct Interrupts {

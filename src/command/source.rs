@@ -2,10 +2,10 @@
 
 use std::{fs::File, io::Read, path::Path, time::Duration};
 
-use super::Failure;
 use crate::{
+    announce::client::{Client, Error},
     metainfo::Metainfo,
-    tracker::client::{Client, Error},
+    node::Failure,
 };
 
 /// The longest metainfo that is read, in bytes: one of 8 Mi pieces in JSON is longer, one that anybody made is not.

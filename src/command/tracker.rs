@@ -12,24 +12,20 @@ use std::{
 
 use crossbeam_channel::{Receiver, select, tick};
 
-use super::{
-    ENDING, Failure, TRACKER_PORT, check_folder,
-    node::{FETCH_MEMORY, FETCH_PEERS, Node, Options},
-    page, seed, signals, verify,
-};
+use super::{TRACKER_PORT, check_folder, page, seed, signals, verify};
 use crate::{
-    cli,
-    downloader::Settings,
+    announce::{OwnTracker, answer::Answer},
+    cli, http,
     metainfo::{self, Metainfo},
     net::{self, PortChoice, own_addresses},
-    seeder::{DEFAULT_SLOTS, OwnTracker},
+    node::{FETCH_MEMORY, FETCH_PEERS, Failure, Node, Options, process::ENDING},
+    policy::{DEFAULT_SLOTS, Settings},
     storage::{Access, Stamps, Store},
     terminal,
-    tracker::{Limits, address::Asker, announce::Announce, answer::Answer},
+    tracker::{Limits, address::Asker, announce::Announce},
     web::{
         RateLimits, Rules, Setup, Site, Web,
         address::{Names, Origin, all_urls, lan_address},
-        door,
         library::{Library, Shared},
         swarms::Swarms,
     },
@@ -61,7 +57,7 @@ pub fn run(arguments: cli::Tracker) -> Result<ExitCode, Failure> {
     let site = sharing.as_ref().map(|sharing| sharing.site(&arguments, &swarms)).transpose()?;
     let web = Arc::new(Web::new(swarms, site));
     let mut door =
-        web.serve(listener, door::Limits::of_this_process()).map_err(|error| Failure::about("the tracker", error))?;
+        web.serve(listener, http::Limits::of_this_process()).map_err(|error| Failure::about("the tracker", error))?;
     let control = page::control_link(&web, base.clone(), false)?;
     say(&arguments, &base, port, sharing.as_ref(), control.as_deref());
 

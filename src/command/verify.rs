@@ -8,10 +8,11 @@ use std::{
     },
 };
 
-use super::{Failure, check_folder, cores, source};
+use super::{check_folder, source};
 use crate::{
     bitfield::Bitfield,
     cli,
+    node::{Failure, process::cores},
     storage::{self, Access, Store},
     terminal::{self, Progress},
 };

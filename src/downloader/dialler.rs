@@ -13,7 +13,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use crate::peer::{self, End, Host, Share};
+use crate::session::{self, End, Host, Share};
 
 /// How long a worker waits for its next address before it leaves.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -68,7 +68,7 @@ impl Dialler {
         let (addresses, failures) = (self.addresses.clone(), self.failures.clone());
         let hired = thread::Builder::new().name("download worker".into()).stack_size(STACK).spawn(move || {
             while let Some(address) = on_duty.next(&addresses) {
-                if let Err(end) = peer::dial(&host, &share, address) {
+                if let Err(end) = session::dial(&host, &share, address) {
                     log::debug!("no session with {address}: {end}");
                     if failures.send((address, end)).is_err() {
                         return;

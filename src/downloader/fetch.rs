@@ -14,17 +14,22 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select, tick};
 
-use super::{
-    coordinator::{Action, Coordinator, Pulse, Settings},
-    dialler::{Dialler, Failure},
-    hash::{self, Bench, Hashed},
-    report::{Meter, Report},
-};
+use super::dialler::{Dialler, Failure};
 use crate::{
+    announce::{Announcer, TrackerNews},
     bitfield::Bitfield,
-    peer::{End, Event, Handle, HaveSet, Host, Limiter, PieceInFlight, SessionId, Share, Traffic},
-    seeder::{
-        Announcer, Observer, Registry, TrackerNews, Watchman,
+    policy::{
+        PieceInFlight,
+        coordinator::{Action, Coordinator, Pulse, Settings},
+    },
+    seeder::{Registry, Watchman},
+    session::{
+        End, Event, Handle, HaveSet, Host, Limiter, SessionId, Share, Traffic,
+        incoming::hash::{self, Bench, Hashed},
+    },
+    status::{
+        Observer,
+        fetch::{Meter, Report},
         report::{Activity, Board, Way},
     },
     storage::{self, Ledger},

@@ -4,12 +4,7 @@
 //! of download workers, `hash` the pool of hash workers. A fetcher serves as well: it stands on `seeder` for listening,
 //! announcing and upload slots.
 
-mod coordinator;
 mod dialler;
 mod fetch;
-mod hash;
-pub mod report;
-mod roster;
 
-pub use coordinator::Settings;
 pub use fetch::{Fetch, Outcome, Plan, View};

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     net::{self, PortChoice},
-    peer::{self, Guest, Host},
+    session::{self, Guest, Host},
 };
 
 /// How long to wait after accepting failed, which it does when descriptors have run out.
@@ -121,7 +121,7 @@ impl Gate {
         let place = Place { gate: self.clone(), id, ip, guest };
         let spawned = thread::Builder::new().name("session reader".into()).stack_size(STACK).spawn(move || {
             let gate = &place.gate;
-            if let Err(end) = peer::accept(&gate.host, place.guest.clone(), |wanted| gate.registry.wanted(wanted)) {
+            if let Err(end) = session::accept(&gate.host, place.guest.clone(), |wanted| gate.registry.wanted(wanted)) {
                 log::debug!("no session with {}: {end}", place.ip);
             }
         });

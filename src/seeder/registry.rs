@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     metainfo::InfoHash,
-    peer::{Share, Wanted},
+    session::{Share, Wanted},
     wire::mse,
 };
 

@@ -15,18 +15,22 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select, tick};
 
-use super::{
-    Announcer, Change, Observer, Registry, Slots, Stance, TrackerNews,
-    candidates::{Candidates, MAX_DIALLED},
-    offer::{Offer, Showing},
-    report::{Activity, Board},
-    watchman::Watchman,
-};
+use super::{Registry, watchman::Watchman};
 use crate::{
+    announce::{Announcer, TrackerNews},
     bitfield::Bitfield,
     chance::Chance,
     metainfo::{InfoHash, Metainfo},
-    peer::{self, End, Event, Handle, HaveSet, Host, Limiter, Order, SessionId, Share, Traffic},
+    policy::{
+        Change, Slots,
+        candidates::{Candidates, MAX_DIALLED},
+        super_seed::{Offer, Showing},
+    },
+    session::{self, End, Event, Handle, HaveSet, Host, Limiter, Order, SessionId, Share, Traffic},
+    status::{
+        Observer, Stance,
+        report::{Activity, Board},
+    },
     storage::{self, Stamps, Store},
 };
 
@@ -213,7 +217,7 @@ impl Shell {
             };
             let (host, failures) = (self.host.clone(), self.failures.clone());
             let started = thread::Builder::new().name("session reader".into()).stack_size(STACK).spawn(move || {
-                if let Err(end) = peer::dial(&host, &share, address) {
+                if let Err(end) = session::dial(&host, &share, address) {
                     // The coordinator may have ended meanwhile.
                     let _ = failures.send((hash, address, end));
                 }

@@ -5,7 +5,7 @@ use std::{io, sync::Arc, thread};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::{peer::Share, storage};
+use crate::{session::Share, storage};
 
 /// Torrents that may wait to be looked at. One that finds no room is looked at a second later.
 const MAX_WAITING: usize = 64;

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Rate, Time, say};
 use crate::{
-    downloader::report::Report,
+    status::fetch::Report,
     text::{Size, escape},
 };
 

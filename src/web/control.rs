@@ -10,11 +10,13 @@ use super::{
     Order, Site,
     access::{COOKIE_TIME, cookie_name},
     api,
-    door::{Reply, Request},
     failure::Failure,
     library::Entry,
 };
-use crate::metainfo::InfoHash;
+use crate::{
+    http::{Reply, Request},
+    metainfo::InfoHash,
+};
 
 /// The longest path that a form goes back to, in bytes.
 const MAX_BACK: usize = 200;

@@ -15,12 +15,14 @@ use sha1::{Digest, Sha1};
 use tiny_http::Method;
 
 use super::{
-    door::{Content, Part, Reply, Request},
     failure::Failure,
     names,
     range::{self, Stretch},
 };
-use crate::metainfo::{Metainfo, announced};
+use crate::{
+    http::{Content, Part, Reply, Request},
+    metainfo::{Metainfo, announced},
+};
 
 const JSON: &str = "application/json";
 

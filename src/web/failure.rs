@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use super::door::Reply;
+use crate::http::Reply;
 
 /// A status and the sentence that goes with it.
 #[derive(Debug, Clone, PartialEq, Eq)]

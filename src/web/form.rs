@@ -7,7 +7,6 @@ use serde::Serialize;
 use super::{
     Site,
     api::Here,
-    door::{Reply, Request},
     failure::Failure,
     multipart::{Event, Field, Parser},
     names,
@@ -16,7 +15,10 @@ use super::{
     upload::{Refused, Saved, broken, parse_port, save, wants},
     views,
 };
-use crate::text::escape;
+use crate::{
+    http::{Reply, Request},
+    text::escape,
+};
 
 /// Bytes read at once; with it, memory does not depend on the file.
 const READ_LENGTH: usize = 128 * 1024;

@@ -7,7 +7,7 @@
 //! - [`swarms`] puts a clock and a lock around the tracker's table and `history`, what is remembered of the files on the
 //!   page; `clients`, `meter` and `measure` make figures of it.
 //!
-//! Nothing here knows a seeder: what its torrents do is read off a [`Board`](crate::seeder::report::Board), and what it shall do goes out as an [`Order`]
+//! Nothing here knows a seeder: what its torrents do is read off a [`Board`](crate::status::report::Board), and what it shall do goes out as an [`Order`]
 //! that `command` carries out.
 
 pub mod access;
@@ -16,7 +16,6 @@ pub mod address;
 mod api;
 mod clients;
 mod control;
-pub mod door;
 mod download;
 mod events;
 mod failure;
@@ -44,59 +43,18 @@ mod tests;
 use std::{
     fmt, io,
     net::TcpListener,
-    path::PathBuf,
     sync::{Arc, OnceLock},
     time::SystemTime,
 };
 
-use crate::{
-    metainfo::{InfoHash, Metainfo},
-    tracker,
-};
+use crate::http::{self, Door, Gauge, Limits};
+use crate::tracker;
 use address::Names;
-use door::{Door, Gauge, Limits};
 use swarms::Swarms;
 
+pub use crate::node::{CarryOut, Order};
 pub use access::Rules;
 pub use site::{Kind, RateLimits, Setup, Site};
-
-/// What the page wants done. Closed: `command` knows each, and answers with a sentence where it cannot be done.
-#[derive(Debug)]
-pub enum Order {
-    /// Seed a file that was uploaded.
-    Seed {
-        /// What it is.
-        metainfo: Arc<Metainfo>,
-        /// Where it lies.
-        file: PathBuf,
-        /// The port that it is to be announced at, from 1024 to 65535; the seeder's own when there is none. Where it cannot
-        /// be had, the file is to be seeded at the seeder's own all the same, and the sentence says so.
-        port: Option<u16>,
-    },
-    /// Fetch a torrent to this machine, and give it after.
-    Fetch {
-        /// What it is.
-        metainfo: Arc<Metainfo>,
-    },
-    /// Stop taking and giving, until [`Order::Resume`].
-    Pause(InfoHash),
-    /// Go on.
-    Resume(InfoHash),
-    /// Stop for good, and forget. What lies on the disk stays; an upload's file is removed by whoever ordered this.
-    Remove(InfoHash),
-    /// Bound what transfers may use, from now on.
-    Limit {
-        /// Which torrent; all of them together, where none is named.
-        torrent: Option<InfoHash>,
-        /// Bytes a second to give, 0 for no limit; as it was, where nothing is said.
-        upload: Option<u64>,
-        /// The same to take.
-        download: Option<u64>,
-    },
-}
-
-/// Carries out an order. Called on a transfer thread or a handler, by several at once. An error is a sentence for a person.
-pub type CarryOut = Box<dyn Fn(Order) -> Result<(), String> + Send + Sync>;
 
 /// All that is served: the tracker, the page, or both.
 pub struct Web {
@@ -128,7 +86,7 @@ impl Web {
 
     /// Opens the door on a listener that is bound already.
     pub fn serve(self: &Arc<Web>, listener: TcpListener, limits: Limits) -> io::Result<Door> {
-        let door = Door::open(listener, limits, Arc::clone(self) as Arc<dyn door::Service>)?;
+        let door = Door::open(listener, limits, Arc::clone(self) as Arc<dyn http::Service>)?;
         self.gauge.get_or_init(|| door.gauge());
         Ok(door)
     }

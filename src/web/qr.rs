@@ -6,11 +6,8 @@ use fast_qr::{
 };
 use percent_encoding::percent_decode_str;
 
-use super::{
-    Site,
-    door::{Reply, Request},
-    failure::Failure,
-};
+use super::{Site, failure::Failure};
+use crate::http::{Reply, Request};
 
 /// The longest text, in bytes: more makes squares too small for a phone across a room.
 const MAX_TEXT: usize = 512;

@@ -14,7 +14,6 @@ use crossbeam_channel::{self as channel, bounded};
 
 use super::{
     Site,
-    door::{Reply, Request},
     failure::Failure,
     names,
     parts::Part,
@@ -22,7 +21,10 @@ use super::{
     upload::broken,
     views,
 };
-use crate::metainfo::{self, InfoHash, Limits, Metainfo};
+use crate::{
+    http::{Reply, Request},
+    metainfo::{self, InfoHash, Limits, Metainfo},
+};
 
 /// How many times its own bytes both forms of a metainfo take on disk at most: JSON writes six for a control character, and
 /// then the raw bytes in base64.

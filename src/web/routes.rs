@@ -10,14 +10,16 @@ use super::{
     add, address,
     api::{self, Here},
     control::{self, Verb},
-    door::{Head, Intake, Reply, Request, Service},
     download, events,
     failure::Failure,
     form, names, qr, register,
     swarms::Form,
     upload, views,
 };
-use crate::metainfo::Metainfo;
+use crate::{
+    http::{Head, Intake, Reply, Request, Service},
+    metainfo::Metainfo,
+};
 
 /// Every path, with the methods that it takes as the field `Allow` lists them. `{…}` stands for one part of a path.
 const ROUTES: [(&str, &str, Target); 29] = [

@@ -18,7 +18,6 @@ use super::{
     access::{Access, Rules},
     address,
     api::{self, Viewer},
-    door::Request,
     events::Newsroom,
     failure::Failure,
     hashing::hash_file,
@@ -28,8 +27,9 @@ use super::{
     swarms::Swarms,
 };
 use crate::{
+    http::Request,
     metainfo::{self, InfoHash, PeerId, PieceHasher},
-    seeder::report::Board,
+    status::report::Board,
 };
 
 /// What the machine of a page runs.

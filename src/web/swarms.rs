@@ -15,10 +15,10 @@ use data_encoding::HEXLOWER;
 
 use super::{
     address::{self, Names},
-    door::{Reply, Request},
     history::{History, MAX_MACHINES, Machine, Sight, Told},
 };
 use crate::{
+    http::{Reply, Request},
     metainfo::{InfoHash, PeerId},
     tracker::{
         Refusal,

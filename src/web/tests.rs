@@ -1,5 +1,7 @@
 //! The whole site behind a door on a real port, as curl and browsers use it.
 
+use crate::metainfo::Metainfo;
+use std::path::PathBuf;
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, TcpStream},
@@ -11,7 +13,7 @@ use std::{
 use super::{library::Library, *};
 use crate::{
     metainfo::{PeerId, PieceHasher, create::Options},
-    seeder::report::Board,
+    status::report::Board,
 };
 
 /// Orders as they went out: name, file and port.
@@ -800,7 +802,7 @@ fn what_a_torrent_has_whole_is_handed_out_and_nothing_before() {
     let (hash, path) = (file.info_hash(), room.folder.path().join("moon.bin"));
     std::fs::write(&path, &bytes).unwrap();
     let pieces = file.geometry().piece_count();
-    room.board.add(file.into(), room.folder.path(), crate::seeder::report::Activity::Fetching);
+    room.board.add(file.into(), room.folder.path(), crate::status::report::Activity::Fetching);
     let link = || room.get(&format!("/api/files/{hash}")).json()["links"]["download"].clone();
     let early = room.get(&format!("/content/{hash}"));
     assert_eq!((early.status, link()), (409, serde_json::Value::Null));
@@ -814,6 +816,6 @@ fn what_a_torrent_has_whole_is_handed_out_and_nothing_before() {
     for nothing in ["/content/x", "/content/0000000000000000000000000000000000000000", "/content/moon.bin"] {
         assert_eq!(room.get(nothing).status, 404, "{nothing}");
     }
-    room.board.update(hash, |report| report.activity = crate::seeder::report::Activity::Failed("gone".into()));
+    room.board.update(hash, |report| report.activity = crate::status::report::Activity::Failed("gone".into()));
     assert_eq!(room.get(&format!("/content/{hash}")).status, 409);
 }

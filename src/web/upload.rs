@@ -12,7 +12,6 @@ use serde::Serialize;
 
 use super::{
     Order, Site,
-    door::{Reply, Request},
     failure::Failure,
     library::Entry,
     names,
@@ -20,7 +19,10 @@ use super::{
     site::{Sender, Shelf},
     views,
 };
-use crate::metainfo::{Metainfo, create::Options};
+use crate::{
+    http::{Reply, Request},
+    metainfo::{Metainfo, create::Options},
+};
 
 /// Bytes read at once; with it, memory does not depend on the file.
 const READ_LENGTH: usize = 128 * 1024;

@@ -7,13 +7,14 @@
 use std::collections::HashSet;
 use std::path::Component;
 
+use minitorrent::announce::answer::{self, Answer};
+use minitorrent::announce::{client, encoding, udp};
 use minitorrent::bencode::{self, Node, Value};
+use minitorrent::http::framing::{Decoder, Framing};
+use minitorrent::http::head::{self, Head};
 use minitorrent::metainfo::{InfoHash, Metainfo};
 use minitorrent::tracker::announce::{Announce, Form};
-use minitorrent::tracker::answer::{self, Answer};
-use minitorrent::tracker::{client, encoding, scrape, udp};
-use minitorrent::web::door::framing::{Decoder, Framing};
-use minitorrent::web::door::head::{self, Head};
+use minitorrent::tracker::scrape;
 use minitorrent::web::multipart::{Event, Parser};
 use minitorrent::web::range::{self, Stretch};
 use minitorrent::wire::mse::{self, MAX_READ, PRIVATE_KEY_LENGTH, Responder};

@@ -7,11 +7,11 @@ use std::{
 
 use super::*;
 use crate::{
+    announce::client::Client,
     metainfo::PeerId,
-    peer::{self, Guest, Order, tests::Torrent},
-    seeder::report::Board,
+    session::{self, Guest, Order, tests::Torrent},
+    status::report::Board,
     storage::{self, Journal},
-    tracker::client::Client,
 };
 
 /// How long a fetch of two megabytes may take; one whose threads wait for each other takes for ever.
@@ -32,7 +32,7 @@ fn source(number: u8) -> SocketAddr {
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let (share, host) = (share.clone(), host.clone());
-            thread::spawn(move || peer::accept(&host, Guest::new(stream), |_| Some(share.clone())));
+            thread::spawn(move || session::accept(&host, Guest::new(stream), |_| Some(share.clone())));
         }
     });
     thread::spawn(move || {

@@ -1,6 +1,6 @@
 //! Announces that a page in somebody's browser sends.
 
-use super::super::{address, door::Request};
+use crate::{http::Request, web::address};
 
 /// Whether a page in somebody's browser made it send this, and none of ours: an `<img>` of an announce would list the visitor's
 /// machine with a port of the page's choice.

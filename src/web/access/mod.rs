@@ -25,9 +25,9 @@ use sha1::{Digest, Sha1};
 
 use super::{
     address::{self, Names},
-    door::Request,
     failure::Failure,
 };
+use crate::http::Request;
 use guesses::Guesses;
 
 pub use browser::is_from_a_page;

@@ -4,7 +4,7 @@ use data_encoding::BASE64;
 
 use super::{super::address::Names, guesses::GUESSES};
 use crate::{
-    seeder::report::Activity,
+    status::report::Activity,
     web::tests::{Answer, Room, metainfo},
 };
 

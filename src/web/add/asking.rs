@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{super::failure::Failure, MAX_LENGTH};
-use crate::tracker::client::{self, Client, Reach};
+use crate::announce::client::{self, Client, Reach};
 
 /// How long a URL may take to be read, redirects among it.
 const URL_TIME: Duration = Duration::from_secs(30);

@@ -10,12 +10,15 @@ use std::{fs, io::Read, sync::Arc};
 use super::{
     Order, Site, api,
     control::{Fields, done, wants_json},
-    door::{Reply, Request},
     failure::Failure,
     multipart::{Event, Parser},
     names,
 };
-use crate::{metainfo::Metainfo, tracker::client::Reach};
+use crate::{
+    announce::client::Reach,
+    http::{Reply, Request},
+    metainfo::Metainfo,
+};
 
 /// The longest metainfo that is sent or lies at a URL, in bytes: 800,000 pieces as a `.torrent`. Only who may control sends one.
 const MAX_LENGTH: u64 = 16 * 1024 * 1024;

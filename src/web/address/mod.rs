@@ -21,7 +21,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{door::Request, failure::Failure};
+use super::failure::Failure;
+use crate::http::Request;
 pub use crate::net::own_addresses;
 
 /// Endings that no stranger can own: mDNS (RFC 6762), home and private networks (RFC 8375, RFC 9476 and ICANN's .internal).

@@ -8,11 +8,11 @@ use std::{
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::super::{
-    Web,
-    door::{Gauge, Reply},
+use crate::{
+    http::{Gauge, Reply},
+    status::report::{Board, TorrentReport},
+    web::Web,
 };
-use crate::seeder::report::{Board, TorrentReport};
 
 /// Figures of the process, of the door and of each torrent on the board.
 pub fn metrics(web: &Web) -> Reply {

@@ -11,8 +11,8 @@ pub mod state;
 #[cfg(test)]
 mod tests;
 
-use super::{Site, door::Reply, failure::Failure, views};
-use crate::metainfo::InfoHash;
+use super::{Site, failure::Failure, views};
+use crate::{http::Reply, metainfo::InfoHash};
 
 pub use map::PieceMap;
 pub use metrics::metrics;

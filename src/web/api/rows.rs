@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::super::{clients, history::Machine, swarms::Snapshot};
 use crate::{
     metainfo::PeerId,
-    seeder::report::PeerReport,
+    status::report::PeerReport,
     tracker::{announce::LEFT_UNKNOWN, table::PeerView},
 };
 

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     metainfo::InfoHash,
-    seeder::report::{Activity, TorrentReport},
+    status::report::{Activity, TorrentReport},
     web::{
         Kind, RateLimits, Site,
         access::May,

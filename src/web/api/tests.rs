@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::{
-    seeder::report::Activity,
+    status::report::Activity,
     web::tests::{Room, metainfo},
 };
 

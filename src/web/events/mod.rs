@@ -20,13 +20,13 @@ use serde::Serialize;
 use super::{
     Site,
     api::{self, Viewer},
-    door::{Content, Feed, Reply, Request, TICK},
     failure::Failure,
     views,
 };
 use crate::{
+    http::{Content, Feed, Reply, Request, TICK},
     metainfo::InfoHash,
-    seeder::report::{self, Watching, Way},
+    status::report::{self, Watching, Way},
 };
 
 /// How long nothing may be said, before a comment tells the proxies on the way that somebody is still there.

@@ -9,7 +9,7 @@ use std::{
 use super::*;
 use crate::{
     metainfo::PeerId,
-    seeder::report::{Activity, Transfer},
+    status::report::{Activity, Transfer},
     web::tests::{Room, metainfo},
 };
 

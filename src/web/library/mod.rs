@@ -23,10 +23,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+pub use crate::node::MAX_PORTS;
 pub use away::Returned;
 pub use entry::{Entry, Origin, Stamp};
 pub use found::Shared;
-pub use room::MAX_PORTS;
 
 use super::{address::household, failure::Failure, names};
 use crate::metainfo::{InfoHash, Metainfo};

@@ -1,5 +1,6 @@
 //! How much there may be: of uploads and their ports, and of the metainfos that others register, which give way to each other.
 
+use crate::node::MAX_PORTS;
 use std::{collections::BTreeSet, fs, io, net::IpAddr, time::Duration};
 
 use super::{
@@ -7,9 +8,6 @@ use super::{
     entry::{Entry, Origin, now_seconds},
 };
 use crate::{metainfo::InfoHash, web::failure::Failure};
-
-/// How many further ports uploads may ask for: each is a listener of the process.
-pub const MAX_PORTS: usize = 16;
 
 /// How many uploads there may be: each is a line of the page, a torrent that is announced, and three files, however small.
 pub const MAX_UPLOADS: usize = 2000;

@@ -33,7 +33,8 @@ pub use file::file;
 pub use home::home;
 pub use share::saved;
 
-use super::{api::Here, door::Reply};
+use super::api::Here;
+use crate::http::Reply;
 
 /// Only what this program serves itself: no inline script or style, no frame around it.
 pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \

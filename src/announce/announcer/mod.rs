@@ -1,0 +1,234 @@
+//! Announcing: a few threads that tell trackers about every torrent of the process when it is due, and pass on what they
+//! answer (BEP 3, "trackers"; BEP 12).
+//!
+//! The `schedule` is owned by one lock that is held to look and to note, never while a tracker is waited for. One announce
+//! at a time is under way to each tracker host; with a tracker of our own process there is nothing to wait for. A tracker
+//! that is silent holds up one thread until its timeout, and no other tracker.
+
+mod schedule;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::Sender;
+
+use self::schedule::{Entry, Errand, Next, Schedule, Trouble};
+use crate::{
+    announce::{
+        answer::Answer,
+        client::{self, Client, Reach},
+        tiers::Tiers,
+    },
+    metainfo::{InfoHash, PeerId},
+    net::{self, NamedBy},
+    session::Share,
+    status::report::Board,
+    tracker::announce::Announce,
+};
+
+/// Threads that announce, at most. Each waits for one tracker; they are started when there is something to wait for. There are
+/// more than [`MAX_DOUBTFUL`](crate::announce::hosts::MAX_DOUBTFUL), so that silent trackers never hold all of them.
+const MAX_THREADS: usize = 16;
+
+/// How often a wait for goodbyes looks whether it still waits for a tracker that is silent.
+const END_CHECK: Duration = Duration::from_millis(100);
+
+/// A thread's stack, in bytes; TLS needs the most of it.
+const STACK: usize = 512 * 1024;
+
+/// What trackers say about a torrent, for its coordinator.
+#[derive(Debug)]
+pub enum TrackerNews {
+    /// Peers of its swarm, those that may be dialled.
+    Peers(InfoHash, Vec<SocketAddr>),
+    /// No answer, and why, as a sentence.
+    Trouble(InfoHash, String),
+}
+
+/// A tracker that runs in this process and is called directly.
+#[derive(Clone)]
+pub struct OwnTracker {
+    /// Its announce URL, as it stands in metainfos.
+    pub is_own: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// Announces to it.
+    pub announce: Arc<dyn Fn(&Announce) -> Answer + Send + Sync>,
+}
+
+/// Announces every torrent it is given until it is ended.
+#[derive(Clone)]
+pub struct Announcer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// Where trouble is shown.
+    board: Arc<Board>,
+    client: Client,
+    peer_id: PeerId,
+    own: Option<OwnTracker>,
+    /// What times of the schedule are counted from.
+    epoch: Instant,
+    schedule: Mutex<Schedule>,
+    changed: Condvar,
+}
+
+impl Announcer {
+    /// Nothing to announce yet.
+    pub fn new(client: Client, peer_id: PeerId, own: Option<OwnTracker>, board: Arc<Board>) -> Announcer {
+        let (schedule, changed) = (Mutex::default(), Condvar::new());
+        let inner = Inner { board, client, peer_id, own, epoch: Instant::now(), schedule, changed };
+        Announcer { inner: Arc::new(inner) }
+    }
+
+    /// Announces this torrent, as listening on `port`, from now on, and tells `news` what comes of it. Only trackers
+    /// within `reach` are asked. `chance` gives a
+    /// random number below its argument.
+    pub fn add(
+        &self,
+        share: Arc<Share>,
+        trackers: &[Vec<String>],
+        port: u16,
+        news: Sender<TrackerNews>,
+        reach: Reach,
+        chance: impl FnMut(usize) -> usize,
+    ) {
+        let entry = Entry::new(share, Tiers::new(trackers, chance), port, news).within(reach);
+        self.inner.lock().add(entry);
+        self.wake();
+    }
+
+    /// Says goodbye for this torrent where its trackers know us, and forgets it.
+    pub fn remove(&self, info_hash: InfoHash) {
+        if let Some(entry) = self.inner.lock().entries.get_mut(&info_hash) {
+            entry.leaving = true;
+        }
+        self.wake();
+    }
+
+    /// A torrent is complete, which its trackers hear at once; without this call they would hear of it a second later.
+    pub fn hurry(&self) {
+        self.wake();
+    }
+
+    /// Begins to say goodbye to every tracker that knows us; nothing else is announced from now on.
+    pub fn say_goodbye(&self) {
+        self.inner.client.end();
+        self.inner.lock().ending = true;
+        self.wake();
+    }
+
+    /// Waits until every goodbye is said, or the deadline has passed.
+    pub fn wait(&self, deadline: Instant) {
+        let mut schedule = self.inner.lock();
+        while !schedule.is_over(self.inner.epoch.elapsed()) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            schedule = self
+                .inner
+                .changed
+                .wait_timeout(schedule, left.min(END_CHECK))
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    /// Has a thread look at the schedule; starts one if all are busy.
+    fn wake(&self) {
+        let mut schedule = self.inner.lock();
+        if schedule.idle == 0 && schedule.threads < MAX_THREADS {
+            schedule.threads += 1;
+            let announcer = self.clone();
+            let started =
+                thread::Builder::new().name("announcer".into()).stack_size(STACK).spawn(move || announcer.run());
+            if let Err(error) = started {
+                schedule.threads -= 1;
+                log::warn!("no thread for announcing: {error}");
+            }
+        }
+        drop(schedule);
+        self.inner.changed.notify_all();
+    }
+
+    fn run(&self) {
+        let mut schedule = self.inner.lock();
+        loop {
+            match schedule.next(self.inner.peer_id, self.inner.epoch.elapsed()) {
+                Next::Errand(errand) => {
+                    let more = schedule.idle == 0 && schedule.threads < MAX_THREADS;
+                    drop(schedule);
+                    if more {
+                        self.wake();
+                    }
+                    self.inner.run(*errand);
+                    schedule = self.inner.lock();
+                }
+                Next::Wait(time) => {
+                    schedule.idle += 1;
+                    let waited = self.inner.changed.wait_timeout(schedule, time);
+                    schedule = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    schedule.idle -= 1;
+                }
+                Next::Leave => break,
+            }
+        }
+        schedule.threads -= 1;
+        drop(schedule);
+        self.inner.changed.notify_all();
+    }
+}
+
+impl Inner {
+    /// Announces, notes the answer, passes it on.
+    fn run(&self, errand: Errand) {
+        let own = self.own.as_ref().filter(|own| (own.is_own)(&errand.url));
+        let answer = match own {
+            Some(own) => Ok((own.announce)(&errand.announce)),
+            None => self.client.announce(&errand.url, &errand.announce, errand.tracker_id.as_deref(), errand.reach),
+        };
+        let now = self.epoch.elapsed();
+        let trouble = self.lock().done(&errand, answer.as_ref().map_err(client::Error::failure), now);
+        self.changed.notify_all();
+        let news = match answer {
+            Ok(mut answer) => {
+                let named_by = match own.is_some() || client::is_on_loopback(&errand.url) {
+                    true => NamedBy::LocalTracker,
+                    false => NamedBy::Tracker,
+                };
+                let listening = net::listening_on(errand.announce.port);
+                answer.peers.retain(|peer| net::may_dial(*peer, named_by, &listening));
+                self.board.update(errand.info_hash, |report| report.trouble = None);
+                log::debug!("{} names {} peers", errand.url, answer.peers.len());
+                answer.warning.into_iter().for_each(|warning| log::warn!("{} warns: {warning}", errand.url));
+                TrackerNews::Peers(errand.info_hash, answer.peers)
+            }
+            Err(error) => {
+                let sentence = format!("tracker {}: {error}", errand.url);
+                // A person at a fetch is shown it for as long as it lasts; the log of a seeder has it once.
+                match errand.announce.is_seeder() && trouble == Trouble::New {
+                    true => log::error!("{sentence}; it is asked again until it answers"),
+                    false => log::info!("{sentence}"),
+                }
+                if trouble == Trouble::Harmless {
+                    return;
+                }
+                self.board.update(errand.info_hash, |report| report.trouble = Some(sentence.clone()));
+                TrackerNews::Trouble(errand.info_hash, sentence)
+            }
+        };
+        // The coordinator may have ended meanwhile. While its queue is full this thread waits, and holds no lock.
+        let _ = errand.news.send(news);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Schedule> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! Answers in gzip and deflate (RFC 9110, "Content-Encoding"), which some trackers send whether or not they were asked to.
+//! Pure; what comes out is bounded, since ten kilobytes can hold ten megabytes.
+
+use std::io::Read;
+
+use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+
+use crate::announce::error::Error;
+
+/// What gzip begins with, whatever the header says.
+const GZIP: &[u8] = b"\x1f\x8b";
+
+/// The content of a body that is encoded so; at most `max_bytes`.
+pub fn decode(encoding: &str, bytes: Vec<u8>, max_bytes: u64) -> Result<Vec<u8>, Error> {
+    let encoding = encoding.trim().to_ascii_lowercase();
+    if bytes.starts_with(GZIP) {
+        return read(MultiGzDecoder::new(&bytes[..]), max_bytes).ok_or(Error::Encoding("gzip".to_owned()))?;
+    }
+    match encoding.as_str() {
+        // What is no gzip is plain: a proxy has decoded it, and has left the header.
+        "" | "identity" | "gzip" | "x-gzip" => Ok(bytes),
+        // Some servers mean zlib's format by it, as they should, and some the bare one.
+        "deflate" => read(ZlibDecoder::new(&bytes[..]), max_bytes)
+            .or_else(|| read(DeflateDecoder::new(&bytes[..]), max_bytes))
+            .unwrap_or(Ok(bytes)),
+        _ => Err(Error::Encoding(encoding.escape_default().to_string())),
+    }
+}
+
+/// All of it, or that it is too large; `None` where it is broken.
+fn read(decoder: impl Read, max_bytes: u64) -> Option<Result<Vec<u8>, Error>> {
+    let mut bytes = Vec::new();
+    decoder.take(max_bytes + 1).read_to_end(&mut bytes).ok()?;
+    Some(if bytes.len() as u64 > max_bytes { Err(Error::TooLarge(max_bytes)) } else { Ok(bytes) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::{Compression, read};
+
+    const ANSWER: &[u8] = b"d8:intervali7e5:peers6:\x01\x02\x03\x04\0\x50e";
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        all(read::GzEncoder::new(bytes, Compression::best()))
+    }
+
+    fn zlib(bytes: &[u8]) -> Vec<u8> {
+        all(read::ZlibEncoder::new(bytes, Compression::best()))
+    }
+
+    fn deflate(bytes: &[u8]) -> Vec<u8> {
+        all(read::DeflateEncoder::new(bytes, Compression::best()))
+    }
+
+    fn all(mut encoder: impl Read) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encoder.read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn every_form_of_an_answer_is_read() {
+        let two = [gzip(&ANSWER[..9]), gzip(&ANSWER[9..])].concat();
+        for (encoding, bytes) in [
+            ("", ANSWER.to_vec()),
+            ("identity", ANSWER.to_vec()),
+            ("gzip", gzip(ANSWER)),
+            (" X-GZIP ", gzip(ANSWER)),
+            ("gzip", two),
+            ("", gzip(ANSWER)),
+            ("gzip", ANSWER.to_vec()),
+            ("deflate", zlib(ANSWER)),
+            ("deflate", deflate(ANSWER)),
+            ("deflate", gzip(ANSWER)),
+            ("deflate", ANSWER.to_vec()),
+        ] {
+            assert_eq!(decode(encoding, bytes, 100).unwrap(), ANSWER, "{encoding:?}");
+        }
+    }
+
+    #[test]
+    fn the_limit_is_one_of_what_comes_out() {
+        let mebibyte = 1 << 20;
+        for (encoding, encode) in [("gzip", gzip as fn(&[u8]) -> Vec<u8>), ("deflate", zlib), ("deflate", deflate)] {
+            assert!(decode(encoding, encode(&vec![0; mebibyte]), mebibyte as u64).is_ok(), "{encoding}");
+            let over = decode(encoding, encode(&vec![0; mebibyte + 1]), mebibyte as u64);
+            assert!(matches!(over, Err(Error::TooLarge(_))), "{encoding}");
+        }
+        let bomb = gzip(&vec![0; 10_000_000]);
+        assert!(bomb.len() < 12_000, "{}", bomb.len());
+        assert!(matches!(decode("gzip", bomb, mebibyte as u64), Err(Error::TooLarge(_))));
+    }
+
+    #[test]
+    fn what_is_broken_or_unknown_is_refused() {
+        let whole = gzip(ANSWER);
+        for end in 2..whole.len() {
+            assert!(matches!(decode("gzip", whole[..end].to_vec(), 100), Err(Error::Encoding(_))), "cut at {end}");
+        }
+        let error = decode("br\x1b", ANSWER.to_vec(), 100).unwrap_err().to_string();
+        assert!(error.starts_with("the answer cannot be decoded: it claims to be \"br"), "{error}");
+        assert!(!error.contains('\x1b'));
+    }
+}

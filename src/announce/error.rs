@@ -1,0 +1,86 @@
+//! Why an announce came to nothing: each a sentence that a person can act on.
+
+use std::{fmt, io, net::IpAddr};
+
+use crate::announce::{
+    answer::{self, Retry},
+    tiers::Failure,
+    tls::Distrust,
+};
+
+/// How many redirects are followed.
+pub const MAX_REDIRECTS: u32 = 3;
+
+/// Why an announce brought no peers.
+#[derive(Debug)]
+pub enum Error {
+    /// A URL of a scheme that trackers are not asked by.
+    Scheme(String),
+    /// A URL that cannot be asked.
+    Url(String),
+    /// An https URL, and this binary was built without TLS.
+    NoTls,
+    /// It leads to this machine, at that address, and is only to lead to others.
+    ThisMachine(IpAddr),
+    /// Nobody could be asked there.
+    Unreachable(io::Error),
+    /// No whole answer in time.
+    Timeout,
+    /// It sends from one place to the next.
+    Redirects,
+    /// An answer of more than that many bytes.
+    TooLarge(u64),
+    /// Something that is no HTTP, as ureq describes it.
+    Http(String),
+    /// The connection was to be secure, and could not be.
+    Tls(Distrust),
+    /// An http URL of a port that speaks https.
+    NeedsTls,
+    /// An answer in an encoding that was not asked for, or that is broken.
+    Encoding(String),
+    /// An HTTP status that is no success, with a body that says nothing.
+    Status(u16),
+    /// An answer came, and it names no peers.
+    Answer(answer::Error),
+    /// [`Client::end`] was called.
+    Cancelled,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Scheme(scheme) => write!(f, "a tracker is asked over http, https or udp, not over {scheme:?}"),
+            Error::Url(why) => write!(f, "the tracker's URL cannot be asked: {why}"),
+            Error::NoTls => f.write_str("this minitorrent was built without https"),
+            Error::ThisMachine(ip) => {
+                write!(f, "it leads to {ip}, an address of this machine, which the page does not have asked")
+            }
+            Error::Unreachable(error) => write!(f, "the tracker cannot be reached: {error}"),
+            Error::Timeout => f.write_str("the tracker did not answer in time"),
+            Error::Redirects => write!(f, "the tracker redirects more than {MAX_REDIRECTS} times"),
+            Error::TooLarge(limit) => write!(f, "the answer is longer than {limit} bytes"),
+            Error::Tls(why) => why.fmt(f),
+            Error::NeedsTls => f.write_str("the server's port speaks https; write https:// in its URL"),
+            Error::Encoding(encoding) => {
+                write!(f, "the answer cannot be decoded: it claims to be {encoding:?}; gzip and deflate are understood")
+            }
+            Error::Http(why) => write!(f, "the tracker speaks no proper HTTP: {why}"),
+            Error::Status(status) => write!(f, "the tracker answers with HTTP status {status}"),
+            Error::Answer(error) => error.fmt(f),
+            Error::Cancelled => f.write_str("the announce was cancelled"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Error {
+    /// What this says about the tracker and its host.
+    pub fn failure(&self) -> Failure {
+        match self {
+            Error::Unreachable(_) | Error::Timeout | Error::Http(_) | Error::Tls(_) => Failure::Host,
+            Error::Answer(answer::Error::Failure { retry, .. }) => Failure::Tracker(*retry),
+            _ => Failure::Tracker(Retry::Unsaid),
+        }
+    }
+}

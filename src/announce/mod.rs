@@ -1,0 +1,14 @@
+//! Asking trackers who has a torrent: over HTTP and UDP, tier by tier (BEP 12), when it is time (BEP 3).
+
+pub mod announcer;
+pub mod answer;
+pub mod client;
+pub mod encoding;
+mod error;
+pub mod hosts;
+pub mod reach;
+pub mod tiers;
+mod tls;
+pub mod udp;
+
+pub use announcer::{Announcer, OwnTracker, TrackerNews};

@@ -1,0 +1,365 @@
+//! What this machine shares, gives and takes: one node a process, whichever command runs it.
+//!
+//! It owns what there is once a process (the host's name and port, the registry, both kinds of coordinators, the announcer, the
+//! journal) and the list of torrents. `orders` changes them while they run, `fetching` takes what the page asks for, `memory`
+//! keeps over a restart what was set. The list is locked to look and to change, never while a disk or a tracker is waited for.
+
+mod failure;
+mod fetching;
+mod memory;
+pub mod order;
+mod orders;
+mod ports;
+pub mod process;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    mem::{self, ManuallyDrop},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::{
+    announce::{
+        Announcer, OwnTracker,
+        client::{Client, Reach},
+    },
+    chance::Chance,
+    downloader::{Fetch, Plan, View},
+    metainfo::{InfoHash, Metainfo},
+    net::PortChoice,
+    node::process::{chance, cores, new_peer_id},
+    policy::{DEFAULT_SLOTS, Settings},
+    seeder::{Gate, Registry, Service},
+    session::{Host, Share},
+    status::report::{Activity, Board},
+    storage::{self, Access, Begun, Journal, Ledger, Stamps, Store, journal::Ending},
+};
+pub use failure::Failure;
+use memory::Memory;
+pub use order::{CarryOut, Order};
+pub use ports::MAX_PORTS;
+use ports::Ports;
+
+/// Bytes that the pieces in flight of one fetch may hold in memory, unless told otherwise.
+pub const FETCH_MEMORY: u64 = 12 << 20;
+
+/// Peers of one fetch at most, unless told otherwise.
+pub const FETCH_PEERS: usize = 60;
+
+/// What a node is made of.
+pub struct Options {
+    /// Bytes a second that it may send; 0 for no limit.
+    pub upload_limit: u64,
+    /// Bytes a second that it may take; 0 for no limit.
+    pub download_limit: u64,
+    /// Peers connected to it at most.
+    pub max_peers: usize,
+    /// How one fetch may fetch.
+    pub fetching: Settings,
+    /// Where peers connect.
+    pub port: PortChoice,
+    /// The tracker of this process, if it runs one, and its announce URL.
+    pub own_tracker: Option<(String, OwnTracker)>,
+    /// The folder that what is ordered is fetched into.
+    pub folder: PathBuf,
+    /// Where settings of torrents are kept over a restart; nowhere, if there is none.
+    pub memory: Option<PathBuf>,
+}
+
+/// What one process shares.
+pub struct Node {
+    host: Arc<Host>,
+    registry: Arc<Registry>,
+    board: Arc<Board>,
+    service: Service,
+    announcer: Announcer,
+    /// Never dropped, since that waits for the disk however long it takes; every ledger is closed before the process ends.
+    journal: ManuallyDrop<Journal>,
+    ports: Ports,
+    torrents: Mutex<HashMap<InfoHash, Torrent>>,
+    memory: Memory,
+    /// The announce URL of this process' own tracker.
+    tracker: Option<String>,
+    folder: PathBuf,
+    fetching: Settings,
+    chance: AtomicU64,
+}
+
+/// One torrent of the node.
+struct Torrent {
+    metainfo: Arc<Metainfo>,
+    /// The folder that it lies in.
+    dir: PathBuf,
+    /// Whether it was to be fetched, so that what is missing is; otherwise all of it was here.
+    is_fetched: bool,
+    work: Work,
+    trackers: Vec<Vec<String>>,
+    /// Which of them are asked: the page, which others control too, has none asked on this machine.
+    reach: Reach,
+    /// The port that it is announced at.
+    port: u16,
+}
+
+/// What is done with a torrent.
+enum Work {
+    /// Somebody finds out what is here of it; he knows by this whether it is still wanted.
+    Preparing(Arc<()>),
+    /// It is whole, and given.
+    Giving(Arc<Share>),
+    /// It is fetched, and given as far as it is here.
+    Taking(Taking),
+}
+
+/// A torrent that is fetched.
+struct Taking {
+    fetch: Fetch,
+    ledger: Arc<Ledger>,
+}
+
+impl Node {
+    /// Opens the port, starts the threads; nothing is shared yet.
+    pub fn open(options: Options) -> Result<Arc<Node>, Failure> {
+        let host = Arc::new(Host::new(new_peer_id()?, options.upload_limit, options.download_limit));
+        let (registry, board) = (Arc::new(Registry::default()), Arc::new(Board::default()));
+        let gate = Arc::new(Gate::new(host.clone(), registry.clone(), options.max_peers));
+        let ports = Ports::open(options.port, &host, gate)?;
+        let (tracker, own_tracker) = options.own_tracker.unzip();
+        let client = Client::new(chance()? as u32);
+        let announcer = Announcer::new(client, host.peer_id(), own_tracker, board.clone());
+        let (slots, seed) = (DEFAULT_SLOTS, chance()?);
+        let service = Service::start(host.clone(), registry.clone(), announcer.clone(), board.clone(), slots, seed);
+        Ok(Arc::new(Node {
+            announcer,
+            service: service.map_err(|error| Failure::about("threads", error))?,
+            journal: ManuallyDrop::new(Journal::start().map_err(|error| Failure::about("the journal", error))?),
+            memory: Memory::open(options.memory)?,
+            tracker,
+            torrents: Mutex::default(),
+            folder: options.folder,
+            fetching: options.fetching,
+            chance: AtomicU64::new(chance()?),
+            host,
+            registry,
+            board,
+            ports,
+        }))
+    }
+
+    /// Who this is.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// What its torrents show.
+    pub fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    /// Where peers connect, where nothing else was asked for.
+    pub fn port(&self) -> u16 {
+        self.ports.main()
+    }
+
+    /// Gives what lies whole in a folder from now on, and lay there with these stamps when it was hashed; at a port of its
+    /// own, where that is asked for and can be had. Nothing changes where it is shared already and has not failed.
+    pub fn give(
+        &self,
+        metainfo: Arc<Metainfo>,
+        dir: &Path,
+        stamps: Stamps,
+        trackers: &[Vec<String>],
+        port: Option<u16>,
+    ) -> Result<Arc<Share>, Failure> {
+        let (port, refused) = match port.map(|port| self.ports.also(port)) {
+            None => (self.port(), None),
+            Some(Ok(port)) => (port, None),
+            Some(Err(failure)) => (self.port(), Some(failure)),
+        };
+        let store = Store::open(metainfo.clone(), dir, Access::Read)?;
+        let share = self.service.share(metainfo.clone(), Arc::new(store), stamps);
+        let (work, trackers) = (Work::Giving(share.clone()), trackers.to_vec());
+        self.put(Torrent {
+            metainfo,
+            dir: dir.to_owned(),
+            is_fetched: false,
+            work,
+            trackers,
+            reach: Reach::Anywhere,
+            port,
+        });
+        refused.map_or(Ok(share), Err)
+    }
+
+    /// Gives a file that was uploaded, announced to this process' own tracker; the stamps are those of the file when it was
+    /// hashed, or as it is now if it was known to be whole just before.
+    pub fn give_upload(
+        &self,
+        metainfo: Arc<Metainfo>,
+        file: &Path,
+        stamps: Option<Stamps>,
+        port: Option<u16>,
+    ) -> Result<(), Failure> {
+        let dir = file.parent().unwrap_or(Path::new("."));
+        let stamps = match stamps {
+            Some(stamps) => stamps,
+            None => Stamps::of(&Store::open(metainfo.clone(), dir, Access::Read)?)?,
+        };
+        let trackers: Vec<_> = self.tracker.iter().map(|url| vec![url.clone()]).collect();
+        self.give(metainfo, dir, stamps, &trackers, port).map(|_| ())
+    }
+
+    /// Fetches from now on what has begun, and gives it.
+    pub fn take(&self, begun: Begun, trackers: Vec<Vec<String>>) -> Result<View, Failure> {
+        let (metainfo, dir) = (begun.store.metainfo().clone(), begun.store.dir().to_owned());
+        self.board.add(metainfo.clone(), &dir, Activity::Fetching);
+        let taking = self.start_taking(begun)?;
+        let view = taking.fetch.view();
+        let work = Work::Taking(taking);
+        let (reach, port) = (Reach::Anywhere, self.port());
+        self.put(Torrent { metainfo, dir, is_fetched: true, work, trackers, reach, port });
+        Ok(view)
+    }
+
+    fn start_taking(&self, begun: Begun) -> Result<Taking, Failure> {
+        let have = begun.have.clone();
+        let ledger = self.journal.attach(begun);
+        let plan = Plan {
+            host: self.host.clone(),
+            ledger: ledger.clone(),
+            have,
+            board: self.board.clone(),
+            registry: self.registry.clone(),
+            announcer: self.announcer.clone(),
+            settings: self.fetching,
+            hash_workers: cores(),
+            seed: self.chance.fetch_add(1, Ordering::Relaxed),
+        };
+        let fetch = Fetch::start(plan).map_err(|error| Failure::about("threads", error))?;
+        Ok(Taking { fetch, ledger })
+    }
+
+    /// Puts a torrent on the list, unless it is there and well, and begins with it unless it is to rest.
+    fn put(&self, torrent: Torrent) {
+        let hash = torrent.metainfo.info_hash();
+        let failed = self.board.torrent(&hash).is_some_and(|report| matches!(report.activity, Activity::Failed(_)));
+        let mut torrents = self.torrents();
+        if torrents.get(&hash).is_none_or(|there| failed && matches!(there.work, Work::Giving(_))) {
+            self.board.add(torrent.metainfo.clone(), &torrent.dir, Activity::Verifying);
+            self.begin(hash, &torrent);
+            torrents.insert(hash, torrent);
+        }
+    }
+
+    /// Lets peers in to a torrent and announces it, unless that is so already; one that is paused is only shown as such.
+    fn begin(&self, hash: InfoHash, torrent: &Torrent) {
+        let settings = self.memory.of(hash);
+        self.apply(hash, torrent, settings);
+        let have = torrent.work.share().map(|share| share.have.snapshot());
+        let activity = match &torrent.work {
+            _ if settings.paused => Activity::Paused,
+            Work::Preparing(_) => Activity::Verifying,
+            Work::Taking(_) if have.as_ref().is_some_and(|have| !have.is_full()) => Activity::Fetching,
+            Work::Giving(_) | Work::Taking(_) => Activity::Seeding,
+        };
+        self.board.update(hash, |report| {
+            report.activity = activity;
+            report.set_have(have.unwrap_or_else(|| report.have.clone()));
+        });
+        if let Work::Taking(taking) = &torrent.work {
+            taking.fetch.pause(settings.paused);
+        }
+        let Some(share) = torrent.work.share().filter(|_| !settings.paused) else { return };
+        if !self.registry.add(share.clone()) {
+            return;
+        }
+        let news = match &torrent.work {
+            Work::Taking(taking) => taking.fetch.news(),
+            Work::Preparing(_) | Work::Giving(_) => self.service.news(),
+        };
+        let mut chance = Chance::new(self.chance.fetch_add(1, Ordering::Relaxed));
+        let (share, trackers) = (share.clone(), &torrent.trackers);
+        self.announcer.add(share, trackers, torrent.port, news, torrent.reach, |bound| chance.below(bound));
+    }
+
+    /// Has the sessions of a torrent obey its limits.
+    fn apply(&self, hash: InfoHash, torrent: &Torrent, settings: memory::Settings) {
+        if let Some(share) = torrent.work.share() {
+            share.upload.set(settings.upload_limit);
+            share.download.set(settings.download_limit);
+        }
+        self.board.update(hash, |report| {
+            (report.upload_limit, report.download_limit) = (settings.upload_limit, settings.download_limit);
+        });
+    }
+
+    /// Lets nobody in to a torrent any more, ends its sessions, says goodbye to its trackers.
+    fn cease(&self, hash: InfoHash, torrent: &Torrent) {
+        self.registry.remove(hash);
+        match &torrent.work {
+            Work::Giving(_) => self.service.end_sessions(hash),
+            Work::Taking(taking) => taking.fetch.pause(true),
+            Work::Preparing(_) => {}
+        }
+        self.announcer.remove(hash);
+    }
+
+    /// The last piece of a torrent has come: its trackers hear of it.
+    pub fn hurry(&self) {
+        self.announcer.hurry();
+    }
+
+    /// Ends in order, within the time: goodbyes are said, what was fetched is safe on disk.
+    pub fn end(&self, within: Duration) {
+        let deadline = Instant::now() + within;
+        self.announcer.say_goodbye();
+        self.ports.close();
+        for (hash, torrent) in mem::take(&mut *self.torrents()) {
+            self.registry.remove(hash);
+            self.finish(torrent.work, deadline);
+        }
+        self.announcer.wait(deadline);
+    }
+
+    /// Ends a torrent's threads, where it has any, and closes its log.
+    fn finish(&self, work: Work, deadline: Instant) {
+        let Work::Taking(Taking { fetch, ledger }) = work else { return };
+        drop(fetch);
+        self.close(ledger, deadline);
+    }
+
+    /// Closes the log of what is not fetched any more.
+    fn close(&self, ledger: Arc<Ledger>, deadline: Instant) {
+        let store = ledger.store().clone();
+        let closed = self.journal.close(ledger, deadline.saturating_duration_since(Instant::now()));
+        if matches!(closed, Err(storage::Error::Changed { .. })) || store.is_undisturbed().is_err() {
+            // What the log vouches for is no longer so; without it the next run checks everything.
+            storage::resume::forget(store.dir(), &store.metainfo().info_hash());
+        }
+        match closed {
+            Ok(Ending::Clean) => {}
+            Ok(Ending::Late) => log::info!("the disk is slow; the last pieces will be checked at the next start"),
+            Err(error) => log::error!("{error}"),
+        }
+    }
+
+    fn torrents(&self) -> MutexGuard<'_, HashMap<InfoHash, Torrent>> {
+        self.torrents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Work {
+    fn share(&self) -> Option<&Arc<Share>> {
+        match self {
+            Work::Preparing(_) => None,
+            Work::Giving(share) => Some(share),
+            Work::Taking(taking) => Some(taking.fetch.share()),
+        }
+    }
+}

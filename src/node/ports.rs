@@ -1,0 +1,80 @@
+//! The ports at which peers connect to this process: the main one, and those that uploads asked for.
+
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{
+    net::PortChoice,
+    node::Failure,
+    seeder::{Gate, Listener},
+    session::Host,
+    terminal,
+};
+
+/// How many further ports uploads may ask for: each is a listener of the process.
+pub const MAX_PORTS: usize = 16;
+
+/// The open ports of one process, all with one gate behind them.
+pub struct Ports {
+    gate: Arc<Gate>,
+    main: u16,
+    open: Mutex<HashMap<u16, Listener>>,
+}
+
+impl Ports {
+    /// Opens the main port; one that is not the first choice is said aloud.
+    pub fn open(choice: PortChoice, host: &Host, gate: Arc<Gate>) -> Result<Ports, Failure> {
+        let (PortChoice::Asked(wanted) | PortChoice::From(wanted)) = choice;
+        let listener = Listener::open(choice, gate.clone()).map_err(|error| {
+            Failure::listening(format_args!("port {wanted} for peers"), &error, "--port and --seed-port take another")
+        })?;
+        let main = listener.port();
+        if main != wanted && wanted != 0 {
+            terminal::say(format_args!("port {wanted} is in use; using {main} for peers"));
+        }
+        host.set_port(main);
+        Ok(Ports { gate, main, open: Mutex::new(HashMap::from([(main, listener)])) })
+    }
+
+    /// The main port.
+    pub fn main(&self) -> u16 {
+        self.main
+    }
+
+    /// Opens a further port, unless it is open; the sentence of an error says what is done instead.
+    pub fn also(&self, port: u16) -> Result<u16, Failure> {
+        let count = {
+            let open = self.lock();
+            if open.contains_key(&port) {
+                return Ok(port);
+            }
+            open.len()
+        };
+        let instead = self.main;
+        if count > MAX_PORTS {
+            return Err(Failure::new(format!("{MAX_PORTS} further ports are open already; seeded on {instead}")));
+        }
+        match Listener::open(PortChoice::Asked(port), self.gate.clone()) {
+            Ok(listener) => {
+                self.lock().insert(port, listener);
+                Ok(port)
+            }
+            // Of two that ask for the same port at once, one opens it for both.
+            Err(_) if self.lock().contains_key(&port) => Ok(port),
+            Err(error) => Err(Failure::new(format!("port {port} cannot be had ({error}); seeded on {instead}"))),
+        }
+    }
+
+    /// Closes them all; sessions go on.
+    pub fn close(&self) {
+        let open = mem::take(&mut *self.lock());
+        drop(open);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u16, Listener>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,489 @@
+//! The coordinator's decisions: who fetches which piece, who is helped, who is dropped. Pure.
+//!
+//! Events go in, [`Action`]s come out; `now` and the seed of chance are arguments. The thread around it
+//! (`super::fetch`) owns the sessions' handles and does what the actions say.
+//!
+//! Invariants: a piece in flight has one owner, or is being hashed; everything that is neither verified nor in flight can
+//! be picked, and is picked as soon as an unchoked peer that has it is hungry; memory promised to pieces in flight stays
+//! within the budget, and what exceeds it goes by way of the disk. `flights` gives the pieces out and takes them back, `peer`
+//! is what decisions about a peer go by.
+
+mod flights;
+mod peer;
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use self::{flights::Flight, peer::Peer};
+use crate::{
+    bitfield::Bitfield,
+    chance::Chance,
+    metainfo::{Block, Geometry, PeerId, PieceIndex},
+    policy::{
+        Change, Payload, PieceInFlight, Slots,
+        picker::Picker,
+        roster::{Parting, Roster, Verdict},
+    },
+    session::{Direction, End, Event, Order, Remote, SessionId},
+    status::Stance,
+};
+
+/// Addresses dialled at once: a room comes together at once, a list of dead addresses takes a few seconds each.
+const MAX_DIALLING: usize = 24;
+
+/// How long a block that was asked for may be awaited before its piece goes to others.
+const STALL: Duration = Duration::from_secs(8);
+
+/// How long a peer that stalled gets work only where nobody else has it.
+const SNUB: Duration = Duration::from_secs(30);
+
+/// How long a session on which nothing passes keeps its place while addresses wait to be dialled and there is none left: longer
+/// than a turn of anybody's upload slots. So an address that was never tried has its turn this much later for every
+/// `max_peers` silent ones before it, whoever named them.
+const USELESS_AFTER: Duration = Duration::from_secs(15);
+
+/// What is to be done, in order.
+#[derive(Debug)]
+pub enum Action {
+    /// Send this on that session.
+    Order(SessionId, Order),
+    /// Give this piece to that session to fetch.
+    Assign(SessionId, PieceInFlight),
+    /// Have `helper` ask for the last missing blocks of a piece that `owner` is filling.
+    Help {
+        /// Who has nothing else to do.
+        helper: SessionId,
+        /// Whose piece it is.
+        owner: SessionId,
+        /// Which.
+        piece: PieceIndex,
+    },
+    /// Put a block that a helper brought into its owner's piece.
+    Deliver(SessionId, Block, Payload, Arc<Remote>),
+    /// Take this piece, or the errands for it, off that session's desk; the piece is to be given back.
+    Recall(SessionId, PieceIndex),
+    /// End that session.
+    End(SessionId),
+    /// Connect to that address.
+    Dial(SocketAddr),
+}
+
+/// How a session is doing, as its desk tells at a tick.
+#[derive(Debug, Clone, Copy)]
+pub struct Pulse {
+    /// How long a block that was asked for has been awaited.
+    pub waited: Duration,
+    /// How long it will take over what it has to do.
+    pub time_left: Option<Duration>,
+    /// Bytes a second that it has been seen to give.
+    pub rate: Option<f64>,
+    /// Bytes of work it still wants.
+    pub appetite: u64,
+    /// Whether it has nothing to do.
+    pub idle: bool,
+    /// A piece on its desk of which nothing has been asked for.
+    pub spare: Option<PieceIndex>,
+    /// Bytes of blocks it has given us in all.
+    pub given: u64,
+    /// Bytes of blocks it has taken from us in all.
+    pub taken: u64,
+}
+
+/// What the process was told about how to fetch.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Sessions at most.
+    pub max_peers: usize,
+    /// Peers served at once.
+    pub slots: usize,
+    /// Bytes that pieces in flight may hold in memory.
+    pub memory: u64,
+}
+
+/// Everything that is decided about one torrent that is being fetched.
+pub struct Coordinator {
+    geometry: Geometry,
+    ours: PeerId,
+    settings: Settings,
+    picker: Picker,
+    roster: Roster,
+    slots: Slots,
+    peers: BTreeMap<SessionId, Peer>,
+    flights: BTreeMap<PieceIndex, Flight>,
+    /// Pieces that came back with blocks in them, or with a record of lies.
+    shelf: BTreeMap<PieceIndex, PieceInFlight>,
+    memory: u64,
+    chance: Chance,
+    paused: bool,
+}
+
+impl Coordinator {
+    /// Begins with the pieces that are verified already.
+    pub fn new(
+        geometry: &Geometry,
+        have: &Bitfield,
+        ours: PeerId,
+        settings: Settings,
+        seed: u64,
+        now: Instant,
+    ) -> Self {
+        Coordinator {
+            geometry: *geometry,
+            ours,
+            settings,
+            picker: Picker::new(geometry, have),
+            roster: Roster::default(),
+            slots: Slots::new(settings.slots, now),
+            peers: BTreeMap::new(),
+            flights: BTreeMap::new(),
+            shelf: BTreeMap::new(),
+            memory: 0,
+            chance: Chance::new(seed),
+            paused: false,
+        }
+    }
+
+    /// The pieces and their state.
+    pub fn picker(&self) -> &Picker {
+        &self.picker
+    }
+
+    /// The peers that are known.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// Whether every piece is verified.
+    pub fn is_complete(&self) -> bool {
+        self.picker.is_complete()
+    }
+
+    /// How many of the peers have everything.
+    pub fn seeds(&self) -> usize {
+        self.peers.values().filter(|peer| peer.theirs.is_full()).count()
+    }
+
+    /// What a session's peer has, and whether we answer its requests.
+    pub fn stance(&self, id: SessionId) -> Option<Stance<'_>> {
+        let have = &self.peers.get(&id)?.theirs;
+        Some(Stance { have, we_choke: !self.slots.is_unchoked(id) })
+    }
+
+    /// On whose desk a piece lies that is in flight, or lay when it was completed.
+    pub fn owner(&self, piece: PieceIndex) -> Option<SessionId> {
+        self.flights.get(&piece).map(|flight| flight.owner)
+    }
+
+    /// Nothing is taken or given from now on. What has come stays, blocks of incomplete pieces too.
+    pub fn pause(&mut self, out: &mut Vec<Action>) {
+        self.paused = true;
+        out.extend(self.peers.keys().map(|id| Action::End(*id)));
+    }
+
+    /// It goes on: everybody who is known may be dialled, however lately they left.
+    pub fn resume(&mut self, now: Instant, out: &mut Vec<Action>) {
+        self.paused = false;
+        self.roster.hurry(now);
+        self.dial(now, out);
+    }
+
+    /// Whether it is paused.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Whether pieces are missing, and no peer that has any answers our requests.
+    pub fn lacks_peers(&self, now: Instant) -> bool {
+        let is_giving = |peer: &Peer| peer.interesting && peer.can_give(now);
+        !self.paused && !self.is_complete() && !self.peers.values().any(is_giving)
+    }
+
+    /// Whether some peer is still fetching.
+    pub fn is_needed(&self) -> bool {
+        self.peers.values().any(|peer| !peer.theirs.is_full())
+    }
+
+    /// Whether a peer that is still fetching would miss a piece that only we have, if we left now.
+    pub fn is_last_holder(&self) -> bool {
+        let held = |index| self.geometry.piece(index).is_some_and(|piece| self.picker.availability(piece) == 0);
+        self.is_needed() && self.picker.have().iter().any(held)
+    }
+
+    /// Trackers or peers have named addresses.
+    pub fn found(&mut self, addresses: impl IntoIterator<Item = SocketAddr>, now: Instant, out: &mut Vec<Action>) {
+        addresses.into_iter().for_each(|address| self.roster.add(address, now));
+        self.dial(now, out);
+    }
+
+    /// Dialling an address came to nothing.
+    pub fn dial_failed(&mut self, address: SocketAddr, end: &End, now: Instant) {
+        self.roster.failed(address, end.is_violation(), now);
+    }
+
+    /// An address could not be dialled for lack of a worker; its turn comes again.
+    pub fn not_dialled(&mut self, address: SocketAddr, now: Instant) {
+        self.roster.postponed(address, now);
+    }
+
+    /// A session has opened.
+    pub fn opened(&mut self, remote: &Arc<Remote>, now: Instant, out: &mut Vec<Action>) {
+        let id = remote.session;
+        if self.paused {
+            if remote.direction == Direction::Dialled {
+                self.roster.failed(remote.address, false, now);
+            }
+            out.push(Action::End(id));
+            return;
+        }
+        if remote.direction == Direction::Accepted && self.roster.connected() >= self.settings.max_peers {
+            log::debug!("{remote}: there are {} peers already", self.settings.max_peers);
+            out.push(Action::End(id));
+            return;
+        }
+        match self.roster.opened(remote, self.ours) {
+            Verdict::Refuse(reason) => {
+                log::debug!("{remote}: {reason}");
+                self.roster.refused(remote, now);
+                out.push(Action::End(id));
+                return;
+            }
+            Verdict::Replace(older) => out.push(Action::End(older)),
+            Verdict::Keep => {}
+        }
+        self.slots.opened(id, now);
+        let theirs = Bitfield::empty(self.geometry.piece_count());
+        self.peers.insert(id, Peer::new(remote.clone(), theirs, now));
+        let have = self.picker.have();
+        out.push(Action::Order(id, Order::Start((!have.is_empty()).then(|| have.clone()))));
+    }
+
+    /// Something happened on a session.
+    pub fn event(&mut self, event: Event, now: Instant, out: &mut Vec<Action>) {
+        match event {
+            // The thread keeps the handles and calls these itself.
+            Event::Opened(handle) => self.opened(&handle.remote.clone(), now, out),
+            // A fetch shows everybody all that it has.
+            Event::Sent(..) | Event::StorageFailed(_) => {}
+            Event::Introduced { session, port, .. } => {
+                if let Some(port) = port {
+                    self.roster.listens(session, port, now);
+                }
+            }
+            Event::Has(id, bits) => self.has(id, bits, now, out),
+            Event::Gained(id, piece) => self.gained(id, piece, now, out),
+            Event::Unchoked(id, appetite) => {
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    (peer.choked, peer.appetite) = (false, appetite);
+                }
+                self.feed(id, now, out);
+            }
+            Event::Choked(id, pieces) => {
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    (peer.choked, peer.appetite) = (true, 0);
+                }
+                self.take_back(pieces, now, out);
+            }
+            Event::Interested(id, interested) => {
+                let changes = self.slots.interested(id, interested, now);
+                self.tell_slots(changes, out);
+            }
+            Event::Hungry(id, appetite) => {
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    peer.appetite = appetite;
+                }
+                self.feed(id, now, out);
+            }
+            Event::Errand(giver, block, payload) => {
+                if let Some(flight) = self.flights.get(&block.piece) {
+                    out.push(Action::Deliver(flight.owner, block, payload, giver));
+                }
+            }
+            Event::Closed { session, end, pieces } => self.closed(session, &end, pieces, now, out),
+        }
+    }
+
+    /// A piece has proved right and is on disk; `liars` gave other bytes to earlier attempts.
+    pub fn verified(&mut self, piece: PieceIndex, liars: &[Arc<Remote>], now: Instant, out: &mut Vec<Action>) {
+        if let Some(owner) = self.owner(piece).and_then(|owner| self.peers.get_mut(&owner)) {
+            owner.proven = true;
+        }
+        self.land(piece, None, out);
+        self.picker.verified(piece);
+        liars.iter().for_each(|liar| self.ban(liar, "it gave wrong bytes", out));
+        // Those that have it hear it too: a source goes by it when it chooses what to show us next.
+        out.extend(self.peers.keys().map(|id| Action::Order(*id, Order::Have(piece))));
+        if self.is_complete() {
+            self.finish(out);
+        } else {
+            self.feed_all(now, out);
+        }
+    }
+
+    /// A piece has proved wrong and starts again; `liar` gave all of it.
+    pub fn failed(&mut self, piece: PieceInFlight, liar: Option<Arc<Remote>>, now: Instant, out: &mut Vec<Action>) {
+        if let Some(liar) = liar {
+            self.ban(&liar, "it gave a piece whose hash is wrong", out);
+        }
+        log::info!("piece {} came wrong and is fetched again", piece.piece());
+        self.take_back([piece], now, out);
+    }
+
+    /// A session could not take a piece: it was choked, or ended, and will say so in a moment.
+    pub fn unassigned(&mut self, id: SessionId, piece: PieceInFlight, now: Instant, out: &mut Vec<Action>) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            (peer.choked, peer.appetite) = (true, 0);
+        }
+        self.take_back([piece], now, out);
+    }
+
+    /// A piece that was recalled comes back.
+    pub fn returned(&mut self, piece: PieceInFlight, now: Instant, out: &mut Vec<Action>) {
+        self.take_back([piece], now, out);
+    }
+
+    /// Time passes.
+    pub fn tick(&mut self, pulses: &[(SessionId, Pulse)], now: Instant, out: &mut Vec<Action>) {
+        for (id, pulse) in pulses {
+            let Some(peer) = self.peers.get_mut(id) else { continue };
+            if pulse.given > peer.given {
+                peer.snubbed_until = None;
+            }
+            if pulse.given > peer.given || pulse.taken > peer.taken {
+                peer.moved = now;
+            }
+            (peer.time_left, peer.rate) = (pulse.time_left, pulse.rate);
+            (peer.waited, peer.spare) = (pulse.waited, pulse.spare);
+            (peer.appetite, peer.given, peer.taken) = (pulse.appetite, pulse.given, pulse.taken);
+            peer.was_of_use |= pulse.given > 0 || pulse.taken > 0;
+            if pulse.idle {
+                // Its errands are done; it may be sent on others for the same piece.
+                self.flights.values_mut().for_each(|flight| _ = flight.helpers.remove(id));
+            }
+            if pulse.waited > STALL && !peer.is_snubbed(now) {
+                log::debug!("{}: stalled", peer.remote);
+                peer.snubbed_until = Some(now + SNUB);
+                let stuck = self.flights.iter().filter(|(_, flight)| flight.owner == *id);
+                out.extend(stuck.map(|(piece, _)| Action::Recall(*id, *piece)));
+            }
+        }
+        let mut changes = self.slots.rotate(now, |id| self.peers.get(&id).map_or(0, |peer| peer.given));
+        changes.extend(self.slots.take_unused(now, |id| self.peers.get(&id).map_or(0, |peer| peer.taken)));
+        self.tell_slots(changes, out);
+        self.review_interest(out);
+        self.feed_all(now, out);
+        self.dial(now, out);
+        self.make_room(now, out);
+    }
+
+    fn has(&mut self, id: SessionId, bits: Bitfield, now: Instant, out: &mut Vec<Action>) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        self.picker.peer_has(&bits);
+        peer.theirs = bits;
+        self.judge(id, now, out);
+    }
+
+    fn gained(&mut self, id: SessionId, piece: PieceIndex, now: Instant, out: &mut Vec<Action>) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if peer.theirs.set(piece.get()) {
+            self.picker.peer_gains(piece);
+            self.judge(id, now, out);
+        }
+    }
+
+    /// A peer has more than before: is it of use, is it hungry, is it done?
+    fn judge(&mut self, id: SessionId, now: Instant, out: &mut Vec<Action>) {
+        let complete = self.is_complete();
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if complete && peer.theirs.is_full() {
+            out.push(Action::End(id));
+            return;
+        }
+        if !peer.interesting && self.picker.interesting(&peer.theirs) {
+            peer.interesting = true;
+            out.push(Action::Order(id, Order::Interested));
+        }
+        self.feed(id, now, out);
+    }
+
+    fn closed(&mut self, id: SessionId, end: &End, pieces: Vec<PieceInFlight>, now: Instant, out: &mut Vec<Action>) {
+        if let Some(peer) = self.peers.remove(&id) {
+            log::debug!("{}: {end}", peer.remote);
+            self.picker.peer_leaves(&peer.theirs);
+            let parting = match () {
+                () if end.is_violation() => Parting::ForGood,
+                () if peer.was_of_use => Parting::OfUse,
+                () => Parting::OfNoUse,
+            };
+            self.roster.closed(id, parting, peer.theirs.is_full(), now);
+        }
+        let changes = self.slots.closed(id, now);
+        self.tell_slots(changes, out);
+        self.take_back(pieces, now, out);
+        self.dial(now, out);
+    }
+
+    /// Everything is here: nothing is wanted any more, and other seeders have no use for us.
+    fn finish(&mut self, out: &mut Vec<Action>) {
+        self.review_interest(out);
+        let seeds = self.peers.iter().filter(|(_, peer)| peer.theirs.is_full());
+        out.extend(seeds.map(|(id, _)| Action::End(*id)));
+    }
+
+    fn review_interest(&mut self, out: &mut Vec<Action>) {
+        for (id, peer) in &mut self.peers {
+            if peer.interesting && !self.picker.interesting(&peer.theirs) {
+                peer.interesting = false;
+                out.push(Action::Order(*id, Order::NotInterested));
+            }
+        }
+    }
+
+    fn ban(&mut self, liar: &Remote, why: &str, out: &mut Vec<Action>) {
+        // A piece that it had spoilt before may prove so only now.
+        if self.roster.ban(liar) {
+            log::warn!("banned {liar}: {why}");
+        }
+        let again = self.peers.values().filter(|peer| peer.remote.is_same_peer(liar));
+        out.extend(again.map(|peer| Action::End(peer.remote.session)));
+    }
+
+    fn tell_slots(&self, changes: Vec<Change>, out: &mut Vec<Action>) {
+        out.extend(changes.into_iter().map(|change| {
+            let (id, order) = change.order();
+            Action::Order(id, order)
+        }));
+    }
+
+    fn dial(&mut self, now: Instant, out: &mut Vec<Action>) {
+        while !self.paused && self.roster.dialling() < MAX_DIALLING && !self.is_full() {
+            let Some(address) = self.roster.next_to_dial(self.is_complete(), now) else { return };
+            out.push(Action::Dial(address));
+        }
+    }
+
+    /// Ends the sessions on which nothing has passed for longest, as many as there are addresses that wait for a place.
+    fn make_room(&self, now: Instant, out: &mut Vec<Action>) {
+        if self.paused || !self.is_full() {
+            return;
+        }
+        let waiting = self.roster.waiting(self.is_complete(), now).min(MAX_DIALLING);
+        let idle = self.peers.iter().filter(|(_, peer)| now.saturating_duration_since(peer.moved) > USELESS_AFTER);
+        let mut idle: Vec<_> = idle.map(|(id, peer)| (peer.moved, *id)).collect();
+        idle.sort_unstable();
+        out.extend(idle.into_iter().take(waiting).map(|(_, id)| Action::End(id)));
+    }
+
+    /// Whether every place is taken, or will be.
+    fn is_full(&self) -> bool {
+        self.roster.dialling() + self.roster.connected() >= self.settings.max_peers
+    }
+}
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! A peer as the coordinator sees it: what it has, and how it is doing.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{bitfield::Bitfield, metainfo::PieceIndex, session::Remote};
+
+/// Everything about one peer that decisions go by.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) remote: Arc<Remote>,
+    pub(super) theirs: Bitfield,
+    pub(super) choked: bool,
+    pub(super) interesting: bool,
+    pub(super) appetite: u64,
+    pub(super) time_left: Option<Duration>,
+    pub(super) rate: Option<f64>,
+    pub(super) waited: Duration,
+    pub(super) spare: Option<PieceIndex>,
+    pub(super) snubbed_until: Option<Instant>,
+    pub(super) given: u64,
+    pub(super) taken: u64,
+    /// Whether blocks have passed, in either direction.
+    pub(super) was_of_use: bool,
+    /// When some did last, or the session opened.
+    pub(super) moved: Instant,
+    /// Whether a piece that lay on its desk has proved right.
+    pub(super) proven: bool,
+}
+
+impl Peer {
+    /// Whether it answers requests, as far as we know.
+    pub(super) fn can_give(&self, now: Instant) -> bool {
+        !self.choked && !self.is_snubbed(now)
+    }
+
+    pub(super) fn is_snubbed(&self, now: Instant) -> bool {
+        self.snubbed_until.is_some_and(|until| until > now)
+    }
+
+    pub(super) fn new(remote: Arc<Remote>, theirs: Bitfield, now: Instant) -> Peer {
+        Peer {
+            remote,
+            theirs,
+            choked: true,
+            interesting: false,
+            appetite: 0,
+            time_left: None,
+            rate: None,
+            waited: Duration::ZERO,
+            spare: None,
+            snubbed_until: None,
+            given: 0,
+            taken: 0,
+            was_of_use: false,
+            moved: now,
+            proven: false,
+        }
+    }
+}

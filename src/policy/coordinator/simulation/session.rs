@@ -1,0 +1,141 @@
+//! A session: a real desk, both ends of its connection, and the reader between them.
+
+use super::{peers::Said, *};
+use crate::policy::Home;
+
+/// What a session's reader has to pass on before it reads further.
+#[derive(Debug)]
+pub enum Passed {
+    Opened(Arc<Remote>),
+    Told(Event),
+    Finished(PieceInFlight),
+}
+
+/// A block whose head has come.
+#[derive(Debug, Clone, Copy)]
+pub struct Landing {
+    /// When the rest of it will be here.
+    pub due: Instant,
+    pub block: Block,
+    pub home: Home,
+    pub bytes: Bytes,
+    /// Whether it is being written to disk.
+    pub claimed: bool,
+}
+
+/// A session, with both ends of its connection.
+pub struct Session {
+    pub peer: usize,
+    pub remote: Arc<Remote>,
+    pub desk: Desk,
+    /// On its way to us, in order, and when it arrives.
+    pub incoming: VecDeque<(Instant, Said)>,
+    pub landing: Option<Landing>,
+    pub outgoing: VecDeque<Passed>,
+    /// How the other side stands to us.
+    pub chokes: bool,
+    pub unchokes_at: Option<Instant>,
+    pub interested: bool,
+    pub is_ending: bool,
+    pub is_over: bool,
+    pub given: u64,
+}
+
+impl Session {
+    /// When there is something to read next.
+    pub fn due(&self) -> Option<Instant> {
+        self.landing.map(|landing| landing.due).or_else(|| self.incoming.front().map(|(due, _)| *due))
+    }
+
+    /// Behind all that was said before.
+    pub fn say(&mut self, at: Instant, said: Said) {
+        let due = self.incoming.back().map_or(at, |(last, _)| (*last).max(at));
+        self.incoming.push_back((due, said));
+    }
+
+    pub fn pulse(&self, now: Instant) -> Pulse {
+        Pulse {
+            waited: self.desk.waited(now),
+            time_left: self.desk.time_left(),
+            appetite: self.desk.appetite(),
+            rate: self.desk.bytes_per_second(),
+            idle: self.desk.is_idle(),
+            spare: self.desk.spare(),
+            given: self.given,
+            taken: 0,
+        }
+    }
+}
+
+impl World {
+    /// A session's reader passes on what it has to, or reads on.
+    pub fn read(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        match session.outgoing.pop_front() {
+            Some(Passed::Finished(piece)) => return self.unhashed.push_back(piece),
+            Some(event) => return self.events.push_back(event),
+            None => {}
+        }
+        if session.is_ending {
+            let pieces = session.desk.choke();
+            session.is_over = true;
+            session.outgoing.push_back(Passed::Told(Event::Closed { session: id, end: End::ClosedByUs, pieces }));
+            return;
+        }
+        if let Some(landing) = session.landing.take() {
+            return self.land(id, landing);
+        }
+        let Some((_, said)) = session.incoming.pop_front() else { return };
+        let event = match said {
+            Said::Has(bits) => Event::Has(id, bits),
+            Said::Gained(piece) => Event::Gained(id, piece),
+            Said::Choke => Event::Choked(id, session.desk.choke()),
+            Said::Unchoke => Event::Unchoked(id, session.desk.unchoke()),
+            Said::Block(block, bytes) => {
+                match session.desk.expects(block.into()) {
+                    Expected::Yes(block, home) => {
+                        let slow = if self.chance.one_in(50) { 15_000 } else { 3 };
+                        let due = self.now + self.chance.millis(slow);
+                        session.landing = Some(Landing { due, block, home, bytes, claimed: false });
+                    }
+                    Expected::NoLonger => {}
+                    Expected::Never => panic!("{block:?} was asked for, and the desk has forgotten it"),
+                }
+                return;
+            }
+        };
+        session.outgoing.push_back(Passed::Told(event));
+    }
+
+    /// The last byte of a block has come; to disk it goes in two steps, and others may act in between.
+    pub fn land(&mut self, id: SessionId, landing: Landing) {
+        let Landing { block, home, bytes, claimed, .. } = landing;
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let payload = match home {
+            Home::Memory => {
+                let mut buffer = self.buffers.take(block.length);
+                let length = buffer.len().min(8);
+                buffer[..length].copy_from_slice(&bytes.to_le_bytes()[..length]);
+                Payload::Held(buffer)
+            }
+            Home::Disk if claimed => {
+                assert!(self.out.contains(&block.piece), "{block:?} is written, and its piece is with nobody");
+                self.disk.insert(block, bytes);
+                Payload::Stored
+            }
+            Home::Disk => {
+                if session.desk.claim(block) {
+                    session.landing = Some(Landing { claimed: true, ..landing });
+                }
+                return;
+            }
+        };
+        session.given += u64::from(block.length);
+        let placed = session.desk.place(block, payload, self.now);
+        session.outgoing.extend(placed.finished.map(Passed::Finished));
+        let errand = placed.errand.map(|(block, payload)| Event::Errand(session.remote.clone(), block, payload));
+        let hungry = placed.hungry.map(|appetite| Event::Hungry(id, appetite));
+        session.outgoing.extend(errand.into_iter().chain(hungry).map(Passed::Told));
+        self.request(id, placed.requests);
+    }
+}

@@ -1,0 +1,17 @@
+//! WHO and WHICH, pure: which piece comes next, who is unchoked, what a source shows to whom, which addresses are dialled.
+//!
+//! Nothing here has a socket, a file, a thread or a clock: `now` and chance are arguments.
+
+pub mod buffers;
+pub mod candidates;
+pub mod choker;
+pub mod coordinator;
+pub mod picker;
+pub mod piece;
+pub mod roster;
+pub mod super_seed;
+
+pub use buffers::{BlockBuffer, Buffers};
+pub use choker::{Change, DEFAULT_SLOTS, Slots};
+pub use coordinator::Settings;
+pub use piece::{Home, Payload, PieceInFlight};

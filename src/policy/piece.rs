@@ -1,0 +1,271 @@
+//! A piece in flight: one value that says which of its blocks are present, where, and who gave each.
+//!
+//! It belongs to one session at a time. On choke, stall or end it goes back to the coordinator with all that it holds,
+//! and on to the next session; only when every block is present does it go to be hashed. A piece that failed its hash
+//! starts again, with the record of who gave what, so that the attempt that succeeds convicts the liars.
+
+use std::{io::IoSlice, sync::Arc};
+
+use crate::{
+    metainfo::{Block, Geometry, PieceIndex},
+    policy::BlockBuffer,
+    session::Remote,
+};
+
+/// Records kept of failed attempts at one piece, in blocks: two attempts at the longest piece there is, and hundreds at
+/// a usual one. More would let liars fill memory.
+const MAX_RECORDS: usize = 64 * 1024;
+
+/// Blocks that helpers may bring to a piece on disk. They wait in memory for its hash, since only the piece's owner
+/// writes to it: 1 MiB.
+const MAX_HELP: usize = 64;
+
+/// One piece on its way.
+#[derive(Debug)]
+pub struct PieceInFlight {
+    geometry: Geometry,
+    piece: PieceIndex,
+    home: Home,
+    blocks: Vec<Slot>,
+    missing: u32,
+    record: Vec<Contribution>,
+    failures: usize,
+}
+
+/// Where the blocks of a piece wait for its hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home {
+    /// In memory; written whole once verified.
+    Memory,
+    /// On disk, each written as it arrives and read back for the hash, so that memory does not depend on the piece length.
+    /// The few that helpers bring wait in memory.
+    Disk,
+}
+
+/// The bytes of a block that has arrived.
+#[derive(Debug)]
+pub enum Payload {
+    /// In this buffer.
+    Held(BlockBuffer),
+    /// At its place on disk.
+    Stored,
+}
+
+/// A peer gave this block, with these bytes, to an attempt that failed.
+#[derive(Debug, Clone)]
+pub struct Contribution {
+    giver: Arc<Remote>,
+    block: u32,
+    digest: [u8; 20],
+}
+
+#[derive(Debug)]
+enum Slot {
+    Missing,
+    Present(Payload, Arc<Remote>),
+}
+
+impl PieceInFlight {
+    /// A piece of which no block has arrived.
+    pub fn new(geometry: &Geometry, piece: PieceIndex, home: Home) -> PieceInFlight {
+        let missing = geometry.block_count(piece);
+        let blocks = (0..missing).map(|_| Slot::Missing).collect();
+        PieceInFlight { geometry: *geometry, piece, home, blocks, missing, record: Vec::new(), failures: 0 }
+    }
+
+    /// Which piece it is.
+    pub fn piece(&self) -> PieceIndex {
+        self.piece
+    }
+
+    /// Where its blocks wait.
+    pub fn home(&self) -> Home {
+        self.home
+    }
+
+    /// Bytes of memory that it may come to hold.
+    pub fn memory(&self) -> u64 {
+        match self.home {
+            Home::Memory => u64::from(self.geometry.length_of(self.piece)),
+            Home::Disk => 0,
+        }
+    }
+
+    /// Whether every block is present.
+    pub fn is_complete(&self) -> bool {
+        self.missing == 0
+    }
+
+    /// Whether no block is present and no attempt has failed: nothing is lost with it.
+    pub fn is_blank(&self) -> bool {
+        self.missing as usize == self.blocks.len() && self.record.is_empty()
+    }
+
+    /// Who should not be asked for it next: of those that gave to attempts that failed, another one each time. Without
+    /// the liar an attempt succeeds, and that convicts it.
+    pub fn suspect(&self) -> Option<&Remote> {
+        let mut givers: Vec<&Arc<Remote>> = Vec::new();
+        for gave in &self.record {
+            if !givers.iter().any(|known| known.is_same_peer(&gave.giver)) {
+                givers.push(&gave.giver);
+            }
+        }
+        givers.get(self.failures % givers.len().max(1)).map(|giver| &***giver)
+    }
+
+    /// The blocks that are not present, in order.
+    pub fn missing_blocks(&self) -> impl Iterator<Item = Block> + '_ {
+        let missing = self.blocks.iter().enumerate().filter(|(_, slot)| matches!(slot, Slot::Missing));
+        missing.map(|(number, _)| self.geometry.nth_block(self.piece, number as u32))
+    }
+
+    /// Puts a block in its place; a block that is there already stays as it is.
+    pub fn place(&mut self, block: Block, payload: Payload, giver: &Arc<Remote>) {
+        let number = block.number(&self.geometry).expect("blocks are asked for as they are cut") as usize;
+        if matches!(self.blocks[number], Slot::Missing) {
+            self.blocks[number] = Slot::Present(payload, giver.clone());
+            self.missing -= 1;
+        }
+    }
+
+    /// How many blocks helpers may bring.
+    pub fn room_for_help(&self) -> usize {
+        match self.home {
+            Home::Memory => self.missing as usize,
+            Home::Disk => MAX_HELP.saturating_sub(self.blocks.iter().filter_map(Slot::held).count()),
+        }
+    }
+
+    /// The blocks in order, with the bytes of those that are in memory.
+    pub fn blocks(&self) -> impl Iterator<Item = (Block, Option<IoSlice<'_>>)> {
+        let held = self.blocks.iter().map(Slot::held).enumerate();
+        held.map(|(number, held)| (self.geometry.nth_block(self.piece, number as u32), held))
+    }
+
+    /// The blocks' bytes in order, to write at once; `None` unless all of them are in memory.
+    pub fn parts(&self) -> Option<Vec<IoSlice<'_>>> {
+        self.blocks.iter().map(Slot::held).collect()
+    }
+
+    /// Empties a piece whose hash was wrong. When a single peer gave all of it, that peer is the liar and is returned;
+    /// otherwise who gave what is recorded, `digests` being the SHA-1 of each block, until an attempt succeeds.
+    pub fn reject(&mut self, digests: &[[u8; 20]]) -> Option<Arc<Remote>> {
+        self.missing = self.blocks.len() as u32;
+        self.failures += 1;
+        let emptied = self.blocks.iter_mut().map(|slot| std::mem::replace(slot, Slot::Missing));
+        let given = emptied.zip(digests).enumerate().filter_map(|(number, (slot, digest))| match slot {
+            Slot::Present(_, giver) => Some(Contribution { giver, block: number as u32, digest: *digest }),
+            Slot::Missing => None,
+        });
+        let given: Vec<_> = given.collect();
+        let first = &given.first()?.giver;
+        if given.iter().all(|other| other.giver.is_same_peer(first)) {
+            return Some(first.clone());
+        }
+        self.record.extend(given);
+        // The newest attempts are kept whole; even the longest piece has fewer blocks than there is room for.
+        let excess = self.record.len().saturating_sub(MAX_RECORDS);
+        self.record.drain(..excess);
+        None
+    }
+
+    /// The peers that gave other bytes to an earlier attempt than the ones that have now proved right.
+    pub fn liars(&self, digests: &[[u8; 20]]) -> Vec<Arc<Remote>> {
+        let mut liars: Vec<Arc<Remote>> = Vec::new();
+        for gave in &self.record {
+            let lied = digests.get(gave.block as usize).is_some_and(|right| *right != gave.digest);
+            if lied && !liars.iter().any(|known| known.is_same_peer(&gave.giver)) {
+                liars.push(gave.giver.clone());
+            }
+        }
+        liars
+    }
+}
+
+impl Slot {
+    fn held(&self) -> Option<IoSlice<'_>> {
+        match self {
+            Slot::Present(Payload::Held(buffer), _) => Some(IoSlice::new(buffer)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Buffers;
+
+    impl PieceInFlight {
+        /// Who gave each block that is present.
+        pub(crate) fn givers(&self) -> impl Iterator<Item = &Remote> {
+            self.blocks.iter().filter_map(|slot| match slot {
+                Slot::Present(_, giver) => Some(&**giver),
+                Slot::Missing => None,
+            })
+        }
+    }
+
+    fn piece() -> (Geometry, PieceInFlight) {
+        let geometry = Geometry::new(40_000, 40_000).unwrap();
+        let piece = PieceInFlight::new(&geometry, geometry.piece(0).unwrap(), Home::Memory);
+        (geometry, piece)
+    }
+
+    fn fill(piece: &mut PieceInFlight, givers: &[&Arc<Remote>], bytes: &[u8]) {
+        let blocks: Vec<_> = piece.missing_blocks().collect();
+        for ((block, giver), byte) in blocks.into_iter().zip(givers).zip(bytes) {
+            let mut buffer = Arc::new(Buffers::default()).take(block.length);
+            buffer.fill(*byte);
+            piece.place(block, Payload::Held(buffer), giver);
+        }
+    }
+
+    #[test]
+    fn a_piece_is_complete_when_its_last_block_is_there() {
+        let (geometry, mut piece) = piece();
+        let giver = Remote::for_tests(1);
+        assert!(piece.is_blank() && piece.parts().is_none());
+        fill(&mut piece, &[&giver, &giver], &[1, 2]);
+        assert_eq!(piece.missing_blocks().collect::<Vec<_>>(), [geometry.nth_block(piece.piece(), 2)]);
+        fill(&mut piece, &[&giver], &[3]);
+        assert!(piece.is_complete() && !piece.is_blank());
+        assert_eq!(piece.parts().unwrap().iter().map(|part| part.len()).collect::<Vec<_>>(), [16_384, 16_384, 7_232]);
+    }
+
+    #[test]
+    fn who_gave_the_whole_of_a_bad_piece_lied() {
+        let (_, mut piece) = piece();
+        let giver = Remote::for_tests(1);
+        fill(&mut piece, &[&giver; 3], &[1, 2, 3]);
+        let liar = piece.reject(&[[1; 20], [2; 20], [3; 20]]).unwrap();
+        assert!(Arc::ptr_eq(&liar, &giver) && piece.is_blank());
+    }
+
+    #[test]
+    fn among_several_givers_the_right_bytes_convict_exactly_the_liar() {
+        let (_, mut piece) = piece();
+        let givers = [1, 2, 3].map(Remote::for_tests);
+        fill(&mut piece, &[&givers[0], &givers[1], &givers[2]], &[1, 9, 3]);
+        assert!(piece.reject(&[[1; 20], [9; 20], [3; 20]]).is_none());
+        assert!(piece.suspect().is_some() && !piece.is_complete() && !piece.is_blank());
+        let liars = piece.liars(&[[1; 20], [2; 20], [3; 20]]);
+        assert_eq!(liars.len(), 1);
+        assert!(Arc::ptr_eq(&liars[0], &givers[1]));
+    }
+
+    #[test]
+    fn helpers_may_bring_all_of_a_piece_in_memory_and_a_little_of_one_on_disk() {
+        let geometry = Geometry::new(100 * 16_384, 100 * 16_384).unwrap();
+        let new = |home| PieceInFlight::new(&geometry, geometry.piece(0).unwrap(), home);
+        assert_eq!(new(Home::Memory).room_for_help(), 100);
+        let mut piece = new(Home::Disk);
+        let (helper, owner) = (Remote::for_tests(1), Remote::for_tests(2));
+        fill(&mut piece, &[&helper; 60], &[1; 60]);
+        assert_eq!(piece.room_for_help(), 4);
+        let rest: Vec<_> = piece.missing_blocks().collect();
+        rest.into_iter().for_each(|block| piece.place(block, Payload::Stored, &owner));
+        assert!(piece.is_complete() && piece.parts().is_none() && piece.room_for_help() == 4);
+        assert_eq!(piece.blocks().filter(|(_, held)| held.is_some()).count(), 60);
+    }
+}

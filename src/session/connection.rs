@@ -1,0 +1,271 @@
+//! The beginning and the end of a session: dial or accept, shake hands, run both threads, tell the coordinator.
+
+use std::{
+    io,
+    net::{Shutdown, SocketAddr, TcpStream},
+    panic::{self, AssertUnwindSafe},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use socket2::{SockRef, TcpKeepalive};
+
+use super::{
+    Direction, End, Event, Guest, HaveSet, Host, Order, Remote, SessionId, Share, Traffic,
+    incoming::{protocol, requests::Desk, socket::Inlet},
+    opening::{Begun, Opening, Wanted},
+    outgoing::{backlog, outbox::MAX_OPEN_REQUESTS, queue::Mailbox, writer},
+};
+use crate::{
+    bitfield::Bitfield,
+    metainfo::Block,
+    policy::piece::PieceInFlight,
+    wire::{self, ExtendedHandshake, Handshake},
+};
+
+/// How long a connection may take to come about. On a LAN it takes a millisecond; a lost first packet costs one second.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long one write may make no progress before the peer counts as gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long the other machine may leave unconfirmed what we sent it. TCP alone tries for a quarter of an hour, ever more seldom;
+/// a new connection goes on sooner when the link is back.
+#[cfg(target_os = "linux")]
+const UNHEARD: Duration = Duration::from_secs(30);
+
+/// A session's stack, in bytes. Nothing in it recurses but bencode, which has a limit of its own.
+const STACK: usize = 256 * 1024;
+
+/// What our client calls itself (BEP 10, `v`).
+const CLIENT: &str = concat!("minitorrent ", env!("CARGO_PKG_VERSION"));
+
+/// A session, as its coordinator and its own threads hold it.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    /// The other side.
+    pub remote: Arc<Remote>,
+    /// The torrent it is about.
+    pub share: Arc<Share>,
+    /// Bytes of blocks that passed on this session.
+    pub traffic: Arc<Traffic>,
+    /// The pieces of which every block was sent on it.
+    pub given: Arc<HaveSet>,
+    pub(super) mailbox: Arc<Mailbox>,
+    desk: Arc<Mutex<Desk>>,
+    socket: Arc<TcpStream>,
+}
+
+/// Connects to a peer and runs the session until it ends, which its coordinator is told. An error says why it never began.
+pub fn dial(host: &Arc<Host>, share: &Arc<Share>, address: SocketAddr) -> Result<(), End> {
+    let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)?;
+    prepare(&stream)?;
+    let info_hash = share.metainfo.info_hash();
+    let mut opening = Opening::new(&stream);
+    opening.write(&Handshake::ours(info_hash, host.peer_id()).to_bytes())?;
+    let theirs = opening.handshake()?;
+    if theirs.info_hash != info_hash {
+        return Err(End::OtherTorrent(theirs.info_hash));
+    }
+    let begun = opening.begun();
+    run(host, share.clone(), Guest::new(stream), theirs, Direction::Dialled, begun)
+}
+
+/// Answers a peer that has connected, in the clear or encrypted, and runs the session until it ends; `route` finds the torrent it
+/// asks about. An error says why it never began.
+pub fn accept(host: &Arc<Host>, guest: Guest, route: impl Fn(Wanted) -> Option<Arc<Share>>) -> Result<(), End> {
+    prepare(&guest.socket)?;
+    let socket = guest.socket.clone();
+    let mut opening = Opening::new(&socket);
+    opening.decrypt(&host.exchanges, &route)?;
+    let info_hash = opening.info_hash()?;
+    let share = route(Wanted::InfoHash(info_hash)).ok_or(End::UnknownTorrent(info_hash))?;
+    // Some give their peer id only after they have heard ours.
+    opening.write(&Handshake::ours(info_hash, host.peer_id()).to_bytes())?;
+    let theirs = opening.handshake()?;
+    let begun = opening.begun();
+    run(host, share, guest, theirs, Direction::Accepted, begun)
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
+    let socket = SockRef::from(stream);
+    // A machine that was switched off or has another address now is noticed within a minute, even when we have nothing
+    // to send it.
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10)),
+    )?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNHEARD))?;
+    backlog::limit(stream, backlog::FIRST)
+}
+
+fn run(
+    host: &Arc<Host>,
+    share: Arc<Share>,
+    connection: Guest,
+    theirs: Handshake,
+    direction: Direction,
+    begun: Begun,
+) -> Result<(), End> {
+    if theirs.peer_id == host.peer_id() {
+        return Err(End::Myself);
+    }
+    let handle = Handle::new(host, share, connection, theirs, direction)?;
+    if theirs.reserved.extension_protocol() {
+        let ours = ExtendedHandshake {
+            port: host.port(),
+            request_queue: Some(MAX_OPEN_REQUESTS as u32),
+            client: Some(CLIENT.to_owned()),
+        };
+        handle.order(Order::Extended(wire::EXTENDED_HANDSHAKE, ours.to_bytes()));
+    }
+    let events = &handle.share.events;
+    events.send(Event::Opened(handle.clone())).map_err(|_| End::ClosedByUs)?;
+    let end = run_threads(host, &handle, begun);
+    // Choked for good: what is assigned from now on comes back at once.
+    let pieces = handle.desk().choke();
+    // A coordinator that is gone needs no telling.
+    let _ = events.send(Event::Closed { session: handle.id(), end, pieces });
+    Ok(())
+}
+
+/// Reads on this thread, writes on another; both have ended when this returns. One that panics takes the session with
+/// it and nothing else: its coordinator still hears that it is over.
+fn run_threads(host: &Arc<Host>, handle: &Handle, begun: Begun) -> End {
+    let Begun { bytes, ciphers } = begun;
+    let (incoming, outgoing) = ciphers.map(|ciphers| (ciphers.incoming, ciphers.outgoing)).unzip();
+    thread::scope(|scope| {
+        let writer =
+            thread::Builder::new().name("session writer".into()).stack_size(STACK).spawn_scoped(scope, move || {
+                let _ending = EndWhenDropped(handle);
+                writer::run(host, handle, outgoing)
+            });
+        let writer = match writer {
+            Ok(writer) => writer,
+            Err(error) => return error.into(),
+        };
+        let read = || {
+            Inlet::new(handle.socket().clone(), bytes, incoming)
+                .map_or_else(End::from, |inlet| protocol::run(host, handle, inlet))
+        };
+        let read = panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or(End::ClosedByUs);
+        let ended_here = handle.mailbox.is_closed();
+        match read {
+            // It says no more, but may still listen: it gets what it has asked for. What it was asked for goes back at once.
+            End::ClosedByPeer => {
+                if handle.mailbox.finish() {
+                    let pieces = handle.desk().choke();
+                    // A coordinator that is gone needs no telling.
+                    let _ = handle.share.events.send(Event::Choked(handle.id(), pieces));
+                }
+            }
+            _ => handle.end(),
+        }
+        match writer.join() {
+            // Whoever found a reason told the other by closing; the reason counts, not the closing.
+            Ok(Err(end)) if ended_here => end,
+            _ if ended_here && matches!(read, End::ClosedByPeer | End::Io(_)) => End::ClosedByUs,
+            _ => read,
+        }
+    })
+}
+
+/// Ends a session when its writer is done, however that comes about: the reader must not wait for what never comes.
+struct EndWhenDropped<'a>(&'a Handle);
+
+impl Drop for EndWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+impl Handle {
+    fn new(
+        host: &Host,
+        share: Arc<Share>,
+        connection: Guest,
+        theirs: Handshake,
+        direction: Direction,
+    ) -> io::Result<Handle> {
+        let session = host.next_session();
+        let address = connection.socket.peer_addr()?;
+        // A listener for both families shows IPv4 peers as IPv6 addresses that stand for them.
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let remote = Arc::new(Remote { session, address, peer_id: theirs.peer_id, direction });
+        let none = Bitfield::empty(share.geometry().piece_count());
+        Ok(Handle {
+            desk: Arc::new(Mutex::new(Desk::new(share.geometry(), remote.clone(), Instant::now()))),
+            remote,
+            share,
+            traffic: connection.traffic,
+            given: Arc::new(HaveSet::new(&none)),
+            mailbox: Arc::default(),
+            socket: connection.socket,
+        })
+    }
+
+    /// Its name.
+    pub fn id(&self) -> SessionId {
+        self.remote.session
+    }
+
+    /// What we take on it, for one call.
+    pub fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells it to send something; a session that cannot take it ends.
+    pub fn order(&self, order: Order) {
+        if let Err(overflow) = self.mailbox.post(order) {
+            log::debug!("{}: {}", self.remote, End::from(overflow));
+            self.end();
+        }
+    }
+
+    /// Gives it a piece to fetch, or hands the piece back.
+    pub fn assign(&self, piece: PieceInFlight, now: Instant) -> Result<(), PieceInFlight> {
+        let requests = self.desk().assign(piece, now)?;
+        self.request(requests);
+        Ok(())
+    }
+
+    /// Has it fetch a single block of a piece that another session owns.
+    pub fn send_on_errand(&self, block: Block, now: Instant) {
+        let requests = self.desk().run_errand(block, now);
+        self.request(requests);
+    }
+
+    /// Asks for what waits, where requests that were withdrawn have made room.
+    pub fn go_on(&self, now: Instant) {
+        let requests = self.desk().next_requests(now);
+        self.request(requests);
+    }
+
+    /// Asks for these blocks.
+    pub(super) fn request(&self, blocks: Vec<Block>) {
+        if !blocks.is_empty() {
+            self.order(Order::Request(blocks));
+        }
+    }
+
+    /// Withdraws requests for these blocks.
+    pub fn cancel(&self, blocks: Vec<Block>) {
+        if !blocks.is_empty() {
+            self.order(Order::Cancel(blocks));
+        }
+    }
+
+    /// Ends it: both of its threads see the socket closed.
+    pub fn end(&self) {
+        self.mailbox.close();
+        // Fails where the other side was first; it is closed then as well.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
+    pub(super) fn socket(&self) -> &Arc<TcpStream> {
+        &self.socket
+    }
+}

@@ -1,0 +1,305 @@
+//! The half of a session that takes: which pieces it is filling, which blocks are asked for, how many may be.
+//!
+//! Invariant: every missing block of every piece on the desk is either asked for or waiting to be, and none is both.
+//! While the other side chokes us the desk is empty. Pure: `now` is an argument. The coordinator puts pieces on it, the
+//! reader puts blocks in their places; each holds the lock for one call.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    metainfo::{BLOCK_LENGTH, Block, Geometry, PieceIndex},
+    policy::piece::{Home, Payload, PieceInFlight},
+    session::{Remote, incoming::pipeline::Window},
+    wire::RawBlock,
+};
+
+/// Requests that were withdrawn and may still be answered, as far as they are remembered.
+const MAX_WITHDRAWN: usize = 1024;
+
+/// The pieces and requests of one session.
+#[derive(Debug)]
+pub struct Desk {
+    geometry: Geometry,
+    giver: Arc<Remote>,
+    choked: bool,
+    pieces: Vec<PieceInFlight>,
+    /// Single blocks of pieces that lie on other desks, asked for here as well (endgame).
+    errands: Vec<Block>,
+    waiting: VecDeque<Block>,
+    asked: VecDeque<Block>,
+    withdrawn: VecDeque<Block>,
+    /// A block that is being written to disk. Until it is placed its piece stays, so that nobody else writes there.
+    landing: Option<Block>,
+    window: Window,
+    told_hungry: bool,
+    /// The reader takes a rest for the sake of a rate limit, so nothing can come.
+    resting: bool,
+    /// When the last block came, or when the first of those now asked for was asked.
+    progress: Instant,
+}
+
+/// What a block that arrives is to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// It was asked for, and is to be put there.
+    Yes(Block, Home),
+    /// It was asked for, but has been withdrawn since: an honest answer that comes late.
+    NoLonger,
+    /// It never was.
+    Never,
+}
+
+/// What came of a block that arrived.
+#[derive(Debug, Default)]
+pub struct Placed {
+    /// What to ask for next; empty more often than not, because requests go out in batches.
+    pub requests: Vec<Block>,
+    /// The piece that this block completed.
+    pub finished: Option<PieceInFlight>,
+    /// The desk will soon be out of work, and wants that many bytes more; said once until work comes.
+    pub hungry: Option<u64>,
+    /// The block belongs to a piece on another desk.
+    pub errand: Option<(Block, Payload)>,
+}
+
+impl Desk {
+    /// An empty desk, choked as every session begins (BEP 3).
+    pub fn new(geometry: &Geometry, giver: Arc<Remote>, now: Instant) -> Desk {
+        Desk {
+            geometry: *geometry,
+            giver,
+            choked: true,
+            pieces: Vec::new(),
+            errands: Vec::new(),
+            waiting: VecDeque::new(),
+            asked: VecDeque::new(),
+            withdrawn: VecDeque::new(),
+            landing: None,
+            window: Window::new(now),
+            told_hungry: false,
+            resting: false,
+            progress: now,
+        }
+    }
+
+    /// The other side answers requests from now on: how many bytes of work are wanted.
+    pub fn unchoke(&mut self) -> u64 {
+        self.choked = false;
+        self.told_hungry = true;
+        self.appetite()
+    }
+
+    /// The other side has forgotten all requests; what lay here goes back.
+    pub fn choke(&mut self) -> Vec<PieceInFlight> {
+        self.choked = true;
+        self.waiting.clear();
+        let asked = mem::take(&mut self.asked);
+        self.withdraw(asked);
+        self.errands.clear();
+        self.landing = None;
+        mem::take(&mut self.pieces)
+    }
+
+    /// How many requests the other side says it holds open (BEP 10, `reqq`).
+    pub fn limit_window(&mut self, blocks: u32) {
+        self.window.limit(blocks as usize);
+    }
+
+    /// Bytes that may still be put on the desk before it has enough work for its rate.
+    pub fn appetite(&self) -> u64 {
+        let stock = self.waiting.len() + self.asked.len();
+        let wanted = if self.choked { 0 } else { self.window.blocks() + self.lead() };
+        wanted.saturating_sub(stock) as u64 * u64::from(BLOCK_LENGTH)
+    }
+
+    /// Puts a piece on the desk and says what to ask for now. A desk that was choked meanwhile hands it back.
+    pub fn assign(&mut self, piece: PieceInFlight, now: Instant) -> Result<Vec<Block>, PieceInFlight> {
+        if self.choked {
+            return Err(piece);
+        }
+        self.told_hungry = false;
+        self.waiting.extend(piece.missing_blocks());
+        self.pieces.push(piece);
+        Ok(self.due(now))
+    }
+
+    /// Asks for a single block of a piece that lies on another desk, where that can be done here; says what to ask for now.
+    pub fn run_errand(&mut self, block: Block, now: Instant) -> Vec<Block> {
+        if self.choked || self.errand(block).is_some() || self.on_desk(block.piece).is_some() {
+            return Vec::new();
+        }
+        self.errands.push(block);
+        self.waiting.push_back(block);
+        self.due(now)
+    }
+
+    /// What the block of this name is to us.
+    pub fn expects(&mut self, raw: RawBlock) -> Expected {
+        let Some(block) = self.geometry.block(raw.index, raw.begin, raw.length) else { return Expected::Never };
+        if self.asked.contains(&block) {
+            // An errand's block stays in memory: only the owner of a piece writes to it.
+            let home = self.on_desk(block.piece).map_or(Home::Memory, |at| self.pieces[at].home());
+            return Expected::Yes(block, home);
+        }
+        match self.withdrawn.iter().position(|withdrawn| *withdrawn == block) {
+            Some(at) => {
+                self.withdrawn.remove(at);
+                Expected::NoLonger
+            }
+            None => Expected::Never,
+        }
+    }
+
+    /// Whether a block whose bytes have come may be written to its place on disk: nobody has withdrawn it meanwhile, or
+    /// will before it is placed.
+    pub fn claim(&mut self, block: Block) -> bool {
+        self.landing = self.asked.contains(&block).then_some(block);
+        self.landing.is_some()
+    }
+
+    /// Puts a block that this session brought in its place.
+    pub fn place(&mut self, block: Block, payload: Payload, now: Instant) -> Placed {
+        self.landing = None;
+        let Some(at) = self.asked.iter().position(|asked| *asked == block) else {
+            return Placed::default();
+        };
+        self.asked.remove(at);
+        self.window.arrived(u64::from(block.length), now);
+        self.progress = now;
+        let mut placed = match self.errand(block) {
+            Some(errand) => {
+                self.errands.swap_remove(errand);
+                Placed { errand: Some((block, payload)), ..Placed::default() }
+            }
+            None => Placed { finished: self.fill(block, payload, self.giver.clone()), ..Placed::default() },
+        };
+        placed.requests = self.next_requests(now);
+        if !self.told_hungry && self.waiting.len() < self.lead() {
+            self.told_hungry = true;
+            placed.hungry = Some(self.appetite());
+        }
+        placed
+    }
+
+    /// Puts a block that another session brought in its place: the piece if that completed it, and whether this
+    /// session had asked for the block and is to cancel that.
+    pub fn receive(&mut self, block: Block, payload: Payload, giver: Arc<Remote>) -> (Option<PieceInFlight>, bool) {
+        if self.landing == Some(block) {
+            return (None, false);
+        }
+        self.waiting.retain(|waiting| *waiting != block);
+        let asked = self.asked.iter().position(|asked| *asked == block);
+        if let Some(at) = asked {
+            self.asked.remove(at);
+            self.withdraw([block]);
+        }
+        (self.fill(block, payload, giver), asked.is_some())
+    }
+
+    /// Takes a piece, or the errands for it, off the desk; also says which requests are to be cancelled. A piece that a
+    /// block is just being written to stays: it is no longer stuck.
+    pub fn recall(&mut self, piece: PieceIndex) -> (Option<PieceInFlight>, Vec<Block>) {
+        if self.landing.is_some_and(|block| block.piece == piece) {
+            return (None, Vec::new());
+        }
+        self.waiting.retain(|block| block.piece != piece);
+        self.errands.retain(|block| block.piece != piece);
+        let cancelled: Vec<_> = self.asked.iter().copied().filter(|block| block.piece == piece).collect();
+        self.asked.retain(|block| block.piece != piece);
+        self.withdraw(cancelled.iter().copied());
+        (self.on_desk(piece).map(|at| self.pieces.swap_remove(at)), cancelled)
+    }
+
+    /// The last missing blocks of a piece on the desk, last first: what helpers may bring.
+    pub fn last_missing(&self, piece: PieceIndex, count: usize) -> Vec<Block> {
+        let Some(at) = self.on_desk(piece) else { return Vec::new() };
+        let missing: Vec<_> = self.pieces[at].missing_blocks().collect();
+        missing.into_iter().rev().take(count.min(self.pieces[at].room_for_help())).collect()
+    }
+
+    /// The last piece on the desk of which no block has been asked for or has come.
+    pub fn spare(&self) -> Option<PieceIndex> {
+        let last = self.pieces.last().filter(|piece| piece.is_blank())?.piece();
+        let begun = self.asked.iter().any(|block| block.piece == last);
+        (!begun).then_some(last)
+    }
+
+    /// What to ask for next, once half of the window is free: requests go out in batches. To be asked whenever
+    /// requests were withdrawn, since then no block may come that would.
+    pub fn next_requests(&mut self, now: Instant) -> Vec<Block> {
+        if self.asked.len() <= self.window.blocks() / 2 { self.due(now) } else { Vec::new() }
+    }
+
+    /// Whether nothing is asked for and nothing waits to be.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.asked.is_empty()
+    }
+
+    /// How long a block that was asked for has kept us waiting; zero when none was, or when we take a rest ourselves.
+    pub fn waited(&self, now: Instant) -> Duration {
+        let nothing_due = self.asked.is_empty() || self.resting;
+        if nothing_due { Duration::ZERO } else { now.saturating_duration_since(self.progress) }
+    }
+
+    /// The reader begins or ends a rest.
+    pub fn rest(&mut self, resting: bool, now: Instant) {
+        self.resting = resting;
+        self.progress = now;
+    }
+
+    /// The rate at which blocks come; `None` before it has been seen.
+    pub fn bytes_per_second(&self) -> Option<f64> {
+        self.window.bytes_per_second()
+    }
+
+    /// How long what lies on the desk will take at the rate seen; `None` before there is a rate.
+    pub fn time_left(&self) -> Option<Duration> {
+        let blocks = (self.waiting.len() + self.asked.len()) as f64;
+        let rate = self.bytes_per_second()?;
+        Some(Duration::from_secs_f64(blocks * f64::from(BLOCK_LENGTH) / rate))
+    }
+
+    /// Work that should be waiting, in blocks, when the desk says it is hungry: the coordinator's answer takes a moment.
+    fn lead(&self) -> usize {
+        self.window.blocks().div_ceil(2)
+    }
+
+    fn errand(&self, block: Block) -> Option<usize> {
+        self.errands.iter().position(|errand| *errand == block)
+    }
+
+    fn withdraw(&mut self, blocks: impl IntoIterator<Item = Block>) {
+        self.withdrawn.extend(blocks);
+        let excess = self.withdrawn.len().saturating_sub(MAX_WITHDRAWN);
+        self.withdrawn.drain(..excess);
+    }
+
+    fn on_desk(&self, piece: PieceIndex) -> Option<usize> {
+        self.pieces.iter().position(|one| one.piece() == piece)
+    }
+
+    fn fill(&mut self, block: Block, payload: Payload, giver: Arc<Remote>) -> Option<PieceInFlight> {
+        let at = self.on_desk(block.piece)?;
+        self.pieces[at].place(block, payload, &giver);
+        self.pieces[at].is_complete().then(|| self.pieces.swap_remove(at))
+    }
+
+    fn due(&mut self, now: Instant) -> Vec<Block> {
+        if self.asked.is_empty() {
+            self.progress = now;
+            self.window.begin_turn(now);
+        }
+        let room = self.window.blocks().saturating_sub(self.asked.len());
+        let due: Vec<_> = self.waiting.drain(..room.min(self.waiting.len())).collect();
+        self.asked.extend(&due);
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests;

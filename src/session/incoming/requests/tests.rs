@@ -1,0 +1,381 @@
+//! The desk, case by case and against its invariant: whatever happens, what is missing is asked for or waits to be.
+
+use proptest::prelude::{Strategy, any, prop, prop_oneof, proptest};
+
+use super::*;
+use crate::policy::Buffers;
+
+const PIECES: u32 = 6;
+const BLOCKS: u32 = 5;
+
+/// Five blocks a piece, the last of them short; the last piece has three.
+fn geometry() -> Geometry {
+    let piece = u64::from(BLOCKS) * u64::from(BLOCK_LENGTH) - 1000;
+    Geometry::new(piece * u64::from(PIECES) - 30_000, piece).unwrap()
+}
+
+fn piece(index: u32) -> PieceInFlight {
+    PieceInFlight::new(&geometry(), geometry().piece(index).unwrap(), Home::Memory)
+}
+
+fn block(index: u32, number: u32) -> Block {
+    geometry().nth_block(geometry().piece(index).unwrap(), number)
+}
+
+fn payload(block: Block) -> Payload {
+    Payload::Held(Arc::new(Buffers::default()).take(block.length))
+}
+
+fn desk(now: Instant) -> Desk {
+    let mut desk = Desk::new(&geometry(), Remote::for_tests(1), now);
+    desk.unchoke();
+    desk
+}
+
+#[test]
+fn a_session_begins_choked_and_hands_back_what_it_is_given() {
+    let now = Instant::now();
+    let mut desk = Desk::new(&geometry(), Remote::for_tests(1), now);
+    assert_eq!(desk.appetite(), 0);
+    assert_eq!(desk.assign(piece(2), now).unwrap_err().piece(), block(2, 0).piece);
+    assert!(desk.run_errand(block(0, 0), now).is_empty() && desk.is_idle());
+    assert!(desk.unchoke() >= u64::from(BLOCK_LENGTH));
+}
+
+#[test]
+fn a_piece_is_asked_for_in_order_as_far_as_the_window_goes() {
+    let now = Instant::now();
+    let mut desk = desk(now);
+    desk.limit_window(3);
+    assert_eq!(desk.assign(piece(0), now).unwrap(), [block(0, 0), block(0, 1), block(0, 2)]);
+    assert!(desk.assign(piece(1), now).unwrap().is_empty());
+    assert!(desk.place(block(0, 0), payload(block(0, 0)), now).requests.is_empty(), "two of three are under way");
+    assert_eq!(desk.place(block(0, 1), payload(block(0, 1)), now).requests, [block(0, 3), block(0, 4)]);
+}
+
+#[test]
+fn the_last_block_brings_the_piece() {
+    let now = Instant::now();
+    let mut desk = desk(now);
+    let asked = desk.assign(piece(5), now).unwrap();
+    let placed: Vec<_> = asked.iter().map(|block| desk.place(*block, payload(*block), now)).collect();
+    let finished: Vec<_> = placed.into_iter().filter_map(|placed| placed.finished).collect();
+    assert!(finished.len() == 1 && finished[0].is_complete() && finished[0].parts().is_some());
+    assert!(desk.is_idle());
+}
+
+#[test]
+fn a_choke_empties_the_desk_and_late_answers_are_known_for_what_they_are() {
+    let now = Instant::now();
+    let mut desk = desk(now);
+    desk.run_errand(block(1, 4), now);
+    desk.assign(piece(0), now).unwrap();
+    desk.place(block(0, 0), payload(block(0, 0)), now);
+    let back = desk.choke();
+    assert!(back.len() == 1 && back[0].missing_blocks().count() == 4);
+    assert!(desk.is_idle() && desk.waited(now + Duration::from_secs(60)).is_zero());
+    for late in [block(0, 1), block(1, 4)] {
+        assert_eq!(desk.expects(late.into()), Expected::NoLonger);
+        assert_eq!(desk.expects(late.into()), Expected::Never, "one answer for one request");
+    }
+    assert_eq!(desk.expects(block(0, 0).into()), Expected::Never, "it was answered");
+}
+
+#[test]
+fn blocks_that_are_cut_otherwise_than_we_asked_were_never_asked_for() {
+    let now = Instant::now();
+    let mut desk = desk(now);
+    desk.assign(piece(0), now).unwrap();
+    let right: RawBlock = block(0, 0).into();
+    assert_eq!(desk.expects(right), Expected::Yes(block(0, 0), Home::Memory));
+    for wrong in [
+        RawBlock { length: right.length - 1, ..right },
+        RawBlock { begin: 1, ..right },
+        RawBlock { index: PIECES, ..right },
+        RawBlock { begin: u32::MAX, ..right },
+    ] {
+        assert_eq!(desk.expects(wrong), Expected::Never, "{wrong}");
+    }
+}
+
+#[test]
+fn an_errand_brings_a_block_for_another_desk_and_is_run_once() {
+    let now = Instant::now();
+    let mut desk = desk(now);
+    assert_eq!(desk.run_errand(block(3, 4), now), [block(3, 4)]);
+    assert!(desk.run_errand(block(3, 4), now).is_empty());
+    assert_eq!(desk.expects(block(3, 4).into()), Expected::Yes(block(3, 4), Home::Memory));
+    let placed = desk.place(block(3, 4), payload(block(3, 4)), now);
+    assert!(placed.finished.is_none() && placed.errand.is_some_and(|(brought, _)| brought == block(3, 4)));
+    desk.assign(piece(0), now).unwrap();
+    assert!(desk.run_errand(block(0, 4), now).is_empty(), "its own piece needs no errand");
+}
+
+#[test]
+fn what_a_helper_brings_is_asked_for_no_more_and_what_waits_takes_its_place() {
+    let now = Instant::now();
+    let mut desk = desk(now);
+    let first = desk.assign(piece(0), now).unwrap();
+    assert!(desk.assign(piece(1), now).unwrap().is_empty());
+    let helper = Remote::for_tests(2);
+    for number in 0..BLOCKS {
+        let (finished, asked) = desk.receive(block(0, number), payload(block(0, number)), helper.clone());
+        assert!(asked == first.contains(&block(0, number)) && finished.is_some() == (number + 1 == BLOCKS));
+    }
+    let requests = desk.next_requests(now);
+    let as_many = (0..first.len() as u32).map(|number| block(1, number));
+    assert_eq!(requests, as_many.collect::<Vec<_>>(), "or nothing ever would be");
+    let (finished, asked) = desk.receive(block(4, 0), payload(block(4, 0)), helper);
+    assert!(finished.is_none() && !asked, "a piece that is not here stays away");
+}
+
+#[test]
+fn a_piece_that_is_recalled_takes_its_requests_along() {
+    let now = Instant::now();
+    let mut desk = desk(now);
+    desk.limit_window(3);
+    desk.assign(piece(0), now).unwrap();
+    desk.assign(piece(1), now).unwrap();
+    let (recalled, cancelled) = desk.recall(block(0, 0).piece);
+    assert!(recalled.is_some_and(|piece| piece.piece() == block(0, 0).piece));
+    assert_eq!(cancelled, [block(0, 0), block(0, 1), block(0, 2)]);
+    assert_eq!(desk.next_requests(now), [block(1, 0), block(1, 1), block(1, 2)]);
+    assert!(desk.recall(block(0, 0).piece).0.is_none());
+}
+
+#[test]
+fn helpers_are_shown_the_end_of_a_piece() {
+    let now = Instant::now();
+    let mut desk = desk(now);
+    desk.assign(piece(0), now).unwrap();
+    assert_eq!(desk.last_missing(block(0, 0).piece, 2), [block(0, 4), block(0, 3)]);
+    assert_eq!(desk.last_missing(block(1, 0).piece, 2), []);
+}
+
+#[test]
+fn nobody_else_writes_where_a_block_is_being_written_and_what_was_withdrawn_is_not() {
+    let now = Instant::now();
+    let mut desk = desk(now);
+    desk.assign(PieceInFlight::new(&geometry(), block(0, 0).piece, Home::Disk), now).unwrap();
+    assert_eq!(desk.expects(block(0, 0).into()), Expected::Yes(block(0, 0), Home::Disk));
+    assert!(desk.claim(block(0, 0)));
+    assert!(desk.recall(block(0, 0).piece).0.is_none(), "its piece stays");
+    let (finished, asked) = desk.receive(block(0, 0), payload(block(0, 0)), Remote::for_tests(2));
+    assert!(finished.is_none() && !asked, "no other takes its place");
+    desk.place(block(0, 0), Payload::Stored, now);
+    let (recalled, _) = desk.recall(block(0, 0).piece);
+    assert_eq!(recalled.unwrap().missing_blocks().count(), 4);
+    assert!(!desk.claim(block(0, 1)), "it was recalled while it came");
+}
+
+#[test]
+fn hunger_is_told_once_until_work_comes_even_with_a_window_of_one() {
+    for window in [1, 2, 3, 16] {
+        let now = Instant::now();
+        let mut desk = desk(now);
+        desk.window.open(window);
+        for index in 0..2 {
+            let mut due: VecDeque<_> = desk.assign(piece(index), now).unwrap().into();
+            let mut hungry = Vec::new();
+            while let Some(next) = due.pop_front() {
+                let placed = desk.place(next, payload(next), now);
+                due.extend(placed.requests);
+                hungry.extend(placed.hungry);
+            }
+            assert!(desk.is_idle());
+            assert!(hungry.len() == 1 && hungry[0] > 0, "a window of {window} told {hungry:?}");
+        }
+    }
+}
+
+#[test]
+fn waiting_is_counted_from_the_last_block_or_the_first_request() {
+    let (now, second) = (Instant::now(), Duration::from_secs(1));
+    let mut desk = desk(now);
+    desk.assign(piece(0), now + second).unwrap();
+    assert_eq!(desk.waited(now + 3 * second), 2 * second);
+    desk.assign(piece(1), now + 3 * second).unwrap();
+    assert_eq!(desk.waited(now + 4 * second), 3 * second, "more work is no progress");
+    desk.place(block(0, 0), payload(block(0, 0)), now + 4 * second);
+    assert_eq!(desk.waited(now + 5 * second), second);
+}
+
+/// What may happen to a desk; numbers are taken modulo what there is.
+#[derive(Debug, Clone)]
+enum Happening {
+    Unchoke,
+    Choke,
+    Limit(u32),
+    Assign(u32),
+    /// The other side answers one of the requests it got, withdrawn or not.
+    Answer(usize),
+    Stray(u32, u32),
+    Errand(u32, u32),
+    Delivery(u32, u32),
+    Recall(u32),
+}
+
+fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+    use Happening::*;
+    let spot = || (0..PIECES, 0..BLOCKS);
+    let happening = prop_oneof![
+        3 => prop::strategy::Just(Unchoke),
+        1 => prop::strategy::Just(Choke),
+        1 => (1..20u32).prop_map(Limit),
+        6 => (0..PIECES).prop_map(Assign),
+        20 => any::<usize>().prop_map(Answer),
+        2 => spot().prop_map(|(piece, number)| Stray(piece, number)),
+        5 => spot().prop_map(|(piece, number)| Errand(piece, number)),
+        5 => spot().prop_map(|(piece, number)| Delivery(piece, number)),
+        2 => (0..PIECES).prop_map(Recall),
+    ];
+    prop::collection::vec(happening, 0..150)
+}
+
+/// A desk, the pieces that are not on it, and the requests that the other side has seen and not answered.
+struct Room {
+    desk: Desk,
+    shelf: Vec<PieceInFlight>,
+    sent: Vec<Block>,
+    /// Whether the desk may say that it is hungry.
+    fed: bool,
+    now: Instant,
+}
+
+impl Room {
+    fn new() -> Room {
+        let now = Instant::now();
+        let desk = Desk::new(&geometry(), Remote::for_tests(1), now);
+        Room { desk, shelf: (0..PIECES).map(piece).collect(), sent: Vec::new(), fed: false, now }
+    }
+
+    fn play(&mut self, happening: Happening) {
+        self.now += Duration::from_millis(7);
+        match happening {
+            Happening::Unchoke => {
+                assert_eq!(self.desk.unchoke(), self.desk.appetite());
+                self.fed = false;
+            }
+            Happening::Choke => {
+                let back = self.desk.choke();
+                self.shelf.extend(back);
+                assert!(self.desk.is_idle() && self.desk.pieces.is_empty() && self.desk.errands.is_empty());
+            }
+            Happening::Limit(blocks) => self.desk.limit_window(blocks),
+            Happening::Assign(index) => self.assign(index),
+            Happening::Answer(which) => {
+                if let Some(at) = which.checked_rem(self.sent.len()) {
+                    let block = self.sent.swap_remove(at);
+                    self.answer(block);
+                }
+            }
+            Happening::Stray(index, number) => {
+                let stray = block(index, number % geometry().block_count(geometry().piece(index).unwrap()));
+                if !self.sent.contains(&stray) {
+                    assert_eq!(self.desk.expects(stray.into()), Expected::Never);
+                }
+            }
+            Happening::Errand(index, number) => {
+                let block = block(index, number % geometry().block_count(geometry().piece(index).unwrap()));
+                let requests = self.desk.run_errand(block, self.now);
+                self.send(requests);
+            }
+            Happening::Delivery(index, number) => {
+                let block = block(index, number % geometry().block_count(geometry().piece(index).unwrap()));
+                if self.desk.errand(block).is_some() {
+                    return; // Blocks are delivered to whoever owns the piece, and that is another desk.
+                }
+                let was_asked = self.desk.asked.contains(&block);
+                let (finished, asked) = self.desk.receive(block, payload(block), Remote::for_tests(2));
+                assert_eq!(asked, was_asked);
+                self.finished(finished);
+                self.go_on();
+            }
+            Happening::Recall(index) => {
+                let (recalled, cancelled) = self.desk.recall(geometry().piece(index).unwrap());
+                assert!(cancelled.iter().all(|block| block.piece.get() == index && self.sent.contains(block)));
+                self.shelf.extend(recalled);
+                self.go_on();
+            }
+        }
+        self.check();
+    }
+
+    fn assign(&mut self, index: u32) {
+        let Some(at) = self.shelf.iter().position(|piece| piece.piece().get() == index) else { return };
+        // Whoever runs errands for a piece is told to stop before it may get the piece itself.
+        self.desk.recall(geometry().piece(index).unwrap());
+        let piece = self.shelf.swap_remove(at);
+        match self.desk.assign(piece, self.now) {
+            Ok(requests) => {
+                self.fed = true;
+                self.send(requests);
+            }
+            Err(piece) => {
+                assert!(self.desk.choked);
+                self.shelf.push(piece);
+            }
+        }
+    }
+
+    fn answer(&mut self, block: Block) {
+        let asked = self.desk.asked.contains(&block);
+        match self.desk.expects(block.into()) {
+            Expected::Yes(..) => assert!(asked),
+            other => {
+                assert!(other == Expected::NoLonger && !asked, "{other:?} for {block:?}");
+                return;
+            }
+        }
+        let is_errand = self.desk.errand(block).is_some();
+        let placed = self.desk.place(block, payload(block), self.now);
+        assert_eq!(placed.errand.is_some(), is_errand);
+        assert!(placed.hungry.is_none() || std::mem::take(&mut self.fed), "hungry was said before");
+        self.finished(placed.finished);
+        self.send(placed.requests);
+    }
+
+    fn go_on(&mut self) {
+        let requests = self.desk.next_requests(self.now);
+        self.send(requests);
+    }
+
+    fn finished(&mut self, finished: Option<PieceInFlight>) {
+        if let Some(finished) = finished {
+            assert!(finished.is_complete());
+            self.shelf.push(piece(finished.piece().get()));
+        }
+    }
+
+    fn send(&mut self, requests: Vec<Block>) {
+        assert!(requests.is_empty() || self.desk.asked.len() <= self.desk.window.blocks(), "more than the window");
+        self.sent.extend(requests);
+    }
+
+    fn check(&self) {
+        let desk = &self.desk;
+        let sorted = |blocks: Vec<Block>| {
+            let mut blocks = blocks;
+            blocks.sort();
+            blocks
+        };
+        let missing = desk.pieces.iter().flat_map(PieceInFlight::missing_blocks);
+        let due = sorted(missing.chain(desk.errands.iter().copied()).collect());
+        let under_way = sorted(desk.asked.iter().chain(&desk.waiting).copied().collect());
+        assert_eq!(due, under_way, "each missing block is asked for or waits, and none is both");
+        let known = sorted(desk.asked.iter().chain(&desk.withdrawn).copied().collect());
+        assert_eq!(known, sorted(self.sent.clone()), "every request that was sent is remembered");
+        assert!(desk.waiting.is_empty() || !desk.asked.is_empty(), "work waits and nothing is under way");
+        assert!(!desk.choked || desk.is_idle());
+        assert_eq!(desk.pieces.len() + self.shelf.len(), PIECES as usize);
+        assert!(desk.pieces.iter().all(|piece| !piece.is_complete()));
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_all_that_is_missing_is_asked_for_or_waits_to_be(happenings in happenings()) {
+        let mut room = Room::new();
+        happenings.into_iter().for_each(|happening| room.play(happening));
+    }
+}

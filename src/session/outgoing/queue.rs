@@ -1,0 +1,166 @@
+//! A session's outbox, shared: whoever has something to say puts it in, the writer thread sleeps until there is something.
+
+use std::{
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::session::outgoing::outbox::{Batch, Order, Outbox, Overflow};
+
+/// How long `have`s are held back after some have gone, to gather with those that follow. At hundreds of megabytes a
+/// second a piece is verified every third of a millisecond, and each packet wakes two threads at the other end.
+const HAVE_PAUSE: Duration = Duration::from_millis(3);
+
+/// The outbox of one session with its bell.
+#[derive(Debug, Default)]
+pub struct Mailbox {
+    state: Mutex<State>,
+    bell: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    outbox: Outbox,
+    /// When `have`s may go out again on their own; `None` for at once.
+    haves_from: Option<Instant>,
+    closed: bool,
+    /// Whether it closes by itself once nothing waits that can be sent.
+    finishing: bool,
+    /// The writer sleeps; waking it costs a system call, so nobody rings who need not.
+    asleep: bool,
+    /// The largest run it is ready to send; 0 while a rate limit holds it up.
+    max_run: u64,
+}
+
+/// What the writer wakes up to.
+#[derive(Debug)]
+pub enum Mail {
+    /// Something to send.
+    Batch(Batch),
+    /// Nothing, for as long as it was ready to wait.
+    Nothing,
+    /// The session is over.
+    Closed,
+}
+
+impl Mailbox {
+    /// Puts an order in; one for a session that is over is forgotten.
+    pub fn post(&self, order: Order) -> Result<(), Overflow> {
+        let mut state = self.lock();
+        if state.closed {
+            return Ok(());
+        }
+        state.outbox.take(order)?;
+        // While `have`s are held back the writer sleeps no longer than that.
+        let due = state.outbox.has_work(state.max_run) || (state.haves_from.is_none() && state.outbox.has_haves());
+        if state.asleep && due {
+            self.ring(&mut state);
+        }
+        Ok(())
+    }
+
+    /// Ends the session's writing.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        self.ring(&mut state);
+    }
+
+    /// Ends the session's writing when what can be sent is sent; whether something waits that can be.
+    pub fn finish(&self) -> bool {
+        let mut state = self.lock();
+        state.finishing = true;
+        self.ring(&mut state);
+        !state.closed && state.outbox.has_work(1)
+    }
+
+    /// Whether it was closed.
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// Sleeps until there is something to send, at most for `patience`; no blocks with a `max_run` of 0.
+    pub fn wait(&self, max_run: u64, patience: Duration) -> Mail {
+        let mut now = Instant::now();
+        let deadline = now + patience;
+        let mut state = self.lock();
+        loop {
+            if state.closed || (state.finishing && !state.outbox.has_work(1)) {
+                return Mail::Closed;
+            }
+            state.haves_from = state.haves_from.filter(|from| *from > now);
+            if state.outbox.has_work(max_run) || (state.haves_from.is_none() && state.outbox.has_haves()) {
+                if state.outbox.has_haves() {
+                    state.haves_from = Some(now + HAVE_PAUSE);
+                }
+                return Mail::Batch(state.outbox.next(max_run));
+            }
+            let until = state.haves_from.map_or(deadline, |from| from.min(deadline));
+            let rest = until.saturating_duration_since(now);
+            if deadline <= now {
+                return Mail::Nothing;
+            }
+            state.asleep = true;
+            state.max_run = max_run;
+            state = self.bell.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0;
+            state.asleep = false;
+            now = Instant::now();
+        }
+    }
+
+    /// Whether its writer has taken all that cannot wait.
+    #[cfg(test)]
+    pub fn is_taken(&self) -> bool {
+        !self.lock().outbox.has_work(1)
+    }
+
+    fn ring(&self, state: &mut State) {
+        state.asleep = false;
+        self.bell.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metainfo::Geometry;
+
+    fn batch(mailbox: &Mailbox) -> Batch {
+        match mailbox.wait(0, Duration::from_secs(10)) {
+            Mail::Batch(batch) => batch,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_have_goes_at_once_and_those_right_behind_it_go_together() {
+        let geometry = Geometry::new(1 << 20, 1 << 14).unwrap();
+        let have = |index| Order::Have(geometry.piece(index).unwrap());
+        let mailbox = Mailbox::default();
+        mailbox.post(Order::Start(None)).unwrap();
+        let begun = Instant::now();
+        mailbox.post(have(0)).unwrap();
+        assert_eq!(batch(&mailbox).control.len(), 9);
+        (1..5).for_each(|index| mailbox.post(have(index)).unwrap());
+        assert_eq!(batch(&mailbox).control.len(), 4 * 9);
+        assert!(begun.elapsed() >= HAVE_PAUSE);
+    }
+
+    #[test]
+    fn what_is_urgent_takes_waiting_haves_along() {
+        let geometry = Geometry::new(1 << 20, 1 << 14).unwrap();
+        let have = |index| Order::Have(geometry.piece(index).unwrap());
+        let mailbox = Mailbox::default();
+        mailbox.post(Order::Start(None)).unwrap();
+        mailbox.post(have(0)).unwrap();
+        batch(&mailbox);
+        mailbox.post(have(1)).unwrap();
+        mailbox.post(Order::Interested).unwrap();
+        assert_eq!(batch(&mailbox).control.len(), 5 + 9);
+        assert!(matches!(mailbox.wait(0, Duration::ZERO), Mail::Nothing));
+    }
+}
