@@ -1,8 +1,8 @@
 //! Bencode (BEP 3, "bencoding"): a checked view of bytes, and values back to bytes.
 //!
-//! Reading checks the whole input once and builds nothing: a [`Node`] is a span of the input that is known to be one
+//! Reading checks the whole input once and builds nothing: a [`BencodeNode`] is a span of the input that is known to be one
 //! value, and its items and entries are found when they are asked for. So memory does not depend on what a stranger
-//! nests, and [`Node::raw`] is the exact span that an info hash is made of. Dictionaries keep the order they came in,
+//! nests, and [`BencodeNode::raw`] is the exact span that an info hash is made of. Dictionaries keep the order they came in,
 //! because real files break the rule that keys ascend; among equal keys the first one counts. Writing sorts nothing:
 //! [`Encoder`] asks its caller for keys in order and checks that in debug builds.
 //!
@@ -19,7 +19,7 @@ pub const MAX_NODES: usize = 4_000_000;
 
 /// One value: bytes that were checked to be one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Node<'a> {
+pub struct BencodeNode<'a> {
     raw: &'a [u8],
 }
 
@@ -46,7 +46,7 @@ pub struct Entries<'a>(Decoder<'a>);
 
 /// Why an input is not bencode, and the offset in bytes at which that showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Error {
+pub struct BencodeError {
     /// What was wrong.
     pub kind: ErrorKind,
     /// Offset in the input, in bytes.
@@ -74,7 +74,7 @@ pub enum ErrorKind {
     TooMany(usize),
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for BencodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             ErrorKind::Truncated => write!(f, "the bencoded data ends within a value")?,
@@ -90,30 +90,30 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for BencodeError {}
 
 /// Reads an input that is one value and nothing else.
-pub fn decode(input: &[u8]) -> Result<Node<'_>, Error> {
+pub fn decode(input: &[u8]) -> Result<BencodeNode<'_>, BencodeError> {
     let (node, used) = decode_prefix(input)?;
     if used < input.len() {
-        return Err(Error { kind: ErrorKind::Trailing, at: used });
+        return Err(BencodeError { kind: ErrorKind::Trailing, at: used });
     }
     Ok(node)
 }
 
 /// Reads the value that an input begins with, and tells how many bytes it took.
-pub fn decode_prefix(input: &[u8]) -> Result<(Node<'_>, usize), Error> {
+pub fn decode_prefix(input: &[u8]) -> Result<(BencodeNode<'_>, usize), BencodeError> {
     decode_prefix_within(input, MAX_NODES)
 }
 
 /// The same, of at most `max_nodes` values.
-pub fn decode_prefix_within(input: &[u8], max_nodes: usize) -> Result<(Node<'_>, usize), Error> {
+pub fn decode_prefix_within(input: &[u8], max_nodes: usize) -> Result<(BencodeNode<'_>, usize), BencodeError> {
     let mut decoder = Decoder { input, at: 0, nodes: 0, max_nodes };
     let node = decoder.node(0)?;
     Ok((node, decoder.at))
 }
 
-impl<'a> Node<'a> {
+impl<'a> BencodeNode<'a> {
     /// The exact bytes this value was read from.
     pub fn raw(self) -> &'a [u8] {
         self.raw
@@ -171,24 +171,24 @@ impl<'a> Node<'a> {
     }
 
     /// The value of `key`, when this is a dictionary that has it.
-    pub fn get(self, key: &[u8]) -> Option<Node<'a>> {
+    pub fn get(self, key: &[u8]) -> Option<BencodeNode<'a>> {
         self.as_dict()?.find(|(name, _)| *name == key).map(|(_, node)| node)
     }
 }
 
 impl<'a> Iterator for Items<'a> {
-    type Item = Node<'a>;
+    type Item = BencodeNode<'a>;
 
-    fn next(&mut self) -> Option<Node<'a>> {
+    fn next(&mut self) -> Option<BencodeNode<'a>> {
         // The list was checked whole; only its end is no value.
         self.0.node(0).ok()
     }
 }
 
 impl<'a> Iterator for Entries<'a> {
-    type Item = (&'a [u8], Node<'a>);
+    type Item = (&'a [u8], BencodeNode<'a>);
 
-    fn next(&mut self) -> Option<(&'a [u8], Node<'a>)> {
+    fn next(&mut self) -> Option<(&'a [u8], BencodeNode<'a>)> {
         Some((self.0.string().ok()?, self.0.node(0).ok()?))
     }
 }
@@ -203,7 +203,7 @@ struct Decoder<'a> {
 
 impl<'a> Decoder<'a> {
     /// Steps over one value and checks it.
-    fn node(&mut self, depth: usize) -> Result<Node<'a>, Error> {
+    fn node(&mut self, depth: usize) -> Result<BencodeNode<'a>, BencodeError> {
         let start = self.at;
         self.nodes += 1;
         if self.nodes > self.max_nodes {
@@ -236,17 +236,17 @@ impl<'a> Decoder<'a> {
             }
             other => return Err(self.error(ErrorKind::UnknownType(other))),
         }
-        Ok(Node { raw: &self.input[start..self.at] })
+        Ok(BencodeNode { raw: &self.input[start..self.at] })
     }
 
     /// Steps over the `e` of a list or dictionary, if that is what comes next.
-    fn ends(&mut self) -> Result<bool, Error> {
+    fn ends(&mut self) -> Result<bool, BencodeError> {
         let ends = self.peek()? == b'e';
         self.at += usize::from(ends);
         Ok(ends)
     }
 
-    fn integer(&mut self) -> Result<i64, Error> {
+    fn integer(&mut self) -> Result<i64, BencodeError> {
         let rest = &self.input[self.at..];
         // A sign, 19 digits and the end: what is longer cannot fit 64 bits, and is not searched further.
         let window = &rest[..rest.len().min(21)];
@@ -267,7 +267,7 @@ impl<'a> Decoder<'a> {
         Ok(number)
     }
 
-    fn string(&mut self) -> Result<&'a [u8], Error> {
+    fn string(&mut self) -> Result<&'a [u8], BencodeError> {
         let start = self.at;
         let mut len: usize = 0;
         loop {
@@ -284,7 +284,7 @@ impl<'a> Decoder<'a> {
             }
         }
         if self.input[start] == b'0' && self.at > start + 1 {
-            return Err(Error { kind: ErrorKind::BadLength, at: start });
+            return Err(BencodeError { kind: ErrorKind::BadLength, at: start });
         }
         self.at += 1;
         let bytes = self.input[self.at..].get(..len).ok_or(self.error(ErrorKind::Truncated))?;
@@ -292,12 +292,12 @@ impl<'a> Decoder<'a> {
         Ok(bytes)
     }
 
-    fn peek(&self) -> Result<u8, Error> {
+    fn peek(&self) -> Result<u8, BencodeError> {
         self.input.get(self.at).copied().ok_or(self.error(ErrorKind::Truncated))
     }
 
-    fn error(&self, kind: ErrorKind) -> Error {
-        Error { kind, at: self.at }
+    fn error(&self, kind: ErrorKind) -> BencodeError {
+        BencodeError { kind, at: self.at }
     }
 }
 

@@ -15,7 +15,7 @@ pub struct Bitfield {
 
 /// Why the bytes of a `bitfield` message are not one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Error {
+pub enum BitfieldError {
     /// The message has another length than the torrent's pieces need.
     Length {
         /// Bytes that came.
@@ -27,16 +27,16 @@ pub enum Error {
     SpareBits,
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for BitfieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Length { got, want } => write!(f, "a bitfield of {got} bytes where {want} are due"),
-            Error::SpareBits => f.write_str("a bitfield with bits set behind the last piece"),
+            BitfieldError::Length { got, want } => write!(f, "a bitfield of {got} bytes where {want} are due"),
+            BitfieldError::SpareBits => f.write_str("a bitfield with bits set behind the last piece"),
         }
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for BitfieldError {}
 
 impl Bitfield {
     /// No piece of `len`.
@@ -54,13 +54,13 @@ impl Bitfield {
     }
 
     /// The payload of a `bitfield` message for `len` pieces.
-    pub fn from_bytes(bytes: &[u8], len: u32) -> Result<Bitfield, Error> {
+    pub fn from_bytes(bytes: &[u8], len: u32) -> Result<Bitfield, BitfieldError> {
         let want = (len as usize).div_ceil(8);
         if bytes.len() != want {
-            return Err(Error::Length { got: bytes.len(), want });
+            return Err(BitfieldError::Length { got: bytes.len(), want });
         }
         if bytes.last().is_some_and(|last| last & spare_mask(len) != 0) {
-            return Err(Error::SpareBits);
+            return Err(BitfieldError::SpareBits);
         }
         let ones = bytes.iter().map(|byte| byte.count_ones()).sum();
         Ok(Bitfield { bytes: bytes.to_vec(), len, ones })
@@ -176,9 +176,9 @@ mod tests {
 
     #[test]
     fn spare_bits_and_wrong_lengths_are_refused() {
-        assert_eq!(Bitfield::from_bytes(&[0x80, 0x20], 10), Err(Error::SpareBits));
-        assert_eq!(Bitfield::from_bytes(&[0x80], 10), Err(Error::Length { got: 1, want: 2 }));
-        assert_eq!(Bitfield::from_bytes(&[0x80, 0, 0], 10), Err(Error::Length { got: 3, want: 2 }));
+        assert_eq!(Bitfield::from_bytes(&[0x80, 0x20], 10), Err(BitfieldError::SpareBits));
+        assert_eq!(Bitfield::from_bytes(&[0x80], 10), Err(BitfieldError::Length { got: 1, want: 2 }));
+        assert_eq!(Bitfield::from_bytes(&[0x80, 0, 0], 10), Err(BitfieldError::Length { got: 3, want: 2 }));
     }
 
     #[test]

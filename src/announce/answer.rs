@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    bencode::{self, Node},
+    bencode::{self, BencodeNode},
     tracker::address,
 };
 
@@ -59,7 +59,7 @@ pub struct Answer {
 
 /// Why a body is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Error {
+pub enum AnswerError {
     /// The tracker refuses.
     Failure {
         /// Its reason, fit for a terminal.
@@ -70,7 +70,7 @@ pub enum Error {
     /// A page for people.
     Html,
     /// No bencode.
-    Bencode(bencode::Error),
+    Bencode(bencode::BencodeError),
     /// Bencode, but no dictionary with peers in it.
     NoPeers,
     /// Compact peers of a length that does not divide by the size of one.
@@ -88,50 +88,50 @@ pub enum Retry {
     Never,
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for AnswerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Failure { reason, retry: Retry::Never } => {
+            AnswerError::Failure { reason, retry: Retry::Never } => {
                 write!(f, "the tracker refuses, and is not to be asked again: {reason}")
             }
-            Error::Failure { reason, .. } => write!(f, "the tracker refuses: {reason}"),
-            Error::Html => f.write_str("the tracker answers with a web page; is this the announce URL?"),
-            Error::Bencode(error) => write!(f, "the tracker's answer is no bencode: {error}"),
-            Error::NoPeers => f.write_str("the tracker's answer has no list of peers"),
-            Error::RaggedPeers(length) => {
+            AnswerError::Failure { reason, .. } => write!(f, "the tracker refuses: {reason}"),
+            AnswerError::Html => f.write_str("the tracker answers with a web page; is this the announce URL?"),
+            AnswerError::Bencode(error) => write!(f, "the tracker's answer is no bencode: {error}"),
+            AnswerError::NoPeers => f.write_str("the tracker's answer has no list of peers"),
+            AnswerError::RaggedPeers(length) => {
                 write!(f, "the tracker's answer has {length} bytes of peers, a broken number")
             }
         }
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for AnswerError {}
 
 impl Answer {
     /// Reads the body of an HTTP answer.
-    pub fn parse(body: &[u8]) -> Result<Answer, Error> {
+    pub fn parse(body: &[u8]) -> Result<Answer, AnswerError> {
         if body.trim_ascii_start().starts_with(b"<") {
-            return Err(Error::Html);
+            return Err(AnswerError::Html);
         }
-        let (dict, _) = bencode::decode_prefix(body).map_err(Error::Bencode)?;
+        let (dict, _) = bencode::decode_prefix(body).map_err(AnswerError::Bencode)?;
         let failure = dict.get(b"failure reason").map(words);
         let (peers, peers6) = (dict.get(b"peers"), dict.get(b"peers6"));
-        let has_peers = |node: &Node<'_>| {
+        let has_peers = |node: &BencodeNode<'_>| {
             node.as_bytes().is_some_and(|compact| !compact.is_empty())
                 || node.as_list().is_some_and(|mut list| list.next().is_some())
         };
         if let Some(reason) = failure.as_ref().filter(|_| !peers.iter().chain(&peers6).any(has_peers)) {
             let retry = dict.get(b"retry in").map_or(Retry::Unsaid, Retry::read);
-            return Err(Error::Failure { reason: reason.clone(), retry });
+            return Err(AnswerError::Failure { reason: reason.clone(), retry });
         }
         if peers.is_none() && peers6.is_none() {
-            return Err(Error::NoPeers);
+            return Err(AnswerError::NoPeers);
         }
         let mut found = Vec::new();
         match peers.map(|node| (node.as_bytes(), node.as_list())) {
             Some((Some(compact), _)) => found.extend(compact_v4(compact)?),
             Some((_, Some(list))) => found.extend(list.filter_map(peer_of_dict)),
-            Some(_) => return Err(Error::NoPeers),
+            Some(_) => return Err(AnswerError::NoPeers),
             None => {}
         }
         match peers6.map(|node| (node.as_bytes(), node.as_list())) {
@@ -155,7 +155,7 @@ impl Answer {
 
 impl Retry {
     /// BEP 31: minutes, or "never".
-    fn read(node: Node<'_>) -> Retry {
+    fn read(node: BencodeNode<'_>) -> Retry {
         let written = node.as_str().unwrap_or_default();
         match node.as_integer().or_else(|| written.parse().ok()).map(u64::try_from) {
             Some(Ok(minutes @ 1..)) => Retry::After(Duration::from_secs(minutes.saturating_mul(60)).min(MAX_RETRY_IN)),
@@ -166,7 +166,7 @@ impl Retry {
 }
 
 /// Peers of 6 bytes each (BEP 23).
-pub fn compact_v4(bytes: &[u8]) -> Result<impl Iterator<Item = SocketAddr> + '_, Error> {
+pub fn compact_v4(bytes: &[u8]) -> Result<impl Iterator<Item = SocketAddr> + '_, AnswerError> {
     compact::<6>(bytes, |peer| {
         let [a, b, c, d, high, low] = *peer;
         SocketAddr::from(([a, b, c, d], u16::from_be_bytes([high, low])))
@@ -174,7 +174,7 @@ pub fn compact_v4(bytes: &[u8]) -> Result<impl Iterator<Item = SocketAddr> + '_,
 }
 
 /// Peers of 18 bytes each (BEP 7).
-pub fn compact_v6(bytes: &[u8]) -> Result<impl Iterator<Item = SocketAddr> + '_, Error> {
+pub fn compact_v6(bytes: &[u8]) -> Result<impl Iterator<Item = SocketAddr> + '_, AnswerError> {
     compact::<18>(bytes, |peer| {
         let ip: [u8; 16] = std::array::from_fn(|at| peer[at]);
         SocketAddr::from((ip, u16::from_be_bytes([peer[16], peer[17]])))
@@ -184,9 +184,9 @@ pub fn compact_v6(bytes: &[u8]) -> Result<impl Iterator<Item = SocketAddr> + '_,
 fn compact<const SIZE: usize>(
     bytes: &[u8],
     read: fn(&[u8; SIZE]) -> SocketAddr,
-) -> Result<impl Iterator<Item = SocketAddr> + '_, Error> {
+) -> Result<impl Iterator<Item = SocketAddr> + '_, AnswerError> {
     let (peers, rest) = bytes.as_chunks::<SIZE>();
-    if rest.is_empty() { Ok(peers.iter().map(read)) } else { Err(Error::RaggedPeers(bytes.len())) }
+    if rest.is_empty() { Ok(peers.iter().map(read)) } else { Err(AnswerError::RaggedPeers(bytes.len())) }
 }
 
 /// The peers that can be dialled, each once, in their order.
@@ -198,7 +198,7 @@ pub fn usable(found: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
 }
 
 /// A peer that is named by a host name is passed over: nobody resolves names that a stranger chose.
-fn peer_of_dict(node: Node<'_>) -> Option<SocketAddr> {
+fn peer_of_dict(node: BencodeNode<'_>) -> Option<SocketAddr> {
     let ip = node.get(b"ip")?.as_str()?;
     // Some trackers write an IPv6 address as in a URL.
     let ip = ip.strip_prefix('[').and_then(|ip| ip.strip_suffix(']')).unwrap_or(ip);
@@ -207,20 +207,20 @@ fn peer_of_dict(node: Node<'_>) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, u16::try_from(port).ok()?))
 }
 
-fn seconds(dict: Node<'_>, key: &[u8]) -> Option<Duration> {
+fn seconds(dict: BencodeNode<'_>, key: &[u8]) -> Option<Duration> {
     let seconds = dict.get(key)?.as_integer()?;
     Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }
 
-fn count(dict: Node<'_>, key: &[u8]) -> Option<u32> {
+fn count(dict: BencodeNode<'_>, key: &[u8]) -> Option<u32> {
     dict.get(key)?.as_integer()?.try_into().ok()
 }
 
-fn tracker_id(node: Node<'_>) -> Option<Vec<u8>> {
+fn tracker_id(node: BencodeNode<'_>) -> Option<Vec<u8>> {
     node.as_bytes().filter(|id| !id.is_empty() && id.len() <= MAX_TRACKER_ID).map(<[u8]>::to_vec)
 }
 
-fn words(node: Node<'_>) -> String {
+fn words(node: BencodeNode<'_>) -> String {
     plain_words(node.as_bytes().unwrap_or(b"(no reason given)"))
 }
 
@@ -234,7 +234,7 @@ pub fn plain_words(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn parse(body: &str) -> Result<Answer, Error> {
+    fn parse(body: &str) -> Result<Answer, AnswerError> {
         Answer::parse(body.as_bytes())
     }
 
@@ -299,16 +299,16 @@ mod tests {
     fn what_is_no_answer_says_what_it_is() {
         let failure = parse("d14:failure reason7:go away8:intervali5ee").unwrap_err();
         assert_eq!(failure.to_string(), "the tracker refuses: go away");
-        assert_eq!(parse("\n<!doctype html>"), Err(Error::Html));
-        assert!(matches!(parse("Not found"), Err(Error::Bencode(_))));
-        assert!(matches!(parse(""), Err(Error::Bencode(_))));
-        assert_eq!(parse("d8:intervali5ee"), Err(Error::NoPeers));
-        assert_eq!(parse("le"), Err(Error::NoPeers));
-        assert_eq!(parse("d5:peersi1ee"), Err(Error::NoPeers));
-        assert_eq!(parse("d5:peers7:1234567e"), Err(Error::RaggedPeers(7)));
-        assert_eq!(parse("d6:peers66:123456e"), Err(Error::RaggedPeers(6)));
+        assert_eq!(parse("\n<!doctype html>"), Err(AnswerError::Html));
+        assert!(matches!(parse("Not found"), Err(AnswerError::Bencode(_))));
+        assert!(matches!(parse(""), Err(AnswerError::Bencode(_))));
+        assert_eq!(parse("d8:intervali5ee"), Err(AnswerError::NoPeers));
+        assert_eq!(parse("le"), Err(AnswerError::NoPeers));
+        assert_eq!(parse("d5:peersi1ee"), Err(AnswerError::NoPeers));
+        assert_eq!(parse("d5:peers7:1234567e"), Err(AnswerError::RaggedPeers(7)));
+        assert_eq!(parse("d6:peers66:123456e"), Err(AnswerError::RaggedPeers(6)));
         let long = format!("d14:failure reason{}:{}e", MAX_WORDS + 1, "x".repeat(MAX_WORDS + 1));
-        assert_eq!(parse(&long), Err(Error::Failure { reason: "x".repeat(MAX_WORDS), retry: Retry::Unsaid }));
+        assert_eq!(parse(&long), Err(AnswerError::Failure { reason: "x".repeat(MAX_WORDS), retry: Retry::Unsaid }));
     }
 
     #[test]
@@ -324,14 +324,17 @@ mod tests {
         let answer = Answer::parse(b"d14:failure reason4:hmm!5:peers6:\x09\x09\x09\x09\0\x01e").unwrap();
         assert_eq!((answer.peers.len(), answer.warning.as_deref()), (1, Some("hmm!")));
         for none in ["5:peers0:", "5:peersle", "6:peers60:"] {
-            assert!(matches!(parse(&format!("d14:failure reason4:hmm!{none}e")), Err(Error::Failure { .. })), "{none}");
+            assert!(
+                matches!(parse(&format!("d14:failure reason4:hmm!{none}e")), Err(AnswerError::Failure { .. })),
+                "{none}"
+            );
         }
     }
 
     #[test]
     fn a_refusal_says_when_to_come_again() {
         let retry = |value: &str| match parse(&format!("d14:failure reason1:x8:retry in{value}e")) {
-            Err(Error::Failure { retry, .. }) => retry,
+            Err(AnswerError::Failure { retry, .. }) => retry,
             other => panic!("{value}: {other:?}"),
         };
         let minutes = |minutes: u64| Retry::After(Duration::from_secs(60 * minutes));

@@ -21,10 +21,10 @@ use crate::{
         tls::Distrust,
         udp,
     },
-    tracker::announce::{Announce, Event},
+    tracker::announce::{Announce, AnnounceEvent},
 };
 
-pub use crate::announce::{error::Error, reach::Reach};
+pub use crate::announce::{error::AnnounceError, reach::Reach};
 
 /// How long a name may take to resolve.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,7 +46,7 @@ const MAX_BODY: u64 = 1024 * 1024;
 
 /// What a server answered.
 #[derive(Debug)]
-pub struct Body {
+pub struct BoundedBody {
     /// HTTP status.
     pub status: u16,
     /// All of it.
@@ -91,34 +91,36 @@ impl Client {
         announce: &Announce,
         tracker_id: Option<&[u8]>,
         reach: Reach,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Answer, AnnounceError> {
         let is_ending = || self.is_ending.load(Ordering::Relaxed);
         // Both are said even by a process that ends.
-        let is_cancelled = || !matches!(announce.event, Event::Completed | Event::Stopped) && is_ending();
-        let is_goodbye = announce.event == Event::Stopped || is_ending();
+        let is_cancelled =
+            || !matches!(announce.event, AnnounceEvent::Completed | AnnounceEvent::Stopped) && is_ending();
+        let is_goodbye = announce.event == AnnounceEvent::Stopped || is_ending();
         let limit = if is_goodbye { GOODBYE_TIMEOUT } else { TOTAL_TIMEOUT };
         if is_cancelled() {
-            return Err(Error::Cancelled);
+            return Err(AnnounceError::Cancelled);
         }
-        let (scheme, rest) = url.split_once("://").ok_or_else(|| Error::Url(format!("{url:?} has no scheme")))?;
+        let (scheme, rest) =
+            url.split_once("://").ok_or_else(|| AnnounceError::Url(format!("{url:?} has no scheme")))?;
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         match scheme.to_ascii_lowercase().as_str() {
-            "https" if !cfg!(feature = "tls") => Err(Error::NoTls),
+            "https" if !cfg!(feature = "tls") => Err(AnnounceError::NoTls),
             "http" | "https" => {
                 let body = self.ask(&announce.url(url, self.key, tracker_id), limit, MAX_BODY, reach)?;
                 match Answer::parse(&body.bytes) {
                     // Servers say so in their words: "The plain HTTP request was sent to HTTPS port".
                     Err(_) if body.status == 400 && body.bytes.windows(5).any(|word| word == b"HTTPS") => {
-                        Err(Error::NeedsTls)
+                        Err(AnnounceError::NeedsTls)
                     }
-                    Err(error) if !body.is_success() && !matches!(error, answer::Error::Failure { .. }) => {
-                        Err(Error::Status(body.status))
+                    Err(error) if !body.is_success() && !matches!(error, answer::AnswerError::Failure { .. }) => {
+                        Err(AnnounceError::Status(body.status))
                     }
-                    outcome => outcome.map_err(Error::Answer),
+                    outcome => outcome.map_err(AnnounceError::Answer),
                 }
             }
             "udp" => udp::announce(authority, announce, self.key, limit, &is_cancelled, reach),
-            _ => Err(Error::Scheme(scheme.to_owned())),
+            _ => Err(AnnounceError::Scheme(scheme.to_owned())),
         }
     }
 
@@ -135,24 +137,30 @@ impl Client {
     }
 
     /// What an http(s) URL answers, whatever its status; at most `max_bytes`, within `limit`.
-    pub fn get(&self, url: &str, limit: Duration, max_bytes: u64) -> Result<Body, Error> {
+    pub fn get(&self, url: &str, limit: Duration, max_bytes: u64) -> Result<BoundedBody, AnnounceError> {
         self.ask(url, limit, max_bytes, Reach::Anywhere)
     }
 
-    fn ask(&self, url: &str, limit: Duration, max_bytes: u64, reach: Reach) -> Result<Body, Error> {
+    fn ask(&self, url: &str, limit: Duration, max_bytes: u64, reach: Reach) -> Result<BoundedBody, AnnounceError> {
         let request = self.agent(reach).get(checked(url)?).config().timeout_global(Some(limit)).build();
         read(request.call().map_err(|error| from_ureq(error, url))?, max_bytes)
     }
 
     /// The same of this URL alone: redirects are told, and left to the caller.
-    pub fn get_unfollowed(&self, url: &str, limit: Duration, max_bytes: u64, reach: Reach) -> Result<Body, Error> {
+    pub fn get_unfollowed(
+        &self,
+        url: &str,
+        limit: Duration,
+        max_bytes: u64,
+        reach: Reach,
+    ) -> Result<BoundedBody, AnnounceError> {
         let request = self.agent(reach).get(checked(url)?).config().timeout_global(Some(limit));
         let request = request.max_redirects(0).max_redirects_will_error(false).build();
         read(request.call().map_err(|error| from_ureq(error, url))?, max_bytes)
     }
 
     /// What this http(s) URL answers to these bytes, within `limit`. They go nowhere else.
-    pub fn post(&self, url: &str, bytes: &[u8], limit: Duration) -> Result<Body, Error> {
+    pub fn post(&self, url: &str, bytes: &[u8], limit: Duration) -> Result<BoundedBody, AnnounceError> {
         let request = self.agent.post(checked(url)?).config().timeout_global(Some(limit));
         let request = request.max_redirects(0).max_redirects_will_error(false).build();
         let request = request.header("Content-Type", "application/octet-stream");
@@ -160,7 +168,7 @@ impl Client {
     }
 }
 
-impl Body {
+impl BoundedBody {
     fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -180,26 +188,26 @@ pub fn is_on_loopback(url: &str) -> bool {
 }
 
 /// A URL that is asked over HTTP; no other scheme leads anywhere, whatever a redirect or a metainfo says.
-fn checked(url: &str) -> Result<&str, Error> {
-    let (scheme, _) = url.split_once("://").ok_or_else(|| Error::Url(format!("{url:?} has no scheme")))?;
+fn checked(url: &str) -> Result<&str, AnnounceError> {
+    let (scheme, _) = url.split_once("://").ok_or_else(|| AnnounceError::Url(format!("{url:?} has no scheme")))?;
     match scheme.to_ascii_lowercase().as_str() {
-        "https" if !cfg!(feature = "tls") => Err(Error::NoTls),
+        "https" if !cfg!(feature = "tls") => Err(AnnounceError::NoTls),
         "http" | "https" => Ok(url),
-        _ => Err(Error::Scheme(scheme.to_owned())),
+        _ => Err(AnnounceError::Scheme(scheme.to_owned())),
     }
 }
 
-fn read(mut response: ureq::http::Response<ureq::Body>, max_bytes: u64) -> Result<Body, Error> {
+fn read(mut response: ureq::http::Response<ureq::Body>, max_bytes: u64) -> Result<BoundedBody, AnnounceError> {
     let mut bytes = Vec::new();
     let mut reader = response.body_mut().as_reader().take(max_bytes + 1);
     reader.read_to_end(&mut bytes).map_err(|error| from_ureq(error.into(), ""))?;
     if bytes.len() as u64 > max_bytes {
-        return Err(Error::TooLarge(max_bytes));
+        return Err(AnnounceError::TooLarge(max_bytes));
     }
     let field = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let bytes = encoding::decode(field("content-encoding").unwrap_or_default(), bytes, max_bytes)?;
     let (location, serves) = (field("location").map(str::to_owned), field("minitorrent").map(str::to_owned));
-    Ok(Body { status: response.status().as_u16(), bytes, location, serves })
+    Ok(BoundedBody { status: response.status().as_u16(), bytes, location, serves })
 }
 
 fn config() -> ConfigBuilder<AgentScope> {
@@ -214,33 +222,33 @@ fn config() -> ConfigBuilder<AgentScope> {
 }
 
 /// What went wrong, for a request of this URL.
-fn from_ureq(error: ureq::Error, url: &str) -> Error {
+fn from_ureq(error: ureq::Error, url: &str) -> AnnounceError {
     // What an https server does with plain HTTP differs: it closes, it sends an alert of TLS, or it says so (status 400).
     let hint = match url.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://")) {
         true => "; if its port speaks https, write https:// in its URL",
         false => "",
     };
     match error {
-        ureq::Error::Timeout(_) => Error::Timeout,
+        ureq::Error::Timeout(_) => AnnounceError::Timeout,
         ureq::Error::Io(error) => match (Distrust::within(&error), error.kind()) {
-            (Some(why), _) => Error::Tls(why),
-            (None, ErrorKind::TimedOut) => Error::Timeout,
+            (Some(why), _) => AnnounceError::Tls(why),
+            (None, ErrorKind::TimedOut) => AnnounceError::Timeout,
             (None, ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
-                Error::Http(format!("it closes the connection without a whole answer{hint}"))
+                AnnounceError::Http(format!("it closes the connection without a whole answer{hint}"))
             }
-            (None, _) => Error::Unreachable(error),
+            (None, _) => AnnounceError::Unreachable(error),
         },
-        ureq::Error::HostNotFound => Error::Unreachable(io::Error::new(ErrorKind::NotFound, "no such host")),
-        ureq::Error::TooManyRedirects => Error::Redirects,
-        ureq::Error::BadUri(why) => Error::Url(why),
-        ureq::Error::Http(error) => Error::Url(error.to_string()),
-        ureq::Error::Tls(why) => Error::Tls(Distrust::Other(why.to_owned())),
+        ureq::Error::HostNotFound => AnnounceError::Unreachable(io::Error::new(ErrorKind::NotFound, "no such host")),
+        ureq::Error::TooManyRedirects => AnnounceError::Redirects,
+        ureq::Error::BadUri(why) => AnnounceError::Url(why),
+        ureq::Error::Http(error) => AnnounceError::Url(error.to_string()),
+        ureq::Error::Tls(why) => AnnounceError::Tls(Distrust::Other(why.to_owned())),
         // What our resolver refused.
         ureq::Error::Other(error) => match error.downcast() {
             Ok(ours) => *ours,
-            Err(error) => Error::Http(format!("{error}{hint}")),
+            Err(error) => AnnounceError::Http(format!("{error}{hint}")),
         },
-        other => Error::Http(format!("{other}{hint}")),
+        other => AnnounceError::Http(format!("{other}{hint}")),
     }
 }
 
@@ -256,7 +264,7 @@ mod tests {
         time::Instant,
     };
 
-    fn sample(event: Event) -> Announce {
+    fn sample(event: AnnounceEvent) -> Announce {
         let (info_hash, peer_id) = (InfoHash([1; 20]), PeerId([b'p'; 20]));
         Announce { info_hash, peer_id, port: 6881, uploaded: 0, downloaded: 0, left: 9, event, wanted: 50 }
     }
@@ -283,10 +291,10 @@ mod tests {
         [head.as_bytes(), body].concat()
     }
 
-    fn ask(answers: Vec<Vec<u8>>) -> Result<Answer, Error> {
+    fn ask(answers: Vec<Vec<u8>>) -> Result<Answer, AnnounceError> {
         Client::new(1).announce(
             &format!("{}/announce", server(answers).0),
-            &sample(Event::Started),
+            &sample(AnnounceEvent::Started),
             None,
             Reach::Anywhere,
         )
@@ -302,7 +310,7 @@ mod tests {
     fn a_tracker_is_asked_as_bep_3_says_and_its_answer_read() {
         let (base, questions) = server(vec![response("200 OK", "", GOOD)]);
         let answer = Client::new(0xbeef)
-            .announce(&format!("{base}/a?pass=1"), &sample(Event::Started), Some(b"id"), Reach::Anywhere)
+            .announce(&format!("{base}/a?pass=1"), &sample(AnnounceEvent::Started), Some(b"id"), Reach::Anywhere)
             .unwrap();
         assert_eq!(answer.peers, ["1.2.3.4:80".parse().unwrap()]);
         let question = questions.recv().unwrap();
@@ -321,7 +329,7 @@ mod tests {
         let encoded = |bytes: &[u8]| response("200 OK", "Content-Encoding: gzip\r\n", bytes);
         assert_eq!(ask(vec![encoded(&gzip(GOOD))]).unwrap().peers.len(), 1);
         let bomb = gzip(&vec![b'd'; 10_000_000]);
-        assert!(matches!(ask(vec![encoded(&bomb)]), Err(Error::TooLarge(MAX_BODY))));
+        assert!(matches!(ask(vec![encoded(&bomb)]), Err(AnnounceError::TooLarge(MAX_BODY))));
     }
 
     #[test]
@@ -330,7 +338,7 @@ mod tests {
         let to = |url: &str| response("302 Found", &format!("Location: {url}\r\n"), b"");
         let hops = |count: u32, end: &str| (1..count).fold(to(end), |next, _| to(&server(vec![next]).0));
         assert!(ask(vec![hops(MAX_REDIRECTS, &end)]).is_ok());
-        assert!(matches!(ask(vec![hops(MAX_REDIRECTS + 1, &end)]), Err(Error::Redirects)));
+        assert!(matches!(ask(vec![hops(MAX_REDIRECTS + 1, &end)]), Err(AnnounceError::Redirects)));
         for elsewhere in ["file:///etc/passwd", "ftp://127.0.0.1/", "gopher://x/", "http://"] {
             assert!(ask(vec![to(elsewhere)]).is_err(), "{elsewhere}");
         }
@@ -345,7 +353,7 @@ mod tests {
         let (fits, not) = (body(MAX_BODY as usize), body(MAX_BODY as usize + 1));
         assert_eq!((fits.len() as u64, not.len() as u64), (MAX_BODY, MAX_BODY + 1));
         assert!(ask(vec![response("200 OK", "", &fits)]).is_ok());
-        assert!(matches!(ask(vec![response("200 OK", "", &not)]), Err(Error::TooLarge(_))));
+        assert!(matches!(ask(vec![response("200 OK", "", &not)]), Err(AnnounceError::TooLarge(_))));
     }
 
     #[test]
@@ -374,7 +382,10 @@ mod tests {
     #[test]
     fn other_schemes_are_not_asked() {
         let ask = |url: &str| {
-            Client::new(1).announce(url, &sample(Event::Started), None, Reach::Anywhere).unwrap_err().to_string()
+            Client::new(1)
+                .announce(url, &sample(AnnounceEvent::Started), None, Reach::Anywhere)
+                .unwrap_err()
+                .to_string()
         };
         assert_eq!(ask("file:///etc/passwd"), "a tracker is asked over http, https or udp, not over \"file\"");
         assert_eq!(ask("wss://tracker"), "a tracker is asked over http, https or udp, not over \"wss\"");
@@ -386,15 +397,19 @@ mod tests {
     #[test]
     fn a_closed_port_and_a_silent_tracker_are_told_apart() {
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error =
-            Client::new(1).announce(&format!("http://{closed}/"), &sample(Event::Started), None, Reach::Anywhere);
-        assert!(matches!(error, Err(Error::Unreachable(_))));
+        let error = Client::new(1).announce(
+            &format!("http://{closed}/"),
+            &sample(AnnounceEvent::Started),
+            None,
+            Reach::Anywhere,
+        );
+        assert!(matches!(error, Err(AnnounceError::Unreachable(_))));
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let start = Instant::now();
         let url = format!("http://{}/", silent.local_addr().unwrap());
         assert!(matches!(
-            Client::new(1).announce(&url, &sample(Event::Stopped), None, Reach::Anywhere),
-            Err(Error::Timeout)
+            Client::new(1).announce(&url, &sample(AnnounceEvent::Stopped), None, Reach::Anywhere),
+            Err(AnnounceError::Timeout)
         ));
         assert!(start.elapsed() < Duration::from_secs(5), "a goodbye is short");
     }
@@ -436,8 +451,9 @@ mod tests {
                 }
             });
             let start = Instant::now();
-            let error = Client::new(1).announce(&url, &sample(Event::Stopped), None, Reach::Anywhere).unwrap_err();
-            assert!(matches!(error, Error::Timeout), "{begin:?}: {error}");
+            let error =
+                Client::new(1).announce(&url, &sample(AnnounceEvent::Stopped), None, Reach::Anywhere).unwrap_err();
+            assert!(matches!(error, AnnounceError::Timeout), "{begin:?}: {error}");
             assert!(start.elapsed() < GOODBYE_TIMEOUT * 3, "{begin:?}: {:?}", start.elapsed());
             dripping.join().unwrap();
         }
@@ -449,18 +465,19 @@ mod tests {
         let client = Client::new(1);
         client.end();
         assert!(matches!(
-            client.announce(&base, &sample(Event::Regular), None, Reach::Anywhere),
-            Err(Error::Cancelled)
+            client.announce(&base, &sample(AnnounceEvent::Regular), None, Reach::Anywhere),
+            Err(AnnounceError::Cancelled)
         ));
-        assert!(client.announce(&base, &sample(Event::Stopped), None, Reach::Anywhere).is_ok());
+        assert!(client.announce(&base, &sample(AnnounceEvent::Stopped), None, Reach::Anywhere).is_ok());
     }
 
     #[test]
     fn a_udp_url_is_asked_over_udp() {
         let tracker = UdpSocket::bind("127.0.0.1:0").unwrap();
         let url = format!("UDP://{}/announce?x", tracker.local_addr().unwrap());
-        let asking =
-            thread::spawn(move || Client::new(1).announce(&url, &sample(Event::Started), None, Reach::Anywhere));
+        let asking = thread::spawn(move || {
+            Client::new(1).announce(&url, &sample(AnnounceEvent::Started), None, Reach::Anywhere)
+        });
         let mut packet = [0; 100];
         let (_, from) = tracker.recv_from(&mut packet).unwrap();
         tracker.send_to(&[b"\0\0\0\x03", &packet[12..16], b"no"].concat(), from).unwrap();

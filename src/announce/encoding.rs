@@ -5,16 +5,16 @@ use std::io::Read;
 
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
-use crate::announce::error::Error;
+use crate::announce::error::AnnounceError;
 
 /// What gzip begins with, whatever the header says.
 const GZIP: &[u8] = b"\x1f\x8b";
 
 /// The content of a body that is encoded so; at most `max_bytes`.
-pub fn decode(encoding: &str, bytes: Vec<u8>, max_bytes: u64) -> Result<Vec<u8>, Error> {
+pub fn decode(encoding: &str, bytes: Vec<u8>, max_bytes: u64) -> Result<Vec<u8>, AnnounceError> {
     let encoding = encoding.trim().to_ascii_lowercase();
     if bytes.starts_with(GZIP) {
-        return read(MultiGzDecoder::new(&bytes[..]), max_bytes).ok_or(Error::Encoding("gzip".to_owned()))?;
+        return read(MultiGzDecoder::new(&bytes[..]), max_bytes).ok_or(AnnounceError::Encoding("gzip".to_owned()))?;
     }
     match encoding.as_str() {
         // What is no gzip is plain: a proxy has decoded it, and has left the header.
@@ -23,15 +23,15 @@ pub fn decode(encoding: &str, bytes: Vec<u8>, max_bytes: u64) -> Result<Vec<u8>,
         "deflate" => read(ZlibDecoder::new(&bytes[..]), max_bytes)
             .or_else(|| read(DeflateDecoder::new(&bytes[..]), max_bytes))
             .unwrap_or(Ok(bytes)),
-        _ => Err(Error::Encoding(encoding.escape_default().to_string())),
+        _ => Err(AnnounceError::Encoding(encoding.escape_default().to_string())),
     }
 }
 
 /// All of it, or that it is too large; `None` where it is broken.
-fn read(decoder: impl Read, max_bytes: u64) -> Option<Result<Vec<u8>, Error>> {
+fn read(decoder: impl Read, max_bytes: u64) -> Option<Result<Vec<u8>, AnnounceError>> {
     let mut bytes = Vec::new();
     decoder.take(max_bytes + 1).read_to_end(&mut bytes).ok()?;
-    Some(if bytes.len() as u64 > max_bytes { Err(Error::TooLarge(max_bytes)) } else { Ok(bytes) })
+    Some(if bytes.len() as u64 > max_bytes { Err(AnnounceError::TooLarge(max_bytes)) } else { Ok(bytes) })
 }
 
 #[cfg(test)]
@@ -85,18 +85,21 @@ mod tests {
         for (encoding, encode) in [("gzip", gzip as fn(&[u8]) -> Vec<u8>), ("deflate", zlib), ("deflate", deflate)] {
             assert!(decode(encoding, encode(&vec![0; mebibyte]), mebibyte as u64).is_ok(), "{encoding}");
             let over = decode(encoding, encode(&vec![0; mebibyte + 1]), mebibyte as u64);
-            assert!(matches!(over, Err(Error::TooLarge(_))), "{encoding}");
+            assert!(matches!(over, Err(AnnounceError::TooLarge(_))), "{encoding}");
         }
         let bomb = gzip(&vec![0; 10_000_000]);
         assert!(bomb.len() < 12_000, "{}", bomb.len());
-        assert!(matches!(decode("gzip", bomb, mebibyte as u64), Err(Error::TooLarge(_))));
+        assert!(matches!(decode("gzip", bomb, mebibyte as u64), Err(AnnounceError::TooLarge(_))));
     }
 
     #[test]
     fn what_is_broken_or_unknown_is_refused() {
         let whole = gzip(ANSWER);
         for end in 2..whole.len() {
-            assert!(matches!(decode("gzip", whole[..end].to_vec(), 100), Err(Error::Encoding(_))), "cut at {end}");
+            assert!(
+                matches!(decode("gzip", whole[..end].to_vec(), 100), Err(AnnounceError::Encoding(_))),
+                "cut at {end}"
+            );
         }
         let error = decode("br\x1b", ANSWER.to_vec(), 100).unwrap_err().to_string();
         assert!(error.starts_with("the answer cannot be decoded: it claims to be \"br"), "{error}");

@@ -13,7 +13,7 @@ pub const MAX_REDIRECTS: u32 = 3;
 
 /// Why an announce brought no peers.
 #[derive(Debug)]
-pub enum Error {
+pub enum AnnounceError {
     /// A URL of a scheme that trackers are not asked by.
     Scheme(String),
     /// A URL that cannot be asked.
@@ -41,45 +41,49 @@ pub enum Error {
     /// An HTTP status that is no success, with a body that says nothing.
     Status(u16),
     /// An answer came, and it names no peers.
-    Answer(answer::Error),
-    /// [`Client::end`] was called.
+    Answer(answer::AnswerError),
+    /// `Client::end` was called.
     Cancelled,
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for AnnounceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Scheme(scheme) => write!(f, "a tracker is asked over http, https or udp, not over {scheme:?}"),
-            Error::Url(why) => write!(f, "the tracker's URL cannot be asked: {why}"),
-            Error::NoTls => f.write_str("this minitorrent was built without https"),
-            Error::ThisMachine(ip) => {
+            AnnounceError::Scheme(scheme) => {
+                write!(f, "a tracker is asked over http, https or udp, not over {scheme:?}")
+            }
+            AnnounceError::Url(why) => write!(f, "the tracker's URL cannot be asked: {why}"),
+            AnnounceError::NoTls => f.write_str("this minitorrent was built without https"),
+            AnnounceError::ThisMachine(ip) => {
                 write!(f, "it leads to {ip}, an address of this machine, which the page does not have asked")
             }
-            Error::Unreachable(error) => write!(f, "the tracker cannot be reached: {error}"),
-            Error::Timeout => f.write_str("the tracker did not answer in time"),
-            Error::Redirects => write!(f, "the tracker redirects more than {MAX_REDIRECTS} times"),
-            Error::TooLarge(limit) => write!(f, "the answer is longer than {limit} bytes"),
-            Error::Tls(why) => why.fmt(f),
-            Error::NeedsTls => f.write_str("the server's port speaks https; write https:// in its URL"),
-            Error::Encoding(encoding) => {
+            AnnounceError::Unreachable(error) => write!(f, "the tracker cannot be reached: {error}"),
+            AnnounceError::Timeout => f.write_str("the tracker did not answer in time"),
+            AnnounceError::Redirects => write!(f, "the tracker redirects more than {MAX_REDIRECTS} times"),
+            AnnounceError::TooLarge(limit) => write!(f, "the answer is longer than {limit} bytes"),
+            AnnounceError::Tls(why) => why.fmt(f),
+            AnnounceError::NeedsTls => f.write_str("the server's port speaks https; write https:// in its URL"),
+            AnnounceError::Encoding(encoding) => {
                 write!(f, "the answer cannot be decoded: it claims to be {encoding:?}; gzip and deflate are understood")
             }
-            Error::Http(why) => write!(f, "the tracker speaks no proper HTTP: {why}"),
-            Error::Status(status) => write!(f, "the tracker answers with HTTP status {status}"),
-            Error::Answer(error) => error.fmt(f),
-            Error::Cancelled => f.write_str("the announce was cancelled"),
+            AnnounceError::Http(why) => write!(f, "the tracker speaks no proper HTTP: {why}"),
+            AnnounceError::Status(status) => write!(f, "the tracker answers with HTTP status {status}"),
+            AnnounceError::Answer(error) => error.fmt(f),
+            AnnounceError::Cancelled => f.write_str("the announce was cancelled"),
         }
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for AnnounceError {}
 
-impl Error {
+impl AnnounceError {
     /// What this says about the tracker and its host.
     pub fn failure(&self) -> Failure {
         match self {
-            Error::Unreachable(_) | Error::Timeout | Error::Http(_) | Error::Tls(_) => Failure::Host,
-            Error::Answer(answer::Error::Failure { retry, .. }) => Failure::Tracker(*retry),
+            AnnounceError::Unreachable(_) | AnnounceError::Timeout | AnnounceError::Http(_) | AnnounceError::Tls(_) => {
+                Failure::Host
+            }
+            AnnounceError::Answer(answer::AnswerError::Failure { retry, .. }) => Failure::Tracker(*retry),
             _ => Failure::Tracker(Retry::Unsaid),
         }
     }

@@ -11,7 +11,7 @@ use ureq::{
     },
 };
 
-use crate::{announce::error::Error, net};
+use crate::{announce::error::AnnounceError, net};
 
 /// Which machines a URL may lead to, by whatever name, spelling or redirect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,12 +24,12 @@ pub enum Reach {
 
 impl Reach {
     /// Refuses addresses among which there is one that must not be asked: a name that leads both here and elsewhere leads here.
-    pub fn check(self, mut found: impl Iterator<Item = IpAddr>) -> Result<(), Error> {
+    pub fn check(self, mut found: impl Iterator<Item = IpAddr>) -> Result<(), AnnounceError> {
         if self == Reach::Anywhere {
             return Ok(());
         }
         let own = net::own_addresses();
-        found.find(|ip| net::is_this_machine(*ip, &own)).map_or(Ok(()), |ip| Err(Error::ThisMachine(ip)))
+        found.find(|ip| net::is_this_machine(*ip, &own)).map_or(Ok(()), |ip| Err(AnnounceError::ThisMachine(ip)))
     }
 }
 
@@ -79,7 +79,7 @@ mod tests {
         let agent = Agent::with_parts(Config::default(), DefaultConnector::default(), OtherMachines(resolver.clone()));
         match agent.get(url).call().unwrap_err() {
             ureq::Error::Other(error) => match error.downcast_ref() {
-                Some(Error::ThisMachine(ip)) => Some(*ip),
+                Some(AnnounceError::ThisMachine(ip)) => Some(*ip),
                 _ => None,
             },
             _ => None,
@@ -136,7 +136,7 @@ mod tests {
         let agent = Agent::with_parts(Config::default(), DefaultConnector::default(), resolver);
         let error = agent.get("http://elsewhere.example/announce").call().unwrap_err();
         let ureq::Error::Other(error) = error else { panic!("{error}") };
-        assert!(matches!(error.downcast_ref(), Some(Error::ThisMachine(_))), "{error}");
+        assert!(matches!(error.downcast_ref(), Some(AnnounceError::ThisMachine(_))), "{error}");
         assert_eq!(inside.0.1.load(Ordering::Relaxed), 1);
         answering.join().unwrap();
     }

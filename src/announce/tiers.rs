@@ -16,7 +16,7 @@ use crate::{
         answer::{Answer, MAX_INTERVAL, Retry},
         hosts::{Hosts, Way, host_of, retry_wait},
     },
-    tracker::announce::Event,
+    tracker::announce::AnnounceEvent,
 };
 
 /// How many trackers of one torrent are kept. Public torrents name some thirty; a forged one could name a million.
@@ -34,7 +34,7 @@ pub const FIRST_WAIT: Duration = Duration::from_secs(2);
 /// The trackers of one torrent, in the order of their tiers. Time is what has passed since any fixed moment.
 #[derive(Debug)]
 pub struct Tiers {
-    trackers: Vec<Tracker>,
+    trackers: Vec<TierTracker>,
     /// When a tracker was asked last.
     asked: Option<Duration>,
     /// When one was asked last that does not know us.
@@ -46,7 +46,7 @@ pub struct Tiers {
 }
 
 #[derive(Debug)]
-struct Tracker {
+struct TierTracker {
     url: String,
     host: String,
     id: Option<Vec<u8>>,
@@ -80,7 +80,7 @@ pub struct Torrent {
 
 /// A tracker whose turn it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Turn<'a> {
+pub struct TrackerTurn<'a> {
     /// Where to announce.
     pub url: &'a str,
     /// The host of that, as [`Hosts`] keeps it.
@@ -88,7 +88,7 @@ pub struct Turn<'a> {
     /// The `trackerid` to send along.
     pub tracker_id: Option<&'a [u8]>,
     /// What to announce.
-    pub event: Event,
+    pub event: AnnounceEvent,
 }
 
 /// Why an announce came to nothing.
@@ -105,12 +105,12 @@ impl Tiers {
     /// its argument.
     pub fn new(urls: &[Vec<String>], mut chance: impl FnMut(usize) -> usize) -> Tiers {
         let mut seen = std::collections::HashSet::new();
-        let mut trackers: Vec<Tracker> = Vec::new();
+        let mut trackers: Vec<TierTracker> = Vec::new();
         for tier in urls {
             let start = trackers.len();
             for url in tier {
                 if seen.len() < MAX_TRACKERS && seen.insert(url) {
-                    trackers.push(Tracker::new(url));
+                    trackers.push(TierTracker::new(url));
                     let last = trackers.len() - 1;
                     trackers.swap(last, start + chance(last - start + 1));
                 }
@@ -130,7 +130,7 @@ impl Tiers {
     }
 
     /// The tracker to announce to now, if it is time.
-    pub fn next(&self, torrent: Torrent, hosts: &Hosts, now: Duration) -> Option<Turn<'_>> {
+    pub fn next(&self, torrent: Torrent, hosts: &Hosts, now: Duration) -> Option<TrackerTurn<'_>> {
         let due = self.turns(torrent, hosts, now).into_iter().find(|(at, _)| *at <= now);
         due.map(|(_, tracker)| tracker.turn(torrent))
     }
@@ -141,11 +141,12 @@ impl Tiers {
     }
 
     /// What is left to say before we leave: to each tracker that knows us `completed`, if that is owed, then `stopped`.
-    pub fn farewell(&self, torrent: Torrent, hosts: &Hosts) -> Option<Turn<'_>> {
-        let is_free = |tracker: &&Tracker| !tracker.is_under_way && !matches!(hosts.way(&tracker.host), Way::Busy(_));
+    pub fn farewell(&self, torrent: Torrent, hosts: &Hosts) -> Option<TrackerTurn<'_>> {
+        let is_free =
+            |tracker: &&TierTracker| !tracker.is_under_way && !matches!(hosts.way(&tracker.host), Way::Busy(_));
         let tracker = self.trackers.iter().filter(|tracker| tracker.knows_us).find(is_free)?;
-        let event = if tracker.owes_completed(torrent) { Event::Completed } else { Event::Stopped };
-        Some(Turn { event, ..tracker.turn(torrent) })
+        let event = if tracker.owes_completed(torrent) { AnnounceEvent::Completed } else { AnnounceEvent::Stopped };
+        Some(TrackerTurn { event, ..tracker.turn(torrent) })
     }
 
     /// Whether no tracker knows us, so that nothing is left to say.
@@ -161,7 +162,7 @@ impl Tiers {
 
     /// Whether some tracker answered when it was asked last.
     pub fn is_heard(&self) -> bool {
-        self.trackers.iter().any(Tracker::is_well)
+        self.trackers.iter().any(TierTracker::is_well)
     }
 
     /// Whether an announce is under way.
@@ -169,7 +170,7 @@ impl Tiers {
         self.trackers.iter().any(|tracker| tracker.is_under_way)
     }
 
-    /// The announce of a [`Turn`] begins.
+    /// The announce of a [`TrackerTurn`] begins.
     pub fn begin(&mut self, url: &str, torrent: Torrent, now: Duration) {
         if torrent.lacks_peers && self.needed_at().is_some_and(|at| at <= now) {
             self.wait = (2 * self.wait).min(MAX_INTERVAL);
@@ -183,11 +184,11 @@ impl Tiers {
     }
 
     /// The tracker at `url` answered an announce of this event.
-    pub fn succeeded(&mut self, url: &str, event: Event, answer: &Answer, now: Duration) {
+    pub fn succeeded(&mut self, url: &str, event: AnnounceEvent, answer: &Answer, now: Duration) {
         let Some(tracker) = self.find(url) else { return };
         (tracker.is_under_way, tracker.failures, tracker.retry_at) = (false, 0, Duration::ZERO);
-        tracker.knows_us = event != Event::Stopped;
-        tracker.is_told_completed |= event == Event::Completed;
+        tracker.knows_us = event != AnnounceEvent::Stopped;
+        tracker.is_told_completed |= event == AnnounceEvent::Completed;
         (tracker.due, tracker.earliest) = (now + answer.interval, now + answer.min_interval);
         if answer.tracker_id.is_some() {
             // A tracker that names no id this time means the one it named before (BEP 3).
@@ -196,7 +197,14 @@ impl Tiers {
     }
 
     /// The tracker at `url` did not answer an announce of this event, or not with peers. Whether that is news.
-    pub fn failed(&mut self, url: &str, event: Event, failure: Failure, is_last_try: bool, now: Duration) -> bool {
+    pub fn failed(
+        &mut self,
+        url: &str,
+        event: AnnounceEvent,
+        failure: Failure,
+        is_last_try: bool,
+        now: Duration,
+    ) -> bool {
         let Some(tracker) = self.find(url) else { return false };
         tracker.is_under_way = false;
         tracker.retry_at = match failure {
@@ -206,15 +214,15 @@ impl Tiers {
             Failure::Tracker(Retry::Never) => Duration::MAX,
         };
         tracker.failures = tracker.failures.saturating_add(1);
-        tracker.knows_us &= event != Event::Stopped;
-        tracker.is_told_completed |= event == Event::Completed && is_last_try;
+        tracker.knows_us &= event != AnnounceEvent::Stopped;
+        tracker.is_told_completed |= event == AnnounceEvent::Completed && is_last_try;
         tracker.failures == 1
     }
 
     /// When each tracker's turn comes; whoever has waited longest for it comes first. A tracker is missing that waits for
     /// an announce that is under way.
-    fn turns(&self, torrent: Torrent, hosts: &Hosts, now: Duration) -> Vec<(Duration, &Tracker)> {
-        let mut order: Vec<&Tracker> = self.trackers.iter().collect();
+    fn turns(&self, torrent: Torrent, hosts: &Hosts, now: Duration) -> Vec<(Duration, &TierTracker)> {
+        let mut order: Vec<&TierTracker> = self.trackers.iter().collect();
         // Those that were never asked stay in the order of their tiers.
         order.sort_by_key(|tracker| tracker.asked);
         let needed_at = self.needed_at().filter(|_| torrent.lacks_peers);
@@ -257,14 +265,14 @@ impl Tiers {
         self.asked.map(|asked| asked + self.wait)
     }
 
-    fn find(&mut self, url: &str) -> Option<&mut Tracker> {
+    fn find(&mut self, url: &str) -> Option<&mut TierTracker> {
         self.trackers.iter_mut().find(|tracker| tracker.url == url)
     }
 }
 
-impl Tracker {
-    fn new(url: &str) -> Tracker {
-        Tracker {
+impl TierTracker {
+    fn new(url: &str) -> TierTracker {
+        TierTracker {
             url: url.to_owned(),
             host: host_of(url),
             id: None,
@@ -306,13 +314,13 @@ impl Tracker {
         }
     }
 
-    fn turn(&self, torrent: Torrent) -> Turn<'_> {
+    fn turn(&self, torrent: Torrent) -> TrackerTurn<'_> {
         let event = match () {
-            () if !self.knows_us => Event::Started,
-            () if self.owes_completed(torrent) => Event::Completed,
-            () => Event::Regular,
+            () if !self.knows_us => AnnounceEvent::Started,
+            () if self.owes_completed(torrent) => AnnounceEvent::Completed,
+            () => AnnounceEvent::Regular,
         };
-        Turn { url: &self.url, host: &self.host, tracker_id: self.id.as_deref(), event }
+        TrackerTurn { url: &self.url, host: &self.host, tracker_id: self.id.as_deref(), event }
     }
 }
 

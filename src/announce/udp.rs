@@ -14,10 +14,10 @@ use std::{
 use crate::{
     announce::{
         answer::{self, Answer},
-        error::Error,
+        error::AnnounceError,
         reach::Reach,
     },
-    tracker::announce::{Announce, Event},
+    tracker::announce::{Announce, AnnounceEvent},
 };
 
 /// How long the first answer is waited for before its question is sent again; doubled each time. BEP 15's 15 s are for
@@ -44,10 +44,10 @@ fn connect_request(transaction: u32) -> Vec<u8> {
 
 fn announce_request(connection: u64, transaction: u32, announce: &Announce, key: u32) -> Vec<u8> {
     let event: u32 = match announce.event {
-        Event::Regular => 0,
-        Event::Completed => 1,
-        Event::Started => 2,
-        Event::Stopped => 3,
+        AnnounceEvent::Regular => 0,
+        AnnounceEvent::Completed => 1,
+        AnnounceEvent::Started => 2,
+        AnnounceEvent::Stopped => 3,
     };
     // The address is the one the packet comes from; a field of zeros says so.
     let address = 0u32;
@@ -70,7 +70,7 @@ fn announce_request(connection: u64, transaction: u32, announce: &Announce, key:
 }
 
 /// The connection id in an answer to `connect_request`; `None` where the packet answers something else.
-pub fn read_connect(packet: &[u8], transaction: u32) -> Option<Result<u64, Error>> {
+pub fn read_connect(packet: &[u8], transaction: u32) -> Option<Result<u64, AnnounceError>> {
     let body = match body_of(packet, CONNECT, transaction)? {
         Ok(body) => body,
         Err(error) => return Some(Err(error)),
@@ -79,7 +79,7 @@ pub fn read_connect(packet: &[u8], transaction: u32) -> Option<Result<u64, Error
 }
 
 /// The answer to `announce_request`; `None` where the packet answers something else.
-pub fn read_announce(packet: &[u8], transaction: u32, is_ipv6: bool) -> Option<Result<Answer, Error>> {
+pub fn read_announce(packet: &[u8], transaction: u32, is_ipv6: bool) -> Option<Result<Answer, AnnounceError>> {
     let body = match body_of(packet, ANNOUNCE, transaction)? {
         Ok(body) => body,
         Err(error) => return Some(Err(error)),
@@ -91,7 +91,7 @@ pub fn read_announce(packet: &[u8], transaction: u32, is_ipv6: bool) -> Option<R
         true => answer::compact_v6(peers).map(answer::usable),
         false => answer::compact_v4(peers).map(answer::usable),
     };
-    Some(peers.map_err(Error::Answer).map(|peers| Answer {
+    Some(peers.map_err(AnnounceError::Answer).map(|peers| Answer {
         peers,
         interval,
         min_interval: answer::DEFAULT_MIN_INTERVAL.min(interval),
@@ -103,14 +103,14 @@ pub fn read_announce(packet: &[u8], transaction: u32, is_ipv6: bool) -> Option<R
 }
 
 /// What follows the head of an answer to this transaction, or the error that answers it.
-fn body_of(packet: &[u8], action: u32, transaction: u32) -> Option<Result<&[u8], Error>> {
+fn body_of(packet: &[u8], action: u32, transaction: u32) -> Option<Result<&[u8], AnnounceError>> {
     let (head, body) = packet.split_first_chunk::<8>()?;
     let is = |action: u32| *head == (u64::from(action) << 32 | u64::from(transaction)).to_be_bytes();
     match () {
         () if is(action) => Some(Ok(body)),
         () if is(ERROR) => {
             let (reason, retry) = (answer::plain_words(body), answer::Retry::Unsaid);
-            Some(Err(Error::Answer(answer::Error::Failure { reason, retry })))
+            Some(Err(AnnounceError::Answer(answer::AnswerError::Failure { reason, retry })))
         }
         () => None,
     }
@@ -124,26 +124,26 @@ pub fn announce(
     limit: Duration,
     is_cancelled: &dyn Fn() -> bool,
     reach: Reach,
-) -> Result<Answer, Error> {
+) -> Result<Answer, AnnounceError> {
     let start = Instant::now();
     let found = resolve(authority, limit.min(RESOLVE_TIMEOUT))?;
     reach.check(found.iter().map(SocketAddr::ip))?;
     let first_of = |is_ipv6: bool| found.iter().find(move |address| address.is_ipv6() == is_ipv6);
     let addresses: Vec<&SocketAddr> = [first_of(false), first_of(true)].into_iter().flatten().collect();
     let share = limit.saturating_sub(start.elapsed()) / addresses.len().max(1) as u32;
-    let mut failure = Error::Unreachable(io::Error::new(ErrorKind::NotFound, "the name has no address"));
+    let mut failure = AnnounceError::Unreachable(io::Error::new(ErrorKind::NotFound, "the name has no address"));
     for address in addresses {
         let deadline = Instant::now() + share;
         let exchange = Exchange::open(*address, deadline, is_cancelled);
         match exchange.and_then(|exchange| exchange.announce(announce, key)) {
-            Err(error @ (Error::Unreachable(_) | Error::Timeout)) => failure = error,
+            Err(error @ (AnnounceError::Unreachable(_) | AnnounceError::Timeout)) => failure = error,
             outcome => return outcome,
         }
     }
     Err(failure)
 }
 
-fn resolve(authority: &str, limit: Duration) -> Result<Vec<SocketAddr>, Error> {
+fn resolve(authority: &str, limit: Duration) -> Result<Vec<SocketAddr>, AnnounceError> {
     if let Ok(address) = authority.parse() {
         return Ok(vec![address]);
     }
@@ -151,8 +151,8 @@ fn resolve(authority: &str, limit: Duration) -> Result<Vec<SocketAddr>, Error> {
     let authority = authority.to_owned();
     // The system's resolver takes no time limit. A thread that it holds on to ends by itself, heard or not.
     let resolver = move || drop(found.send(authority.to_socket_addrs().map(Iterator::collect)));
-    thread::Builder::new().spawn(resolver).map_err(Error::Unreachable)?;
-    result.recv_timeout(limit).map_err(|_| Error::Timeout)?.map_err(Error::Unreachable)
+    thread::Builder::new().spawn(resolver).map_err(AnnounceError::Unreachable)?;
+    result.recv_timeout(limit).map_err(|_| AnnounceError::Timeout)?.map_err(AnnounceError::Unreachable)
 }
 
 /// Questions to one tracker and their answers.
@@ -164,18 +164,22 @@ struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    fn open(tracker: SocketAddr, deadline: Instant, is_cancelled: &'a dyn Fn() -> bool) -> Result<Exchange<'a>, Error> {
+    fn open(
+        tracker: SocketAddr,
+        deadline: Instant,
+        is_cancelled: &'a dyn Fn() -> bool,
+    ) -> Result<Exchange<'a>, AnnounceError> {
         let any = match tracker {
             SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
             SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
         };
-        let socket = UdpSocket::bind(any).map_err(Error::Unreachable)?;
+        let socket = UdpSocket::bind(any).map_err(AnnounceError::Unreachable)?;
         // From here on the kernel drops packets of anyone else.
-        socket.connect(tracker).map_err(Error::Unreachable)?;
+        socket.connect(tracker).map_err(AnnounceError::Unreachable)?;
         Ok(Exchange { socket, is_ipv6: tracker.is_ipv6(), deadline, is_cancelled })
     }
 
-    fn announce(&self, announce: &Announce, key: u32) -> Result<Answer, Error> {
+    fn announce(&self, announce: &Announce, key: u32) -> Result<Answer, AnnounceError> {
         let transaction = transaction()?;
         let connection = self.ask(&connect_request(transaction), |packet| read_connect(packet, transaction))?;
         let transaction = self::transaction()?;
@@ -184,20 +188,24 @@ impl<'a> Exchange<'a> {
     }
 
     /// Sends `request`, again and again with longer waits, until `read` finds its answer.
-    fn ask<T>(&self, request: &[u8], read: impl Fn(&[u8]) -> Option<Result<T, Error>>) -> Result<T, Error> {
+    fn ask<T>(
+        &self,
+        request: &[u8],
+        read: impl Fn(&[u8]) -> Option<Result<T, AnnounceError>>,
+    ) -> Result<T, AnnounceError> {
         let mut wait = FIRST_RESEND;
         while Instant::now() < self.deadline {
-            self.socket.send(request).map_err(Error::Unreachable)?;
+            self.socket.send(request).map_err(AnnounceError::Unreachable)?;
             let resend_at = (Instant::now() + wait).min(self.deadline);
             if let Some(outcome) = self.listen(resend_at, &read)? {
                 return outcome;
             }
             wait *= 2;
         }
-        Err(Error::Timeout)
+        Err(AnnounceError::Timeout)
     }
 
-    fn listen<T>(&self, until: Instant, read: impl Fn(&[u8]) -> Option<T>) -> Result<Option<T>, Error> {
+    fn listen<T>(&self, until: Instant, read: impl Fn(&[u8]) -> Option<T>) -> Result<Option<T>, AnnounceError> {
         let mut packet = [0; MAX_PACKET];
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -205,9 +213,9 @@ impl<'a> Exchange<'a> {
                 return Ok(None);
             }
             if (self.is_cancelled)() {
-                return Err(Error::Cancelled);
+                return Err(AnnounceError::Cancelled);
             }
-            self.socket.set_read_timeout(Some(left.min(CANCEL_CHECK))).map_err(Error::Unreachable)?;
+            self.socket.set_read_timeout(Some(left.min(CANCEL_CHECK))).map_err(AnnounceError::Unreachable)?;
             match self.socket.recv(&mut packet) {
                 Ok(length) => {
                     if let Some(found) = read(&packet[..length]) {
@@ -217,14 +225,14 @@ impl<'a> Exchange<'a> {
                 Err(error)
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {
                 }
-                Err(error) => return Err(Error::Unreachable(error)),
+                Err(error) => return Err(AnnounceError::Unreachable(error)),
             }
         }
     }
 }
 
-fn transaction() -> Result<u32, Error> {
-    getrandom::u32().map_err(|error| Error::Unreachable(io::Error::other(error.to_string())))
+fn transaction() -> Result<u32, AnnounceError> {
+    getrandom::u32().map_err(|error| AnnounceError::Unreachable(io::Error::other(error.to_string())))
 }
 
 #[cfg(test)]
@@ -243,7 +251,7 @@ mod tests {
             uploaded: 3,
             downloaded: 1,
             left: 2,
-            event: Event::Started,
+            event: AnnounceEvent::Started,
             wanted: 50,
         }
     }
@@ -265,7 +273,11 @@ mod tests {
         let got = announce_request(0x1122_3344_5566_7788, 0x0a0b_0c0d, &sample(), 0xdead_beef);
         assert_eq!((text(&got), got.len()), (want.concat(), 98));
         let event = |event| announce_request(0, 0, &Announce { event, ..sample() }, 0)[83];
-        assert_eq!([Event::Regular, Event::Completed, Event::Started, Event::Stopped].map(event), [0, 1, 2, 3]);
+        assert_eq!(
+            [AnnounceEvent::Regular, AnnounceEvent::Completed, AnnounceEvent::Started, AnnounceEvent::Stopped]
+                .map(event),
+            [0, 1, 2, 3]
+        );
     }
 
     #[test]
@@ -281,7 +293,7 @@ mod tests {
         assert_eq!(answer.peers, ["[2001:db8::1]:80".parse().unwrap()]);
         assert!(matches!(read_announce(&six, 0x0a0b_0c0d, false), Some(Ok(_))), "18 bytes are 3 peers of 6 as well");
         let ragged = read_announce(&packet[..25], 0x0a0b_0c0d, false);
-        assert!(matches!(ragged, Some(Err(Error::Answer(answer::Error::RaggedPeers(5))))));
+        assert!(matches!(ragged, Some(Err(AnnounceError::Answer(answer::AnswerError::RaggedPeers(5))))));
     }
 
     #[test]
@@ -342,12 +354,12 @@ mod tests {
         let start = Instant::now();
         let error =
             announce(&authority, &sample(), 1, Duration::from_millis(150), &|| false, Reach::Anywhere).unwrap_err();
-        assert!(matches!(error, Error::Timeout) && start.elapsed() < LIMIT);
+        assert!(matches!(error, AnnounceError::Timeout) && start.elapsed() < LIMIT);
         let checks = AtomicUsize::new(0);
         let error =
             announce(&authority, &sample(), 1, LIMIT, &|| checks.fetch_add(1, Ordering::Relaxed) == 2, Reach::Anywhere)
                 .unwrap_err();
-        assert!(matches!(error, Error::Cancelled) && start.elapsed() < LIMIT);
+        assert!(matches!(error, AnnounceError::Cancelled) && start.elapsed() < LIMIT);
     }
 
     #[test]
@@ -355,12 +367,12 @@ mod tests {
         let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let start = Instant::now();
         let error = announce(&free.to_string(), &sample(), 1, LIMIT, &|| false, Reach::Anywhere).unwrap_err();
-        assert!(matches!(error, Error::Unreachable(_)) && start.elapsed() < LIMIT);
+        assert!(matches!(error, AnnounceError::Unreachable(_)) && start.elapsed() < LIMIT);
         let named = announce(&format!("localhost:{}", free.port()), &sample(), 1, LIMIT, &|| false, Reach::Anywhere);
-        assert!(matches!(named, Err(Error::Unreachable(_))));
+        assert!(matches!(named, Err(AnnounceError::Unreachable(_))));
         assert!(matches!(
             announce("127.0.0.1", &sample(), 1, LIMIT, &|| false, Reach::Anywhere),
-            Err(Error::Unreachable(_))
+            Err(AnnounceError::Unreachable(_))
         ));
     }
 }

@@ -48,11 +48,11 @@ pub struct Arguments {
 #[argh(subcommand)]
 pub enum Command {
     /// Run a tracker with its page.
-    Tracker(Tracker),
+    Tracker(TrackerArguments),
     /// Give a file to others.
     Seed(Seed),
     /// Get a file from others.
-    Fetch(Fetch),
+    Fetch(FetchArguments),
     /// Make a metainfo.
     Create(Create),
     /// Print a metainfo.
@@ -64,7 +64,7 @@ pub enum Command {
 /// Run a tracker, and a page on which to share files. What is uploaded there is kept and seeded.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "tracker", help_triggers("-h", "--help"), example = "minitorrent tracker --data /srv/share")]
-pub struct Tracker {
+pub struct TrackerArguments {
     /// port of the page and of announces (5000, or the next free one)
     #[argh(option, from_str_fn(port_number))]
     pub port: Option<u16>,
@@ -161,7 +161,7 @@ pub struct Seed {
     help_triggers("-h", "--help"),
     example = "minitorrent fetch big.iso.json --out ~/Downloads\nminitorrent fetch big.iso.json --page 0.0.0.0:8080 --password-file secret"
 )]
-pub struct Fetch {
+pub struct FetchArguments {
     /// metainfo: a path or an http(s) URL, JSON or .torrent
     #[argh(positional, from_str_fn(any_path))]
     pub meta: PathBuf,

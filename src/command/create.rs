@@ -16,7 +16,7 @@ use crate::{
     cli,
     metainfo::{
         Limits, Metainfo,
-        create::{self, Created, DEFAULT_PIECE_LENGTH, Options},
+        create::{self, CreateOptions, Created, DEFAULT_PIECE_LENGTH},
         path,
     },
     node::Failure,
@@ -31,14 +31,14 @@ const SHORTEST_LIMIT: usize = 64;
 pub fn run(arguments: cli::Create) -> Result<ExitCode, Failure> {
     let path = &arguments.path;
     let out = Out::checked(path, arguments.out.as_deref())?;
-    let options = Options {
+    let options = CreateOptions {
         piece_length: arguments.piece_length.unwrap_or(DEFAULT_PIECE_LENGTH),
         trackers: arguments.tracker.into_iter().map(|url| vec![url]).collect(),
         private: arguments.private,
         comment: arguments.comment,
         creation_date: now(),
         leave_out: out.paths().to_vec(),
-        ..Options::default()
+        ..CreateOptions::default()
     };
     let metainfo = make(path, &options, arguments.json)?.metainfo;
     out.write(&metainfo)?;
@@ -52,7 +52,7 @@ pub fn run(arguments: cli::Create) -> Result<ExitCode, Failure> {
 }
 
 /// Hashes a file or folder, with progress. What is left out of it is said.
-pub fn make(path: &Path, options: &Options, quiet: bool) -> Result<Created, Failure> {
+pub fn make(path: &Path, options: &CreateOptions, quiet: bool) -> Result<Created, Failure> {
     let progress = Mutex::new(Progress::new(quiet));
     let total = fs::metadata(path).map(|metadata| metadata.len()).unwrap_or_default();
     let made = create::create(path, options, &|done| {

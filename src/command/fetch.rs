@@ -16,11 +16,11 @@ use crate::{
     metainfo::Metainfo,
     net::PortChoice,
     node::{
-        Failure, Node, Options,
+        Failure, Node, NodeOptions,
         process::{ENDING, cores},
     },
-    policy::{DEFAULT_SLOTS, Settings},
-    status::fetch::Report,
+    policy::{DEFAULT_UPLOAD_SLOTS, FetchSettings},
+    status::fetch::FetchReport,
     storage::{self, Begun, Writing},
     terminal::{self, Progress, Rate, Time},
     text::Size,
@@ -50,7 +50,7 @@ const UNNEEDED: Duration = Duration::from_secs(2);
 const QUIET: Duration = Duration::from_secs(5);
 
 /// Fetches until everything is here, serves on for a while, ends in order.
-pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
+pub fn run(arguments: cli::FetchArguments) -> Result<ExitCode, Failure> {
     let interrupts = signals::listen(INTERRUPTED)?;
     check_folder(&arguments.out, "--out")?;
     let metainfo = Arc::new(source::read(&arguments.meta)?);
@@ -69,7 +69,7 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
     let signals = interrupts.end_in_order();
     let trackers = trackers(&metainfo, &arguments.tracker);
     let has_tracker = !trackers.is_empty();
-    let view = node.take(begun_with, trackers)?;
+    let view = node.download(begun_with, trackers)?;
     if !has_tracker && !arguments.json {
         terminal::say(format_args!(
             "{} names no tracker: only peers that connect here can help",
@@ -84,7 +84,7 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
         None => {}
     }
 
-    let watch = Watch {
+    let watch = FetchProgress {
         view: &view,
         signals: &signals,
         begun,
@@ -94,26 +94,26 @@ pub fn run(arguments: cli::Fetch) -> Result<ExitCode, Failure> {
         has_page: page.is_some(),
     };
     let ending = watch.until_complete().and_then(|ending| match ending {
-        Ending::Complete => store.is_undisturbed().map(|()| ending).map_err(Failure::from),
-        Ending::Interrupted | Ending::Removed => Ok(ending),
+        FetchEnding::Complete => store.is_undisturbed().map(|()| ending).map_err(Failure::from),
+        FetchEnding::Interrupted | FetchEnding::Removed => Ok(ending),
     });
     let took = begun.elapsed();
-    if let Ok(Ending::Complete) = ending {
+    if let Ok(FetchEnding::Complete) = ending {
         node.hurry();
         watch.say_complete(out);
         watch.serve_on(arguments.seed_for.map(|seconds| Duration::from_secs(seconds.into())));
-    } else if !matches!(ending, Ok(Ending::Interrupted)) {
+    } else if !matches!(ending, Ok(FetchEnding::Interrupted)) {
         watch.stay(ending.as_ref().err());
     }
     let report = view.report();
     drop(page);
     node.end(ENDING);
     if arguments.json {
-        summary(&metainfo, &report, took, matches!(ending, Ok(Ending::Complete)));
+        summary(&metainfo, &report, took, matches!(ending, Ok(FetchEnding::Complete)));
     }
     match ending? {
-        Ending::Complete | Ending::Removed => Ok(ExitCode::SUCCESS),
-        Ending::Interrupted => Ok(ExitCode::from(INTERRUPTED)),
+        FetchEnding::Complete | FetchEnding::Removed => Ok(ExitCode::SUCCESS),
+        FetchEnding::Interrupted => Ok(ExitCode::from(INTERRUPTED)),
     }
 }
 
@@ -125,16 +125,16 @@ fn say_renamed(metainfo: &Metainfo) {
     say_some(&lines, "files get other names");
 }
 
-fn open_node(arguments: &cli::Fetch) -> Result<Arc<Node>, Failure> {
-    Node::open(Options {
+fn open_node(arguments: &cli::FetchArguments) -> Result<Arc<Node>, Failure> {
+    Node::open(NodeOptions {
         upload_limit: arguments.upload_limit,
         download_limit: arguments.download_limit,
         // Half of all connections are kept for those we make ourselves: whoever floods our port cannot keep us from a
         // seeder.
         max_peers: arguments.max_peers.div_ceil(2),
-        fetching: Settings {
+        fetching: FetchSettings {
             max_peers: arguments.max_peers,
-            slots: DEFAULT_SLOTS,
+            upload_slots: DEFAULT_UPLOAD_SLOTS,
             memory: u64::from(arguments.memory) << 20,
         },
         port: arguments.port.map_or(PortChoice::From(PORT), PortChoice::Asked),
@@ -145,14 +145,14 @@ fn open_node(arguments: &cli::Fetch) -> Result<Arc<Node>, Failure> {
 }
 
 /// How watching a fetch ended.
-enum Ending {
+enum FetchEnding {
     Complete,
     Interrupted,
     /// From the page: nobody waits for it any more.
     Removed,
 }
 
-struct Watch<'a> {
+struct FetchProgress<'a> {
     view: &'a View,
     signals: &'a Receiver<i32>,
     begun: Instant,
@@ -162,8 +162,8 @@ struct Watch<'a> {
     has_page: bool,
 }
 
-impl Watch<'_> {
-    fn until_complete(&self) -> Result<Ending, Failure> {
+impl FetchProgress<'_> {
+    fn until_complete(&self) -> Result<FetchEnding, Failure> {
         let ticks = tick(REFRESH);
         let mut progress = Progress::new(self.json);
         let mut moved = (Instant::now(), 0);
@@ -172,21 +172,21 @@ impl Watch<'_> {
                 recv(self.view.outcome()) -> outcome => {
                     progress.clear();
                     return match outcome {
-                        Ok(Outcome::Complete) => Ok(Ending::Complete),
+                        Ok(Outcome::Complete) => Ok(FetchEnding::Complete),
                         Ok(Outcome::StorageFailed(error)) => Err(Failure::new(match *error {
-                            storage::Error::Disturbed { .. } => {
+                            storage::StorageError::Disturbed { .. } => {
                                 format!("{error}; the same command checks what is left and fetches the rest")
                             }
                             _ => format!("{error}; what was verified is kept, and the same command goes on from there"),
                         })),
-                        Err(_) if self.has_page => Ok(Ending::Removed),
+                        Err(_) if self.has_page => Ok(FetchEnding::Removed),
                         Err(_) => Err(Failure::new("the coordinator ended before its time")),
                     };
                 },
                 recv(self.signals) -> _ => {
                     progress.clear();
                     self.say_interrupted();
-                    return Ok(Ending::Interrupted);
+                    return Ok(FetchEnding::Interrupted);
                 },
                 recv(ticks) -> _ => {
                     let report = self.view.report();
@@ -268,7 +268,7 @@ impl Watch<'_> {
 }
 
 /// What a fetch without progress is waiting for.
-fn why_quiet(report: &Report, has_tracker: bool) -> String {
+fn why_quiet(report: &FetchReport, has_tracker: bool) -> String {
     match (&report.tracker_trouble, report.peers, report.unavailable) {
         (Some(trouble), 0, _) => format!("no peers; {trouble}"),
         (None, 0, _) if report.banned > 0 => {
@@ -297,7 +297,7 @@ fn trackers(metainfo: &Metainfo, more: &[String]) -> Vec<Vec<String>> {
     asked.chain(metainfo.trackers().iter().cloned()).collect()
 }
 
-fn summary(metainfo: &Metainfo, report: &Report, took: Duration, complete: bool) {
+fn summary(metainfo: &Metainfo, report: &FetchReport, took: Duration, complete: bool) {
     let line = serde_json::json!({
         "info_hash": metainfo.info_hash().to_string(),
         "complete": complete,

@@ -14,7 +14,7 @@ use std::{
 
 use super::TRACKER_PORT;
 use crate::{
-    announce::client::{Client, Error, Reach, is_on_loopback},
+    announce::client::{AnnounceError, Client, Reach, is_on_loopback},
     metainfo::Metainfo,
     net::own_addresses,
     node::Failure,
@@ -88,7 +88,7 @@ fn choose(looks: impl Iterator<Item = (u16, Found)>) -> (u16, bool) {
 }
 
 /// What a server says it is. An error is that nobody answers.
-fn ask(client: &Client, base: &str, limit: Duration) -> Result<Found, Error> {
+fn ask(client: &Client, base: &str, limit: Duration) -> Result<Found, AnnounceError> {
     match client.get_unfollowed(&format!("{base}/healthz"), limit, MAX_ANSWER, Reach::Anywhere) {
         Ok(body) => Ok(match body.serves.as_deref() {
             Some(serves) if serves.split(',').any(|one| one.trim() == "tracker") => {
@@ -96,8 +96,8 @@ fn ask(client: &Client, base: &str, limit: Duration) -> Result<Found, Error> {
             }
             _ => Found::Foreign,
         }),
-        Err(Error::Unreachable(error)) if error.kind() == ErrorKind::ConnectionRefused => {
-            Err(Error::Unreachable(error))
+        Err(AnnounceError::Unreachable(error)) if error.kind() == ErrorKind::ConnectionRefused => {
+            Err(AnnounceError::Unreachable(error))
         }
         // It took the connection, so a tracker of ours cannot have that port.
         Err(error) if is_on_loopback(base) => {

@@ -26,7 +26,7 @@ const SWEEP: Duration = Duration::from_secs(10);
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A page that is served. Dropping it ends that.
-pub struct Page {
+pub struct ServedPage {
     address: SocketAddr,
     /// The first link that gives control, where there is no password.
     control: Option<String>,
@@ -42,7 +42,7 @@ pub fn open_if_asked(
     kind: Kind,
     node: &Arc<Node>,
     json: bool,
-) -> Result<Option<Page>, Failure> {
+) -> Result<Option<ServedPage>, Failure> {
     let Some(address) = address else {
         return match password_file {
             Some(_) => Err(Failure::new("--password-file is for the page, which --page ADDR asks for")),
@@ -57,7 +57,7 @@ pub fn open_if_asked(
         carry_out: node.carry_out(),
     };
     let web = Web::node(kind, setup).map_err(|error| Failure::about("random numbers", error))?;
-    Page::open(parse(address)?, &Arc::new(web), json).map(Some)
+    ServedPage::open(parse(address)?, &Arc::new(web), json).map(Some)
 }
 
 /// The link that gives control of the page at `base`, where there is no password. Each that follows is printed once the one before
@@ -126,14 +126,14 @@ fn urls_of(address: SocketAddr) -> Vec<String> {
     urls
 }
 
-impl Page {
-    fn open(address: SocketAddr, web: &Arc<Web>, json: bool) -> Result<Page, Failure> {
+impl ServedPage {
+    fn open(address: SocketAddr, web: &Arc<Web>, json: bool) -> Result<ServedPage, Failure> {
         let about = |error: io::Error| {
             Failure::listening(format_args!("{address} for the page"), &error, "--page takes another")
         };
         let listener = TcpListener::bind(address).map_err(about)?;
         let address = listener.local_addr().map_err(about)?;
-        let door = web.serve(listener, http::Limits::of_this_process()).map_err(about)?;
+        let door = web.serve(listener, http::DoorLimits::of_this_process()).map_err(about)?;
         let control = control_link(web, urls_of(address).swap_remove(0), json)?;
         let (stop, stopped) = bounded::<()>(0);
         let web = web.clone();
@@ -149,7 +149,7 @@ impl Page {
             }
         });
         let sweeping = Some(sweeping.map_err(about)?);
-        Ok(Page { address, control, door, stop: Some(stop), sweeping })
+        Ok(ServedPage { address, control, door, stop: Some(stop), sweeping })
     }
 
     /// Where it is, as another device would type it if it can be reached from there.
@@ -177,7 +177,7 @@ impl Page {
     }
 }
 
-impl Drop for Page {
+impl Drop for ServedPage {
     fn drop(&mut self) {
         self.stop.take();
         // If it panicked it has told on its own.

@@ -8,20 +8,20 @@ use std::{
 
 use super::{
     check_folder, create, listing,
-    page::{self, Page},
+    page::{self, ServedPage},
     signals, source, verify,
 };
 use crate::{
     cli,
     metainfo::{
         Metainfo,
-        create::{Created, DEFAULT_PIECE_LENGTH, Options},
+        create::{CreateOptions, Created, DEFAULT_PIECE_LENGTH},
     },
     net::PortChoice,
-    node::{FETCH_MEMORY, FETCH_PEERS, Failure, Node, Options as NodeOptions, process::ENDING},
-    policy::{DEFAULT_SLOTS, Settings},
-    session::Share,
-    storage::{Access, Claim, Stamps, Store},
+    node::{FETCH_MEMORY, FETCH_PEERS, Failure, Node, NodeOptions, process::ENDING},
+    policy::{DEFAULT_UPLOAD_SLOTS, FetchSettings},
+    session::SharedTorrent,
+    storage::{Claim, Stamps, Store, StoreAccess},
     terminal,
     text::Size,
     web::Kind,
@@ -40,7 +40,7 @@ pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
         upload_limit: arguments.upload_limit,
         download_limit: 0,
         max_peers: arguments.max_peers,
-        fetching: Settings { max_peers: FETCH_PEERS, slots: DEFAULT_SLOTS, memory: FETCH_MEMORY },
+        fetching: FetchSettings { max_peers: FETCH_PEERS, upload_slots: DEFAULT_UPLOAD_SLOTS, memory: FETCH_MEMORY },
         port: arguments.port.map_or(PortChoice::From(PORT), PortChoice::Asked),
         own_tracker: None,
         folder: arguments.dir.clone().unwrap_or_else(|| ".".into()),
@@ -50,7 +50,7 @@ pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
         let (address, password) = (arguments.page.as_deref(), arguments.password_file.as_deref());
         page::open_if_asked(address, password, Kind::Seed, &node, arguments.json)?
     };
-    let share = node.give(what.metainfo.clone(), &what.dir, what.stamps.clone(), what.metainfo.trackers(), None)?;
+    let share = node.seed(what.metainfo.clone(), &what.dir, what.stamps.clone(), what.metainfo.trackers(), None)?;
     say(&arguments, &what, node.port(), page.as_ref());
     listing::start(&what.metainfo, arguments.json)?;
 
@@ -94,7 +94,7 @@ fn from_metainfo(arguments: &cli::Seed, mut metainfo: Metainfo) -> Result<What, 
         metainfo = metainfo.with_trackers(tiers(&arguments.tracker));
     }
     let metainfo = Arc::new(metainfo);
-    let store = Store::open(metainfo.clone(), &dir, Access::Read)?;
+    let store = Store::open(metainfo.clone(), &dir, StoreAccess::Read)?;
     let claim = claim(&store);
     let stamps = Stamps::of(&store)?;
     let have = verify::check(&store, arguments.json)?;
@@ -119,17 +119,17 @@ fn from_data(arguments: &cli::Seed) -> Result<What, Failure> {
         }
         false => arguments.tracker.clone(),
     };
-    let options = Options {
+    let options = CreateOptions {
         piece_length: arguments.piece_length.unwrap_or(DEFAULT_PIECE_LENGTH),
         trackers: tiers(&trackers),
         creation_date: create::now(),
         leave_out: out.paths().to_vec(),
-        ..Options::default()
+        ..CreateOptions::default()
     };
     let Created { metainfo, found, .. } = create::make(path, &options, arguments.json)?;
     out.write(&metainfo)?;
     let (stamps, metainfo, dir) = (Stamps::as_found(&metainfo, &found), Arc::new(metainfo), folder_of(path)?);
-    let claim = claim(&Store::open(metainfo.clone(), &dir, Access::Read)?);
+    let claim = claim(&Store::open(metainfo.clone(), &dir, StoreAccess::Read)?);
     Ok(What { metainfo, dir, stamps, _claim: claim, made: Some(out) })
 }
 
@@ -157,12 +157,12 @@ fn tiers(trackers: &[String]) -> Vec<Vec<String>> {
     trackers.iter().map(|url| vec![url.clone()]).collect()
 }
 
-fn say(arguments: &cli::Seed, what: &What, port: u16, page: Option<&Page>) {
+fn say(arguments: &cli::Seed, what: &What, port: u16, page: Option<&ServedPage>) {
     let trackers = what.metainfo.trackers().concat();
     if arguments.json {
         let line = serde_json::json!({
             "info_hash": what.metainfo.info_hash().to_string(), "port": port, "trackers": trackers,
-            "page": page.map(Page::url), "control": page.and_then(Page::control),
+            "page": page.map(ServedPage::url), "control": page.and_then(ServedPage::control),
         });
         terminal::print_json(line);
         return;
@@ -173,7 +173,7 @@ fn say(arguments: &cli::Seed, what: &What, port: u16, page: Option<&Page>) {
     terminal::print(format_args!("seeding on port {port}, announced to {announced}; Ctrl-C ends it"));
 }
 
-fn say_goodbye(arguments: &cli::Seed, share: &Share) {
+fn say_goodbye(arguments: &cli::Seed, share: &SharedTorrent) {
     let uploaded = share.traffic.uploaded.load(Ordering::Relaxed);
     if arguments.json {
         terminal::print_json(serde_json::json!({ "uploaded": uploaded }));
@@ -201,9 +201,9 @@ mod tests {
         for path in
             ["share/latest.iso", "share/docs", "share/docs/", "share/docs/.", "store/tree/../tree", "store/tree/.."]
         {
-            let created = crate::metainfo::create::create(&at(path), &Options::default(), &|_| {}).unwrap();
+            let created = crate::metainfo::create::create(&at(path), &CreateOptions::default(), &|_| {}).unwrap();
             let dir = folder_of(&at(path)).unwrap();
-            let store = Store::open(Arc::new(created.metainfo), &dir, Access::Read).unwrap();
+            let store = Store::open(Arc::new(created.metainfo), &dir, StoreAccess::Read).unwrap();
             assert!(verify::check(&store, true).unwrap().is_full(), "{path} is not found in {}", dir.display());
         }
         assert!(folder_of(Path::new("/")).unwrap_err().to_string().contains("the root folder cannot be shared"));

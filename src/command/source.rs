@@ -3,7 +3,7 @@
 use std::{fs::File, io::Read, path::Path, time::Duration};
 
 use crate::{
-    announce::client::{Client, Error},
+    announce::client::{AnnounceError, Client},
     metainfo::Metainfo,
     node::Failure,
 };
@@ -54,14 +54,14 @@ fn download(url: &str) -> Result<Vec<u8>, Failure> {
 }
 
 /// The client speaks of trackers; here it asked for a metainfo.
-fn said(error: Error) -> String {
+fn said(error: AnnounceError) -> String {
     match error {
-        Error::Scheme(_) => "a metainfo is read from a path or an http(s) URL".to_owned(),
-        Error::Url(why) => format!("this URL cannot be asked: {why}"),
-        Error::Unreachable(error) => format!("the server cannot be reached: {error}"),
-        Error::Timeout => "the server did not answer in time".to_owned(),
-        Error::Http(why) => format!("the server speaks no proper HTTP: {why}"),
-        Error::TooLarge(limit) => format!("longer than {limit} bytes, which no metainfo is"),
+        AnnounceError::Scheme(_) => "a metainfo is read from a path or an http(s) URL".to_owned(),
+        AnnounceError::Url(why) => format!("this URL cannot be asked: {why}"),
+        AnnounceError::Unreachable(error) => format!("the server cannot be reached: {error}"),
+        AnnounceError::Timeout => "the server did not answer in time".to_owned(),
+        AnnounceError::Http(why) => format!("the server speaks no proper HTTP: {why}"),
+        AnnounceError::TooLarge(limit) => format!("longer than {limit} bytes, which no metainfo is"),
         other => other.to_string(),
     }
 }

@@ -18,11 +18,11 @@ use crate::{
     cli, http,
     metainfo::{self, Metainfo},
     net::{self, PortChoice, own_addresses},
-    node::{FETCH_MEMORY, FETCH_PEERS, Failure, Node, Options, process::ENDING},
-    policy::{DEFAULT_SLOTS, Settings},
-    storage::{Access, Stamps, Store},
+    node::{FETCH_MEMORY, FETCH_PEERS, Failure, Node, NodeOptions, process::ENDING},
+    policy::{DEFAULT_UPLOAD_SLOTS, FetchSettings},
+    storage::{Stamps, Store, StoreAccess},
     terminal,
-    tracker::{Limits, address::Asker, announce::Announce},
+    tracker::{TrackerLimits, address::Asker, announce::Announce},
     web::{
         RateLimits, Rules, Setup, Site, Web,
         address::{Names, Origin, all_urls, lan_address},
@@ -39,7 +39,7 @@ const SWEEP: Duration = Duration::from_secs(10);
 const OWN_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Runs until stopped, ends in order.
-pub fn run(arguments: cli::Tracker) -> Result<ExitCode, Failure> {
+pub fn run(arguments: cli::TrackerArguments) -> Result<ExitCode, Failure> {
     let interrupts = signals::listen(0)?;
     if let Some(url) = &arguments.public_url
         && Origin::parse(url).is_none()
@@ -51,13 +51,15 @@ pub fn run(arguments: cli::Tracker) -> Result<ExitCode, Failure> {
     let port = listener.local_addr().map_err(|error| Failure::about("the tracker's port", error))?.port();
     let base = base_url(&arguments, port);
     let names = Names::new(arguments.public_url.as_deref(), arguments.trusted_proxy.clone());
-    let swarms = Swarms::new(Limits::default(), names).map_err(|error| Failure::about("random numbers", error))?;
+    let swarms =
+        Swarms::new(TrackerLimits::default(), names).map_err(|error| Failure::about("random numbers", error))?;
     let swarms = Arc::new(swarms);
     let sharing = if arguments.no_web { None } else { Some(Sharing::open(&arguments, &swarms, &base, port)?) };
     let site = sharing.as_ref().map(|sharing| sharing.site(&arguments, &swarms)).transpose()?;
     let web = Arc::new(Web::new(swarms, site));
-    let mut door =
-        web.serve(listener, http::Limits::of_this_process()).map_err(|error| Failure::about("the tracker", error))?;
+    let mut door = web
+        .serve(listener, http::DoorLimits::of_this_process())
+        .map_err(|error| Failure::about("the tracker", error))?;
     let control = page::control_link(&web, base.clone(), false)?;
     say(&arguments, &base, port, sharing.as_ref(), control.as_deref());
 
@@ -95,7 +97,7 @@ fn open(choice: PortChoice) -> Result<std::net::TcpListener, Failure> {
 }
 
 /// The address as another device would type it.
-fn base_url(arguments: &cli::Tracker, port: u16) -> String {
+fn base_url(arguments: &cli::TrackerArguments, port: u16) -> String {
     arguments.public_url.as_ref().map_or_else(
         || {
             let address = lan_address(&own_addresses()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -105,7 +107,7 @@ fn base_url(arguments: &cli::Tracker, port: u16) -> String {
     )
 }
 
-fn say(arguments: &cli::Tracker, base: &str, port: u16, sharing: Option<&Sharing>, control: Option<&str>) {
+fn say(arguments: &cli::TrackerArguments, base: &str, port: u16, sharing: Option<&Sharing>, control: Option<&str>) {
     if let Some(sharing) = sharing {
         let (data, port) = (arguments.data.display(), sharing.node.port());
         terminal::print(format_args!("share and fetch files at {base}/"));
@@ -128,7 +130,12 @@ struct Sharing {
 }
 
 impl Sharing {
-    fn open(arguments: &cli::Tracker, swarms: &Arc<Swarms>, base: &str, port: u16) -> Result<Sharing, Failure> {
+    fn open(
+        arguments: &cli::TrackerArguments,
+        swarms: &Arc<Swarms>,
+        base: &str,
+        port: u16,
+    ) -> Result<Sharing, Failure> {
         let data = arguments.data.as_path();
         check_folder(data, "--data")?;
         let library = Library::open(data).map_err(|error| Failure::about(data.display(), error))?;
@@ -136,11 +143,15 @@ impl Sharing {
         let lock = lock(data)?;
         library.remove_unfinished().map_err(|error| Failure::about(data.display(), error))?;
         let tracker = format!("{base}/announce");
-        let node = Node::open(Options {
+        let node = Node::open(NodeOptions {
             upload_limit: arguments.upload_limit,
             download_limit: arguments.download_limit,
             max_peers: arguments.max_peers,
-            fetching: Settings { max_peers: FETCH_PEERS, slots: DEFAULT_SLOTS, memory: FETCH_MEMORY },
+            fetching: FetchSettings {
+                max_peers: FETCH_PEERS,
+                upload_slots: DEFAULT_UPLOAD_SLOTS,
+                memory: FETCH_MEMORY,
+            },
             port: arguments.seed_port.map_or(PortChoice::From(seed::PORT), PortChoice::Asked),
             own_tracker: Some((tracker.clone(), own_tracker(tracker, port, swarms))),
             folder: data.join("fetched"),
@@ -151,7 +162,7 @@ impl Sharing {
         Ok(Sharing { library, node, _lock: lock })
     }
 
-    fn site(&self, arguments: &cli::Tracker, swarms: &Arc<Swarms>) -> Result<Site, Failure> {
+    fn site(&self, arguments: &cli::TrackerArguments, swarms: &Arc<Swarms>) -> Result<Site, Failure> {
         let setup = Setup {
             peer_id: self.node.host().peer_id(),
             board: self.node.board().clone(),
@@ -186,7 +197,7 @@ fn lock(data: &Path) -> Result<File, Failure> {
 fn give_again(library: &Arc<Library>, node: &Arc<Node>) -> Result<(), Failure> {
     let (unchanged, changed): (Vec<_>, Vec<_>) = library.shared().into_iter().partition(|shared| shared.is_unchanged);
     for Shared { metainfo, file, port, .. } in unchanged {
-        if let Err(failure) = node.give_upload(metainfo, &file, None, port) {
+        if let Err(failure) = node.seed_upload(metainfo, &file, None, port) {
             log::error!("{}: {failure}", file.display());
         }
     }
@@ -198,7 +209,7 @@ fn give_again(library: &Arc<Library>, node: &Arc<Node>) -> Result<(), Failure> {
         for shared in changed {
             let Shared { metainfo, file, port, .. } = &shared;
             let given = verified(metainfo, file);
-            let given = given.and_then(|stamps| node.give_upload(metainfo.clone(), file, Some(stamps), *port));
+            let given = given.and_then(|stamps| node.seed_upload(metainfo.clone(), file, Some(stamps), *port));
             match given {
                 Ok(()) => {
                     library.stamp_verified(&shared).unwrap_or_else(|error| log::warn!("{}: {error}", file.display()))
@@ -213,7 +224,7 @@ fn give_again(library: &Arc<Library>, node: &Arc<Node>) -> Result<(), Failure> {
 
 /// The stamps of a file that turns out to be whole, as they were before it was hashed.
 fn verified(metainfo: &Arc<Metainfo>, file: &Path) -> Result<Stamps, Failure> {
-    let store = Store::open(metainfo.clone(), file.parent().unwrap_or(Path::new(".")), Access::Read)?;
+    let store = Store::open(metainfo.clone(), file.parent().unwrap_or(Path::new(".")), StoreAccess::Read)?;
     let stamps = Stamps::of(&store)?;
     if verify::check(&store, true)?.is_full() {
         return Ok(stamps);

@@ -13,7 +13,7 @@ use crate::{
     bitfield::Bitfield,
     cli,
     node::{Failure, process::cores},
-    storage::{self, Access, Store},
+    storage::{self, Store, StoreAccess},
     terminal::{self, Progress},
 };
 
@@ -21,7 +21,7 @@ use crate::{
 pub fn run(arguments: &cli::Verify) -> Result<ExitCode, Failure> {
     check_folder(&arguments.dir, "--dir")?;
     let metainfo = Arc::new(source::read(&arguments.meta)?);
-    let store = Store::open(metainfo.clone(), &arguments.dir, Access::Read)?;
+    let store = Store::open(metainfo.clone(), &arguments.dir, StoreAccess::Read)?;
     let have = check(&store, arguments.json)?;
     let (right, all) = (have.count(), have.len());
     if arguments.json {

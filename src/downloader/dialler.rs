@@ -13,7 +13,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use crate::session::{self, End, Host, Share};
+use crate::session::{self, End, LocalPeer, SharedTorrent};
 
 /// How long a worker waits for its next address before it leaves.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -22,28 +22,33 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const STACK: usize = 256 * 1024;
 
 /// An address that came to no session, and why.
-pub type Failure = (SocketAddr, End);
+pub type DialFailure = (SocketAddr, End);
 
 /// The queue of addresses and the workers at its other end.
 pub struct Dialler {
-    host: Arc<Host>,
-    share: Arc<Share>,
+    host: Arc<LocalPeer>,
+    share: Arc<SharedTorrent>,
     queue: Sender<SocketAddr>,
     addresses: Receiver<SocketAddr>,
-    failures: Sender<Failure>,
-    crew: Arc<Crew>,
+    failures: Sender<DialFailure>,
+    crew: Arc<WorkerCount>,
     max_workers: usize,
 }
 
 #[derive(Default)]
-struct Crew {
+struct WorkerCount {
     workers: AtomicUsize,
     idle: AtomicUsize,
 }
 
 impl Dialler {
     /// No worker yet, `max_workers` at most.
-    pub fn new(host: Arc<Host>, share: Arc<Share>, max_workers: usize, failures: Sender<Failure>) -> Dialler {
+    pub fn new(
+        host: Arc<LocalPeer>,
+        share: Arc<SharedTorrent>,
+        max_workers: usize,
+        failures: Sender<DialFailure>,
+    ) -> Dialler {
         // As many addresses may wait as workers may take them: the coordinator dials no more than that at once.
         let (queue, addresses) = bounded(max_workers);
         Dialler { host, share, queue, addresses, failures, crew: Arc::default(), max_workers }
@@ -63,7 +68,7 @@ impl Dialler {
 
     fn hire(&self) {
         self.crew.workers.fetch_add(1, Ordering::AcqRel);
-        let on_duty = OnDuty(self.crew.clone());
+        let on_duty = CountedWorker(self.crew.clone());
         let (host, share) = (self.host.clone(), self.share.clone());
         let (addresses, failures) = (self.addresses.clone(), self.failures.clone());
         let hired = thread::Builder::new().name("download worker".into()).stack_size(STACK).spawn(move || {
@@ -83,9 +88,9 @@ impl Dialler {
 }
 
 /// Counts a worker in until it leaves, however it leaves.
-struct OnDuty(Arc<Crew>);
+struct CountedWorker(Arc<WorkerCount>);
 
-impl OnDuty {
+impl CountedWorker {
     fn next(&self, addresses: &Receiver<SocketAddr>) -> Option<SocketAddr> {
         self.0.idle.fetch_add(1, Ordering::AcqRel);
         let next = addresses.recv_timeout(PATIENCE).ok();
@@ -95,7 +100,7 @@ impl OnDuty {
     }
 }
 
-impl Drop for OnDuty {
+impl Drop for CountedWorker {
     fn drop(&mut self) {
         self.0.workers.fetch_sub(1, Ordering::AcqRel);
     }

@@ -14,23 +14,23 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select, tick};
 
-use super::dialler::{Dialler, Failure};
+use super::dialler::{DialFailure, Dialler};
 use crate::{
     announce::{Announcer, TrackerNews},
     bitfield::Bitfield,
     policy::{
         PieceInFlight,
-        coordinator::{Action, Coordinator, Pulse, Settings},
+        coordinator::{Action, Coordinator, FetchSettings, SessionPace},
     },
-    seeder::{Registry, Watchman},
+    seeder::{FileWatch, TorrentRegistry},
     session::{
-        End, Event, Handle, HaveSet, Host, Limiter, SessionId, Share, Traffic,
-        incoming::hash::{self, Bench, Hashed},
+        End, HaveSet, Limiter, LocalPeer, SessionEvent, SessionHandle, SessionId, SharedTorrent, Traffic,
+        incoming::hash::{self, HashWorkers, Hashed},
     },
     status::{
-        Observer,
-        fetch::{Meter, Report},
-        report::{Activity, Board, Way},
+        StatusWriter,
+        fetch::{FetchMeter, FetchReport},
+        report::{Activity, Board, Direction},
     },
     storage::{self, Ledger},
 };
@@ -54,12 +54,12 @@ const MAX_UNHASHED: usize = 4;
 const MAX_NEWS: usize = 64;
 
 /// Blocks of another's piece that an idle session asks for at once in the endgame.
-const ERRAND_BLOCKS: usize = 8;
+const ENDGAME_BLOCKS: usize = 8;
 
 /// What a fetch is made of.
 pub struct Plan {
     /// Who we are.
-    pub host: Arc<Host>,
+    pub host: Arc<LocalPeer>,
     /// Where pieces go; its store is open for writing.
     pub ledger: Arc<Ledger>,
     /// The pieces that are there already.
@@ -67,11 +67,11 @@ pub struct Plan {
     /// Where it shows how it goes; the torrent is on it already.
     pub board: Arc<Board>,
     /// What lets peers in to it, and who announces it: until its files are found to be changed.
-    pub registry: Arc<Registry>,
+    pub registry: Arc<TorrentRegistry>,
     /// See there.
     pub announcer: Announcer,
     /// Limits.
-    pub settings: Settings,
+    pub settings: FetchSettings,
     /// Hash workers; one a core.
     pub hash_workers: usize,
     /// Where chance begins.
@@ -80,7 +80,7 @@ pub struct Plan {
 
 /// How much may wait in each queue of a fetch; it is right with any number from 1 up, and fast with these.
 #[derive(Debug, Clone, Copy)]
-struct Room {
+struct QueueLimits {
     events: usize,
     unhashed: usize,
     hashed: usize,
@@ -88,9 +88,15 @@ struct Room {
     news: usize,
 }
 
-impl Default for Room {
-    fn default() -> Room {
-        Room { events: MAX_EVENTS, unhashed: MAX_UNHASHED, hashed: MAX_UNHASHED, failures: MAX_NEWS, news: MAX_NEWS }
+impl Default for QueueLimits {
+    fn default() -> QueueLimits {
+        QueueLimits {
+            events: MAX_EVENTS,
+            unhashed: MAX_UNHASHED,
+            hashed: MAX_UNHASHED,
+            failures: MAX_NEWS,
+            news: MAX_NEWS,
+        }
     }
 }
 
@@ -100,15 +106,15 @@ pub enum Outcome {
     /// Every piece is verified and written.
     Complete,
     /// Our own files failed; what was verified stays.
-    StorageFailed(Arc<storage::Error>),
+    StorageFailed(Arc<storage::StorageError>),
 }
 
 /// A torrent that is being fetched. Dropping it ends its sessions; nothing is written any more afterwards.
 pub struct Fetch {
-    share: Arc<Share>,
+    share: Arc<SharedTorrent>,
     news: Sender<TrackerNews>,
     outcome: Receiver<Outcome>,
-    report: Arc<Mutex<Report>>,
+    report: Arc<Mutex<FetchReport>>,
     paused: Arc<AtomicBool>,
     stop: Option<Sender<()>>,
     threads: Vec<JoinHandle<()>>,
@@ -118,16 +124,16 @@ pub struct Fetch {
 #[derive(Clone)]
 pub struct View {
     outcome: Receiver<Outcome>,
-    report: Arc<Mutex<Report>>,
+    report: Arc<Mutex<FetchReport>>,
 }
 
 impl Fetch {
     /// Starts the coordinator and the hash workers.
     pub fn start(plan: Plan) -> io::Result<Fetch> {
-        Fetch::with_room(plan, Room::default())
+        Fetch::with_room(plan, QueueLimits::default())
     }
 
-    fn with_room(plan: Plan, room: Room) -> io::Result<Fetch> {
+    fn with_room(plan: Plan, room: QueueLimits) -> io::Result<Fetch> {
         let (events, event_queue) = bounded(room.events);
         let (finished, pieces) = bounded(room.unhashed);
         let (results, hashed) = bounded(room.hashed);
@@ -136,7 +142,7 @@ impl Fetch {
         let (done, outcome) = bounded(1);
         let (stop, stopped) = bounded::<()>(0);
         let store = plan.ledger.store().clone();
-        let share = Arc::new(Share {
+        let share = Arc::new(SharedTorrent {
             metainfo: store.metainfo().clone(),
             store,
             stamps: plan.ledger.settled().clone(),
@@ -149,14 +155,14 @@ impl Fetch {
             sending: AtomicUsize::new(0),
             lacks_peers: AtomicBool::new(!plan.have.is_full()),
         });
-        let bench = Bench { ledger: plan.ledger.clone(), have: share.have.clone(), pieces, results };
+        let bench = HashWorkers { ledger: plan.ledger.clone(), have: share.have.clone(), pieces, results };
         let mut threads = hash::start(plan.hash_workers, &bench, &stopped)?;
         let now = Instant::now();
         let ours = plan.host.peer_id();
         let coordinator = Coordinator::new(share.geometry(), &plan.have, ours, plan.settings, plan.seed, now);
-        let report = Arc::new(Mutex::new(Report::new(share.geometry(), &plan.have)));
+        let report = Arc::new(Mutex::new(FetchReport::new(share.geometry(), &plan.have)));
         let paused = Arc::new(AtomicBool::new(false));
-        let mut shell = Shell {
+        let mut shell = FetchThread {
             dialler: Dialler::new(plan.host, share.clone(), plan.settings.max_peers, failures),
             share: share.clone(),
             coordinator,
@@ -164,27 +170,27 @@ impl Fetch {
             finished,
             unsent: VecDeque::new(),
             outcome: Some(done),
-            meter: Meter::new(now),
+            meter: FetchMeter::new(now),
             report: report.clone(),
-            observer: Observer::new(plan.board, now),
+            status: StatusWriter::new(plan.board, now),
             is_to_pause: paused.clone(),
             finished_at: None,
             failed: None,
             ledger: plan.ledger,
             is_settling: false,
-            watchman: Watchman::start()?,
+            watchman: FileWatch::start()?,
             looked: now,
             is_withdrawn: false,
             registry: plan.registry,
             announcer: plan.announcer,
         };
-        let inputs = Inputs { events: event_queue, hashed, failed, tracker_news, stopped };
+        let inputs = FetchInputs { events: event_queue, hashed, failed, tracker_news, stopped };
         threads.push(thread::Builder::new().name("coordinator".into()).spawn(move || shell.run(&inputs))?);
         Ok(Fetch { share, news, outcome, report, paused, stop: Some(stop), threads })
     }
 
     /// The torrent, for listeners and announcers.
-    pub fn share(&self) -> &Arc<Share> {
+    pub fn share(&self) -> &Arc<SharedTorrent> {
         &self.share
     }
 
@@ -211,7 +217,7 @@ impl View {
     }
 
     /// How it is going, as of the last tick.
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> FetchReport {
         self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -224,26 +230,26 @@ impl Drop for Fetch {
     }
 }
 
-struct Inputs {
-    events: Receiver<Event>,
+struct FetchInputs {
+    events: Receiver<SessionEvent>,
     hashed: Receiver<Hashed>,
-    failed: Receiver<Failure>,
+    failed: Receiver<DialFailure>,
     tracker_news: Receiver<TrackerNews>,
     stopped: Receiver<()>,
 }
 
-struct Shell {
-    share: Arc<Share>,
+struct FetchThread {
+    share: Arc<SharedTorrent>,
     coordinator: Coordinator,
-    handles: HashMap<SessionId, Handle>,
+    handles: HashMap<SessionId, SessionHandle>,
     dialler: Dialler,
     finished: Sender<PieceInFlight>,
     /// Pieces that an errand completed and that found the hash queue full.
     unsent: VecDeque<PieceInFlight>,
     outcome: Option<Sender<Outcome>>,
-    meter: Meter,
-    report: Arc<Mutex<Report>>,
-    observer: Observer,
+    meter: FetchMeter,
+    report: Arc<Mutex<FetchReport>>,
+    status: StatusWriter,
     is_to_pause: Arc<AtomicBool>,
     /// When the last piece was verified, where it was not there from the start.
     finished_at: Option<SystemTime>,
@@ -252,17 +258,17 @@ struct Shell {
     ledger: Arc<Ledger>,
     /// Whether the journal knows that every piece is here.
     is_settling: bool,
-    watchman: Watchman,
+    watchman: FileWatch,
     /// When the watchman was last asked to look at the files of what is complete.
     looked: Instant,
     /// Whether the files were found to be changed since.
     is_withdrawn: bool,
-    registry: Arc<Registry>,
+    registry: Arc<TorrentRegistry>,
     announcer: Announcer,
 }
 
-impl Shell {
-    fn run(&mut self, inputs: &Inputs) {
+impl FetchThread {
+    fn run(&mut self, inputs: &FetchInputs) {
         let ticks = tick(TICK);
         let mut actions = Vec::new();
         let changed = self.watchman.changed().clone();
@@ -291,14 +297,14 @@ impl Shell {
             }
             self.perform(&mut actions);
         }
-        self.handles.values().for_each(Handle::end);
+        self.handles.values().for_each(SessionHandle::end);
     }
 
-    fn event(&mut self, event: Event, actions: &mut Vec<Action>) {
-        self.observer.sees(&event, Instant::now());
+    fn event(&mut self, event: SessionEvent, actions: &mut Vec<Action>) {
+        self.status.sees(&event, Instant::now());
         match &event {
-            Event::Opened(handle) => _ = self.handles.insert(handle.id(), handle.clone()),
-            Event::Closed { session, end, .. } => {
+            SessionEvent::Opened(handle) => _ = self.handles.insert(handle.id(), handle.clone()),
+            SessionEvent::Closed { session, end, .. } => {
                 self.handles.remove(session);
                 if let End::Storage(error) = end
                     && self.coordinator.is_complete()
@@ -306,7 +312,7 @@ impl Shell {
                     self.withdraw(error);
                 }
             }
-            Event::StorageFailed(error) => self.conclude(Outcome::StorageFailed(error.clone())),
+            SessionEvent::StorageFailed(error) => self.conclude(Outcome::StorageFailed(error.clone())),
             _ => {}
         }
         self.coordinator.event(event, Instant::now(), actions);
@@ -318,7 +324,7 @@ impl Shell {
         match hashed {
             Hashed::Right(piece, liars) => {
                 if let Some(giver) = self.coordinator.owner(piece) {
-                    self.observer.passes(giver, piece, Way::Taken);
+                    self.status.passes(giver, piece, Direction::Downloaded);
                 }
                 self.coordinator.verified(piece, &liars, now, actions);
                 self.finished_at = self.coordinator.is_complete().then(SystemTime::now);
@@ -352,7 +358,7 @@ impl Shell {
         self.share.lacks_peers.store(self.coordinator.lacks_peers(now), Ordering::Relaxed);
         self.send_unsent();
         self.report(now);
-        if now >= self.observer.due() {
+        if now >= self.status.due() {
             self.publish(now);
         }
     }
@@ -377,7 +383,7 @@ impl Shell {
     }
 
     /// The files are not what they were when all was right: no peer is let in, or sent to us, or served any more.
-    fn withdraw(&mut self, error: &storage::Error) {
+    fn withdraw(&mut self, error: &storage::StorageError) {
         if self.is_withdrawn {
             return;
         }
@@ -400,7 +406,7 @@ impl Shell {
 
     fn publish(&mut self, now: Instant) {
         let coordinator = &self.coordinator;
-        self.observer.publish(now, |handle| coordinator.stance(handle.id()));
+        self.status.publish(now, |handle| coordinator.peer_knowledge(handle.id()));
         let activity = match &self.failed {
             Some(why) => Activity::Failed(why.clone()),
             None if self.is_to_pause.load(Ordering::Acquire) => Activity::Paused,
@@ -408,7 +414,7 @@ impl Shell {
             None => Activity::Fetching,
         };
         let have = coordinator.picker().have();
-        self.observer.board().update(self.share.metainfo.info_hash(), |report| {
+        self.status.board().update(self.share.metainfo.info_hash(), |report| {
             if report.have.count() != have.count() {
                 report.set_have(have.clone());
             }
@@ -444,25 +450,25 @@ impl Shell {
             }
             Action::Help { helper, owner, piece } => {
                 if let (Some(owner), Some(helper)) = (self.handles.get(&owner), self.handles.get(&helper)) {
-                    let missing = owner.desk().last_missing(piece, ERRAND_BLOCKS);
-                    missing.into_iter().for_each(|block| helper.send_on_errand(block, now));
+                    let missing = owner.requests().last_missing(piece, ENDGAME_BLOCKS);
+                    missing.into_iter().for_each(|block| helper.request_endgame_block(block, now));
                 }
             }
             Action::Deliver(owner, block, payload, giver) => {
                 let Some(owner) = self.handles.get(&owner) else { return };
-                let (finished, asked) = owner.desk().receive(block, payload, giver);
+                let (finished, asked) = owner.requests().receive(block, payload, giver);
                 if asked {
                     owner.cancel(vec![block]);
-                    owner.go_on(now);
+                    owner.request_more(now);
                 }
                 self.unsent.extend(finished);
                 self.send_unsent();
             }
             Action::Recall(id, piece) => {
                 let Some(handle) = self.handles.get(&id) else { return };
-                let (recalled, asked) = handle.desk().recall(piece);
+                let (recalled, asked) = handle.requests().recall(piece);
                 handle.cancel(asked);
-                handle.go_on(now);
+                handle.request_more(now);
                 if let Some(piece) = recalled {
                     self.coordinator.returned(piece, now, more);
                 }
@@ -509,17 +515,17 @@ impl Shell {
     }
 }
 
-fn pulse(handle: &Handle, now: Instant) -> Pulse {
-    let desk = handle.desk();
-    Pulse {
+fn pulse(handle: &SessionHandle, now: Instant) -> SessionPace {
+    let desk = handle.requests();
+    SessionPace {
         waited: desk.waited(now),
         time_left: desk.time_left(),
         rate: desk.bytes_per_second(),
-        appetite: desk.appetite(),
+        bytes_wanted: desk.bytes_wanted(),
         idle: desk.is_idle(),
         spare: desk.spare(),
-        given: handle.traffic.downloaded.load(Ordering::Relaxed),
-        taken: handle.traffic.uploaded.load(Ordering::Relaxed),
+        downloaded: handle.traffic.downloaded.load(Ordering::Relaxed),
+        uploaded: handle.traffic.uploaded.load(Ordering::Relaxed),
     }
 }
 

@@ -7,9 +7,9 @@ use std::{
 
 use super::{
     connection::{CONTINUE, Connection},
-    framing::Decoder,
+    framing::BodyDecoder,
     head::Head,
-    limits::Limits,
+    limits::DoorLimits,
     pace::Pace,
 };
 
@@ -23,13 +23,13 @@ pub struct Body<'a> {
 #[derive(Debug)]
 enum Source<'a> {
     Whole(Cursor<Vec<u8>>),
-    Stream(Stream<'a>),
+    Stream(BodyStream<'a>),
 }
 
 #[derive(Debug)]
-struct Stream<'a> {
+struct BodyStream<'a> {
     connection: &'a mut Connection,
-    decoder: Decoder,
+    decoder: BodyDecoder,
     pace: Pace,
     owes_continue: bool,
 }
@@ -41,11 +41,11 @@ impl<'a> Body<'a> {
     }
 
     /// A body that comes in on a connection whose socket blocks for a tick at most.
-    pub(super) fn stream(connection: &'a mut Connection, head: &Head, limits: &Limits) -> Body<'a> {
-        let stream = Stream {
+    pub(super) fn stream(connection: &'a mut Connection, head: &Head, limits: &DoorLimits) -> Body<'a> {
+        let stream = BodyStream {
             owes_continue: head.expects_continue() && connection.unread.is_empty(),
             connection,
-            decoder: Decoder::new(head.framing()),
+            decoder: BodyDecoder::new(head.framing()),
             pace: Pace::new(limits, Instant::now()),
         };
         Body { source: Source::Stream(stream), received: 0 }
@@ -76,7 +76,7 @@ impl Read for Body<'_> {
     }
 }
 
-impl Stream<'_> {
+impl BodyStream<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while !self.decoder.is_at_end() && !buffer.is_empty() {
             let count = self.receive(buffer)?;

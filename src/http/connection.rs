@@ -9,13 +9,13 @@ use std::{
 use tiny_http::HTTPVersion;
 
 use super::{
-    Intake, Service,
+    HttpService, Intake,
     census::Seat,
-    framing::{Decoder, Framing},
+    framing::{BodyDecoder, Framing},
     head::{self, Fault, Head, MAX_HEAD},
-    limits::Limits,
+    limits::DoorLimits,
     pace::Pace,
-    reply::{Content, Reply},
+    reply::{Reply, ReplyContent},
 };
 
 /// The most bytes of a body that is read whole, before anyone is troubled with it. The forms of a page take 1 KiB.
@@ -45,16 +45,16 @@ pub struct Connection {
     /// Bytes that came in and nobody has taken.
     pub(super) unread: Vec<u8>,
     pub(super) seat: Seat,
-    phase: Phase,
+    phase: ConnectionPhase,
 }
 
 /// What a connection is waiting for.
 #[derive(Debug)]
-enum Phase {
+enum ConnectionPhase {
     /// A whole head, of which `searched` bytes are known not to end it. It has `begun` with its first byte.
     Head { searched: usize, begun: bool, deadline: Instant },
     /// The rest of a small body.
-    Body { head: Head, decoder: Decoder, body: Vec<u8>, pace: Pace },
+    Body { head: Head, decoder: BodyDecoder, body: Vec<u8>, pace: Pace },
     /// Room to send the rest of an answer in.
     Answer { bytes: Vec<u8>, sent: usize, then: Then, pace: Pace },
     /// The client's end, after ours.
@@ -74,7 +74,7 @@ pub enum Then {
 
 /// How a connection goes on.
 #[derive(Debug)]
-pub enum Step {
+pub enum ConnectionStep {
     /// It waits until its socket is ready.
     Wait,
     /// There may be more to read; others come first.
@@ -97,12 +97,12 @@ pub enum Wants {
 }
 
 /// How much a connection may still read before others have their turn, and what it reads into.
-struct Turn<'a> {
+struct ReadTurn<'a> {
     scratch: &'a mut [u8],
     reads: usize,
 }
 
-impl Turn<'_> {
+impl ReadTurn<'_> {
     /// Some bytes, none at the end of the stream; `None` when the turn is over.
     fn read(&mut self, stream: &mut TcpStream) -> io::Result<Option<&[u8]>> {
         if self.reads == 0 {
@@ -116,8 +116,8 @@ impl Turn<'_> {
 
 impl Connection {
     /// A connection that was just accepted.
-    pub fn new(stream: TcpStream, peer: SocketAddr, seat: Seat, limits: &Limits, now: Instant) -> Connection {
-        let phase = Phase::Head { searched: 0, begun: true, deadline: now + limits.head_time };
+    pub fn new(stream: TcpStream, peer: SocketAddr, seat: Seat, limits: &DoorLimits, now: Instant) -> Connection {
+        let phase = ConnectionPhase::Head { searched: 0, begun: true, deadline: now + limits.head_time };
         Connection { stream, peer, unread: Vec::new(), seat, phase }
     }
 
@@ -129,58 +129,63 @@ impl Connection {
     /// When it must have got further.
     pub fn deadline(&self) -> Instant {
         match &self.phase {
-            Phase::Head { deadline, .. } | Phase::Linger { deadline, .. } => *deadline,
-            Phase::Body { pace, .. } | Phase::Answer { pace, .. } => pace.deadline(),
+            ConnectionPhase::Head { deadline, .. } | ConnectionPhase::Linger { deadline, .. } => *deadline,
+            ConnectionPhase::Body { pace, .. } | ConnectionPhase::Answer { pace, .. } => pace.deadline(),
         }
     }
 
     /// What its socket is watched for.
     pub fn wants(&self) -> Wants {
-        if matches!(self.phase, Phase::Answer { .. }) { Wants::Write } else { Wants::Read }
+        if matches!(self.phase, ConnectionPhase::Answer { .. }) { Wants::Write } else { Wants::Read }
     }
 
     /// Bytes of an answer that are still to be sent.
     pub fn unsent(&self) -> usize {
-        if let Phase::Answer { bytes, sent, .. } = &self.phase { bytes.len() - sent } else { 0 }
+        if let ConnectionPhase::Answer { bytes, sent, .. } = &self.phase { bytes.len() - sent } else { 0 }
     }
 
     /// Whether it is without a complete head: these are closed first when there are too many.
     pub fn is_without_head(&self) -> bool {
-        matches!(self.phase, Phase::Head { .. })
+        matches!(self.phase, ConnectionPhase::Head { .. })
     }
 
     /// Goes on as far as that is possible without waiting. `scratch` is what is read into.
-    pub fn step(&mut self, service: &dyn Service, limits: &Limits, scratch: &mut [u8]) -> Step {
-        let mut turn = Turn { scratch, reads: READS_A_TURN };
+    pub fn step(&mut self, service: &dyn HttpService, limits: &DoorLimits, scratch: &mut [u8]) -> ConnectionStep {
+        let mut turn = ReadTurn { scratch, reads: READS_A_TURN };
         loop {
             let went = match &mut self.phase {
-                Phase::Head { .. } => self.step_head(service, limits, &mut turn),
-                Phase::Body { .. } => self.step_body(limits, &mut turn),
-                Phase::Answer { .. } => self.step_answer(limits),
-                Phase::Linger { .. } => self.step_linger(&mut turn),
+                ConnectionPhase::Head { .. } => self.step_head(service, limits, &mut turn),
+                ConnectionPhase::Body { .. } => self.step_body(limits, &mut turn),
+                ConnectionPhase::Answer { .. } => self.step_answer(limits),
+                ConnectionPhase::Linger { .. } => self.step_linger(&mut turn),
             };
             match went {
                 Ok(Some(step)) => return step,
                 Ok(None) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Step::Wait,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return ConnectionStep::Wait,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Step::Close,
+                Err(_) => return ConnectionStep::Close,
             }
         }
     }
 
     /// Sends an answer as far as that goes at once, and keeps the rest for [`Connection::step`]. Tells whether the
     /// connection is of further use.
-    pub fn answer(&mut self, bytes: Vec<u8>, then: Then, limits: &Limits) -> bool {
-        self.phase = Phase::Answer { bytes, sent: 0, then, pace: Pace::new(limits, Instant::now()) };
+    pub fn answer(&mut self, bytes: Vec<u8>, then: Then, limits: &DoorLimits) -> bool {
+        self.phase = ConnectionPhase::Answer { bytes, sent: 0, then, pace: Pace::new(limits, Instant::now()) };
         match self.step_answer(limits) {
             Ok(step) => step.is_none(),
             Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
         }
     }
 
-    fn step_head(&mut self, service: &dyn Service, limits: &Limits, turn: &mut Turn<'_>) -> io::Result<Option<Step>> {
-        let Phase::Head { searched, begun, deadline } = &mut self.phase else { return Ok(None) };
+    fn step_head(
+        &mut self,
+        service: &dyn HttpService,
+        limits: &DoorLimits,
+        turn: &mut ReadTurn<'_>,
+    ) -> io::Result<Option<ConnectionStep>> {
+        let ConnectionPhase::Head { searched, begun, deadline } = &mut self.phase else { return Ok(None) };
         let empty_lines = head::empty_lines(&self.unread);
         if empty_lines > MAX_EMPTY_LINES || head::is_no_method(&self.unread[empty_lines..]) {
             return Ok(self.refuse(Fault::Malformed.status().0, &Fault::Malformed, limits));
@@ -197,9 +202,9 @@ impl Connection {
             return Ok(self.refuse(Fault::TooLarge.status().0, &Fault::TooLarge, limits));
         }
         *searched = self.unread.len();
-        let Some(bytes) = turn.read(&mut self.stream)? else { return Ok(Some(Step::Yield)) };
+        let Some(bytes) = turn.read(&mut self.stream)? else { return Ok(Some(ConnectionStep::Yield)) };
         if bytes.is_empty() {
-            return Ok(Some(Step::Close));
+            return Ok(Some(ConnectionStep::Close));
         }
         if !std::mem::replace(begun, true) {
             *deadline = Instant::now() + limits.head_time;
@@ -208,12 +213,12 @@ impl Connection {
         Ok(None)
     }
 
-    fn begin_body(&mut self, head: Head, service: &dyn Service, limits: &Limits) -> Option<Step> {
+    fn begin_body(&mut self, head: Head, service: &dyn HttpService, limits: &DoorLimits) -> Option<ConnectionStep> {
         if service.intake(&head) == Intake::Stream {
-            return Some(Step::Stream(head));
+            return Some(ConnectionStep::Stream(head));
         }
         match head.framing() {
-            Framing::Length(0) => return Some(Step::Answer(head, Vec::new())),
+            Framing::Length(0) => return Some(ConnectionStep::Answer(head, Vec::new())),
             Framing::Length(length) if length > MAX_WHOLE_BODY => {
                 let sentence = format!("a body of {length} bytes; at most {MAX_WHOLE_BODY} are taken here");
                 return self.refuse(413, &sentence, limits);
@@ -221,19 +226,19 @@ impl Connection {
             _ => {}
         }
         if head.expects_continue() && self.unread.is_empty() && self.stream.write_all(CONTINUE).is_err() {
-            return Some(Step::Close);
+            return Some(ConnectionStep::Close);
         }
-        let decoder = Decoder::new(head.framing());
-        self.phase = Phase::Body { head, decoder, body: Vec::new(), pace: Pace::new(limits, Instant::now()) };
+        let decoder = BodyDecoder::new(head.framing());
+        self.phase = ConnectionPhase::Body { head, decoder, body: Vec::new(), pace: Pace::new(limits, Instant::now()) };
         None
     }
 
-    fn step_body(&mut self, limits: &Limits, turn: &mut Turn<'_>) -> io::Result<Option<Step>> {
-        let Phase::Body { decoder, body, pace, .. } = &mut self.phase else { return Ok(None) };
+    fn step_body(&mut self, limits: &DoorLimits, turn: &mut ReadTurn<'_>) -> io::Result<Option<ConnectionStep>> {
+        let ConnectionPhase::Body { decoder, body, pace, .. } = &mut self.phase else { return Ok(None) };
         if self.unread.is_empty() {
-            let Some(bytes) = turn.read(&mut self.stream)? else { return Ok(Some(Step::Yield)) };
+            let Some(bytes) = turn.read(&mut self.stream)? else { return Ok(Some(ConnectionStep::Yield)) };
             if bytes.is_empty() {
-                return Ok(Some(Step::Close));
+                return Ok(Some(ConnectionStep::Close));
             }
             pace.moved(bytes.len(), Instant::now());
             self.unread.extend_from_slice(bytes);
@@ -250,50 +255,51 @@ impl Connection {
         if !decoder.is_at_end() {
             return Ok(None);
         }
-        let waiting = Phase::Head { searched: 0, begun: false, deadline: Instant::now() };
+        let waiting = ConnectionPhase::Head { searched: 0, begun: false, deadline: Instant::now() };
         match std::mem::replace(&mut self.phase, waiting) {
-            Phase::Body { head, body, .. } => Ok(Some(Step::Answer(head, body))),
+            ConnectionPhase::Body { head, body, .. } => Ok(Some(ConnectionStep::Answer(head, body))),
             _ => Ok(None),
         }
     }
 
-    fn step_answer(&mut self, limits: &Limits) -> io::Result<Option<Step>> {
-        let Phase::Answer { bytes, sent, then, pace } = &mut self.phase else { return Ok(None) };
+    fn step_answer(&mut self, limits: &DoorLimits) -> io::Result<Option<ConnectionStep>> {
+        let ConnectionPhase::Answer { bytes, sent, then, pace } = &mut self.phase else { return Ok(None) };
         while *sent < bytes.len() {
             let count = self.stream.write(&bytes[*sent..])?;
             *sent += count;
             pace.moved(count, Instant::now());
         }
         match then {
-            Then::Close => return Ok(Some(Step::Close)),
+            Then::Close => return Ok(Some(ConnectionStep::Close)),
             Then::Next => {
                 let deadline = Instant::now() + limits.idle_time;
-                self.phase = Phase::Head { searched: 0, begun: !self.unread.is_empty(), deadline };
+                self.phase = ConnectionPhase::Head { searched: 0, begun: !self.unread.is_empty(), deadline };
                 self.unread.shrink_to_fit();
             }
             Then::Linger => {
                 self.stream.shutdown(Shutdown::Write)?;
                 self.unread = Vec::new();
-                self.phase = Phase::Linger { taken: 0, deadline: Instant::now() + LINGER_TIME };
+                self.phase = ConnectionPhase::Linger { taken: 0, deadline: Instant::now() + LINGER_TIME };
             }
         }
         Ok(None)
     }
 
-    fn step_linger(&mut self, turn: &mut Turn<'_>) -> io::Result<Option<Step>> {
-        let Phase::Linger { taken, .. } = &mut self.phase else { return Ok(None) };
-        let Some(bytes) = turn.read(&mut self.stream)? else { return Ok(Some(Step::Yield)) };
+    fn step_linger(&mut self, turn: &mut ReadTurn<'_>) -> io::Result<Option<ConnectionStep>> {
+        let ConnectionPhase::Linger { taken, .. } = &mut self.phase else { return Ok(None) };
+        let Some(bytes) = turn.read(&mut self.stream)? else { return Ok(Some(ConnectionStep::Yield)) };
         *taken += bytes.len();
-        Ok((bytes.is_empty() || *taken > LINGER_BYTES).then_some(Step::Close))
+        Ok((bytes.is_empty() || *taken > LINGER_BYTES).then_some(ConnectionStep::Close))
     }
 
     /// Answers with a sentence in the place of whoever would have, and lets go of the connection.
-    fn refuse(&mut self, status: u16, sentence: &dyn std::fmt::Display, limits: &Limits) -> Option<Step> {
+    fn refuse(&mut self, status: u16, sentence: &dyn std::fmt::Display, limits: &DoorLimits) -> Option<ConnectionStep> {
         let (mut bytes, content) = Reply::text(status, sentence).print(&HTTPVersion(1, 1), false);
-        if let Content::Bytes(sentence) = content {
+        if let ReplyContent::Bytes(sentence) = content {
             bytes.extend_from_slice(&sentence);
         }
-        self.phase = Phase::Answer { bytes, sent: 0, then: Then::Linger, pace: Pace::new(limits, Instant::now()) };
+        self.phase =
+            ConnectionPhase::Answer { bytes, sent: 0, then: Then::Linger, pace: Pace::new(limits, Instant::now()) };
         None
     }
 }

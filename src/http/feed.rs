@@ -15,9 +15,9 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 use super::{
-    census::{Census, Seat},
+    census::{ConnectionCensus, Seat},
     connection::Connection,
-    limits::Limits,
+    limits::DoorLimits,
 };
 
 /// How often every stream is looked at: as smooth as an eye wants it.
@@ -39,7 +39,7 @@ pub trait Feed: fmt::Debug + Send {
 /// The streams of a door.
 #[derive(Debug)]
 pub struct Streams {
-    census: Arc<Census>,
+    census: Arc<ConnectionCensus>,
     /// Gone once the door closes.
     to_feeder: Mutex<Option<Sender<Stream>>>,
 }
@@ -59,12 +59,12 @@ struct Stream {
 
 impl Streams {
     /// None yet, and the thread that will feed them.
-    pub fn start(limits: &Limits) -> std::io::Result<(Streams, JoinHandle<()>)> {
+    pub fn start(limits: &DoorLimits) -> std::io::Result<(Streams, JoinHandle<()>)> {
         // Room for all that may be: a stream has its seat before it is sent.
         let (to_feeder, new) = bounded(limits.streams);
         let grace = limits.grace;
         let feeder = thread::Builder::new().name("web-feed".into()).spawn(move || run(&new, grace))?;
-        let census = Census::new(limits.streams, limits.streams_per_address);
+        let census = ConnectionCensus::new(limits.streams, limits.streams_per_address);
         Ok((Streams { census, to_feeder: Mutex::new(Some(to_feeder)) }, feeder))
     }
 

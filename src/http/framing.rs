@@ -21,7 +21,7 @@ pub enum Framing {
     Chunked,
 }
 
-/// What one call of [`Decoder::decode`] made of a buffer.
+/// What one call of [`BodyDecoder::decode`] made of a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decoded {
     /// How many bytes of the buffer belong to this body; what follows is the next request's.
@@ -55,12 +55,12 @@ impl std::error::Error for BadChunk {}
 
 /// Takes the framing off a body.
 #[derive(Debug)]
-pub struct Decoder {
-    state: State,
+pub struct BodyDecoder {
+    state: BodyState,
 }
 
 #[derive(Debug)]
-enum State {
+enum BodyState {
     /// Plain bytes up to the end.
     Plain(u64),
     /// Within the digits of a chunk's size; `line` bytes of its line have been seen.
@@ -92,27 +92,27 @@ enum State {
     End,
 }
 
-impl Decoder {
+impl BodyDecoder {
     /// A decoder at the body's begin.
-    pub fn new(framing: Framing) -> Decoder {
+    pub fn new(framing: Framing) -> BodyDecoder {
         let state = match framing {
-            Framing::Length(0) => State::End,
-            Framing::Length(length) => State::Plain(length),
-            Framing::Chunked => State::Size { size: 0, digits: 0 },
+            Framing::Length(0) => BodyState::End,
+            Framing::Length(length) => BodyState::Plain(length),
+            Framing::Chunked => BodyState::Size { size: 0, digits: 0 },
         };
-        Decoder { state }
+        BodyDecoder { state }
     }
 
     /// Whether the whole body has passed.
     pub fn is_at_end(&self) -> bool {
-        matches!(self.state, State::End)
+        matches!(self.state, BodyState::End)
     }
 
     /// Moves the payload among `buffer` to its front. Stops where the body ends.
     pub fn decode(&mut self, buffer: &mut [u8]) -> Result<Decoded, BadChunk> {
         let (mut used, mut payload) = (0, 0);
         while used < buffer.len() && !self.is_at_end() {
-            if let State::Plain(left) | State::Chunk(left) = &mut self.state {
+            if let BodyState::Plain(left) | BodyState::Chunk(left) = &mut self.state {
                 let run = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len() - used);
                 *left -= run as u64;
                 if used > payload {
@@ -121,8 +121,8 @@ impl Decoder {
                 used += run;
                 payload += run;
                 match self.state {
-                    State::Plain(0) => self.state = State::End,
-                    State::Chunk(0) => self.state = State::ChunkReturn,
+                    BodyState::Plain(0) => self.state = BodyState::End,
+                    BodyState::Chunk(0) => self.state = BodyState::ChunkReturn,
                     _ => {}
                 }
             } else {
@@ -135,30 +135,36 @@ impl Decoder {
 
     fn line_byte(&mut self, byte: u8) -> Result<(), BadChunk> {
         self.state = match (&self.state, byte) {
-            (State::Size { size, digits }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+            (BodyState::Size { size, digits }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 if *digits == 16 {
                     return Err(BadChunk::Size);
                 }
                 let digit = (byte as char).to_digit(16).expect("it is a hexadecimal digit");
-                State::Size { size: size << 4 | u64::from(digit), digits: digits + 1 }
+                BodyState::Size { size: size << 4 | u64::from(digit), digits: digits + 1 }
             }
-            (State::Size { digits: 0, .. }, _) => return Err(BadChunk::Size),
-            (State::Size { size, .. } | State::Extension { size, .. }, b'\r') => State::SizeLineFeed { size: *size },
-            (State::Size { size, digits }, b';' | b' ' | b'\t') => State::Extension { size: *size, line: digits + 1 },
-            (State::Size { .. }, _) => return Err(BadChunk::Size),
-            (State::Extension { .. }, b'\n' | b'\0') => return Err(BadChunk::LineEnd),
-            (State::Extension { line: MAX_SIZE_LINE, .. }, _) => return Err(BadChunk::TooLong),
-            (State::Extension { size, line }, _) => State::Extension { size: *size, line: line + 1 },
-            (State::SizeLineFeed { size: 0 }, b'\n') => State::Trailer { seen: 0, line: 0 },
-            (State::SizeLineFeed { size }, b'\n') => State::Chunk(*size),
-            (State::ChunkReturn, b'\r') => State::ChunkLineFeed,
-            (State::ChunkLineFeed, b'\n') => State::Size { size: 0, digits: 0 },
-            (State::Trailer { seen: MAX_TRAILER, .. }, _) => return Err(BadChunk::TooLong),
-            (State::Trailer { seen, line }, b'\r') => State::TrailerLineFeed { seen: seen + 1, last: *line == 0 },
-            (State::Trailer { .. }, b'\n' | b'\0') => return Err(BadChunk::LineEnd),
-            (State::Trailer { seen, line }, _) => State::Trailer { seen: seen + 1, line: line + 1 },
-            (State::TrailerLineFeed { last: true, .. }, b'\n') => State::End,
-            (State::TrailerLineFeed { seen, .. }, b'\n') => State::Trailer { seen: *seen, line: 0 },
+            (BodyState::Size { digits: 0, .. }, _) => return Err(BadChunk::Size),
+            (BodyState::Size { size, .. } | BodyState::Extension { size, .. }, b'\r') => {
+                BodyState::SizeLineFeed { size: *size }
+            }
+            (BodyState::Size { size, digits }, b';' | b' ' | b'\t') => {
+                BodyState::Extension { size: *size, line: digits + 1 }
+            }
+            (BodyState::Size { .. }, _) => return Err(BadChunk::Size),
+            (BodyState::Extension { .. }, b'\n' | b'\0') => return Err(BadChunk::LineEnd),
+            (BodyState::Extension { line: MAX_SIZE_LINE, .. }, _) => return Err(BadChunk::TooLong),
+            (BodyState::Extension { size, line }, _) => BodyState::Extension { size: *size, line: line + 1 },
+            (BodyState::SizeLineFeed { size: 0 }, b'\n') => BodyState::Trailer { seen: 0, line: 0 },
+            (BodyState::SizeLineFeed { size }, b'\n') => BodyState::Chunk(*size),
+            (BodyState::ChunkReturn, b'\r') => BodyState::ChunkLineFeed,
+            (BodyState::ChunkLineFeed, b'\n') => BodyState::Size { size: 0, digits: 0 },
+            (BodyState::Trailer { seen: MAX_TRAILER, .. }, _) => return Err(BadChunk::TooLong),
+            (BodyState::Trailer { seen, line }, b'\r') => {
+                BodyState::TrailerLineFeed { seen: seen + 1, last: *line == 0 }
+            }
+            (BodyState::Trailer { .. }, b'\n' | b'\0') => return Err(BadChunk::LineEnd),
+            (BodyState::Trailer { seen, line }, _) => BodyState::Trailer { seen: seen + 1, line: line + 1 },
+            (BodyState::TrailerLineFeed { last: true, .. }, b'\n') => BodyState::End,
+            (BodyState::TrailerLineFeed { seen, .. }, b'\n') => BodyState::Trailer { seen: *seen, line: 0 },
             _ => return Err(BadChunk::LineEnd),
         };
         Ok(())
@@ -171,7 +177,7 @@ mod tests {
 
     /// Decodes `parts`, each in a buffer of its own; the payload, whether the end came, and what was left over.
     fn decode(framing: Framing, parts: &[&[u8]]) -> Result<(Vec<u8>, bool, Vec<u8>), BadChunk> {
-        let mut decoder = Decoder::new(framing);
+        let mut decoder = BodyDecoder::new(framing);
         let (mut payload, mut rest) = (Vec::new(), Vec::new());
         for part in parts {
             let mut buffer = part.to_vec();

@@ -11,13 +11,13 @@ use mio::Waker;
 use tiny_http::Method;
 
 use super::{
-    Request, Service,
+    HttpService, Request,
     body::Body,
     connection::{Connection, Then},
     feed::Streams,
     head::Head,
-    limits::Limits,
-    reply::{Content, Part, Reply},
+    limits::DoorLimits,
+    reply::{Part, Reply, ReplyContent},
     transfer::{Transfers, send_parts},
 };
 
@@ -26,7 +26,7 @@ const SMALL_FILE: u64 = 64 * 1024;
 
 /// A request whose body is there, on its way to a handler.
 #[derive(Debug)]
-pub struct Job {
+pub struct HandlerJob {
     pub(super) connection: Connection,
     pub(super) head: Head,
     pub(super) body: Vec<u8>,
@@ -34,8 +34,8 @@ pub struct Job {
 
 /// What every thread that answers shares.
 pub struct Answering {
-    pub(super) service: Arc<dyn Service>,
-    pub(super) limits: Limits,
+    pub(super) service: Arc<dyn HttpService>,
+    pub(super) limits: DoorLimits,
     pub(super) transfers: Arc<Transfers>,
     pub(super) streams: Arc<Streams>,
     /// Connections that wait for their socket again go back to the watcher, which the waker tells.
@@ -45,14 +45,14 @@ pub struct Answering {
 
 impl Answering {
     /// Answers jobs of two queues, the first before the second, until the watcher, who sends them, is gone.
-    pub fn run(self: &Arc<Answering>, first: &Receiver<Box<Job>>, second: &Receiver<Box<Job>>) {
+    pub fn run(self: &Arc<Answering>, first: &Receiver<Box<HandlerJob>>, second: &Receiver<Box<HandlerJob>>) {
         loop {
             let job = select_biased! {
                 recv(first) -> job => job,
                 recv(second) -> job => job,
             };
             let Ok(job) = job else { return };
-            let Job { connection, head, body } = *job;
+            let HandlerJob { connection, head, body } = *job;
             let (peer, local) = (connection.peer, connection.local());
             let mut request = Request { head: &head, peer, local, body: Body::whole(body) };
             let reply = self.ask(&mut request);
@@ -99,22 +99,22 @@ impl Answering {
         let (mut bytes, content) = reply.print(head.version(), keeps_on);
         if *head.method() != Method::Head {
             match content {
-                Content::Bytes(content) => bytes.extend_from_slice(&content),
-                Content::Omitted(_) => {}
-                Content::Stream(feed) => {
+                ReplyContent::Bytes(content) => bytes.extend_from_slice(&content),
+                ReplyContent::Omitted(_) => {}
+                ReplyContent::Stream(feed) => {
                     let Some(seat) = self.streams.seat(connection.seat.address()) else {
                         return self.send(connection, head, no_stream(), then);
                     };
                     return self.streams.add(seat, connection, bytes, feed);
                 }
-                // As parts; see [`Reply::print`].
-                Content::File { .. } => {}
-                Content::Parts { mut file, parts } if length <= SMALL_FILE => {
+                // As parts; see [`AnnounceReply::print`].
+                ReplyContent::File { .. } => {}
+                ReplyContent::Parts { mut file, parts } if length <= SMALL_FILE => {
                     if let Err(error) = parts.into_iter().try_for_each(|part| read_part(&mut file, part, &mut bytes)) {
                         return log::warn!("a file cannot be read: {error}");
                     }
                 }
-                Content::Parts { file, parts } => {
+                ReplyContent::Parts { file, parts } => {
                     let Some(permit) = self.transfers.permit(connection.seat.address()) else {
                         return self.send(connection, head, busy(), then);
                     };

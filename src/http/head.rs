@@ -26,7 +26,7 @@ pub struct Head {
     target: Range<usize>,
     /// The host that a target in absolute-form names.
     authority: Option<Range<usize>>,
-    fields: Vec<Field>,
+    fields: Vec<HeadField>,
     version: HTTPVersion,
     framing: Framing,
     keep_alive: bool,
@@ -35,7 +35,7 @@ pub struct Head {
 
 /// Name and value, as ranges of the raw head.
 #[derive(Debug)]
-struct Field {
+struct HeadField {
     name: Range<usize>,
     value: Range<usize>,
 }
@@ -141,7 +141,7 @@ impl Head {
             return Err(Fault::TargetTooLong);
         }
         let (authority, target) = split_target(target).ok_or(Fault::Target)?;
-        let fields = request.headers.iter().map(|field| Field {
+        let fields = request.headers.iter().map(|field| HeadField {
             name: range_within(raw, field.name.as_bytes()),
             value: range_within(raw, field.value),
         });
@@ -233,7 +233,7 @@ impl Head {
 
     /// The values of all fields of that name, which together are one list where the field is a list.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        let is_it = move |field: &&Field| self.raw[field.name.clone()].eq_ignore_ascii_case(name.as_bytes());
+        let is_it = move |field: &&HeadField| self.raw[field.name.clone()].eq_ignore_ascii_case(name.as_bytes());
         self.fields.iter().filter(is_it).map(|field| &self.raw[field.value.clone()])
     }
 

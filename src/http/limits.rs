@@ -24,7 +24,7 @@ pub const MAX_HANDLERS: usize = 4;
 
 /// Caps and deadlines of one [`Door`](super::Door). The defaults are for a process; tests shorten them.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct DoorLimits {
     /// Connections in all.
     pub connections: usize,
     /// Connections from one address, so that no machine shuts out the others.
@@ -49,13 +49,13 @@ pub struct Limits {
     pub least_rate: u64,
 }
 
-impl Limits {
+impl DoorLimits {
     /// What fits a process that may open `descriptors` files and sockets: half of what is not reserved, because the
     /// seeder's peers need the other half.
-    pub fn for_descriptors(descriptors: u64) -> Limits {
+    pub fn for_descriptors(descriptors: u64) -> DoorLimits {
         let connections = (descriptors.saturating_sub(RESERVED_DESCRIPTORS) / 2).clamp(32, MAX_CONNECTIONS) as usize;
         let transfers = (connections / 4).min(MAX_TRANSFERS);
-        Limits {
+        DoorLimits {
             connections,
             connections_per_address: connections / 4,
             transfers,
@@ -73,8 +73,8 @@ impl Limits {
     }
 
     /// What fits this process, by its descriptor limit.
-    pub fn of_this_process() -> Limits {
-        Limits::for_descriptors(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
+    pub fn of_this_process() -> DoorLimits {
+        DoorLimits::for_descriptors(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
     }
 }
 
@@ -84,13 +84,13 @@ mod tests {
 
     #[test]
     fn caps_follow_the_descriptor_limit_and_leave_the_reserve() {
-        let usual = Limits::for_descriptors(1024);
+        let usual = DoorLimits::for_descriptors(1024);
         assert_eq!((usual.connections, usual.connections_per_address), (384, 96));
         assert_eq!((usual.transfers, usual.transfers_per_address), (64, 16));
         assert_eq!((usual.streams, usual.streams_per_address), (192, 48));
-        let most = Limits::for_descriptors(u64::MAX);
+        let most = DoorLimits::for_descriptors(u64::MAX);
         assert_eq!((most.connections, most.streams, most.streams_per_address), (4096, 1024, 512));
-        let tiny = Limits::for_descriptors(64);
+        let tiny = DoorLimits::for_descriptors(64);
         assert_eq!((tiny.connections, tiny.transfers, tiny.transfers_per_address), (32, 8, 2));
     }
 }

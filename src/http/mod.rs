@@ -3,7 +3,7 @@
 //! tiny_http 0.12 is small and pleasant, but its listener, its connections and its reading of bodies have faults that
 //! cannot be reached from outside: a large `Content-Length` makes it allocate that much, a few clients that say nothing or
 //! read nothing hold its threads for good, heads and threads grow without end. One way around them is a relay in front of it.
-//! This is the simpler one: the door accepts, reads and frames requests by itself, hands them to a [`Service`], and
+//! This is the simpler one: the door accepts, reads and frames requests by itself, hands them to a [`HttpService`], and
 //! prints the answer with tiny_http's own `Response::raw_print`. So tiny_http stays the vocabulary (`Method`, `Header`,
 //! `StatusCode`, `HTTPVersion`, `Response`), and every fault is out of reach, because its server never runs.
 //!
@@ -16,7 +16,7 @@
 //!
 //! A connection costs a thread only once its head is complete, and a handler only while the service thinks. At a cap the
 //! connection that has waited longest without a complete head is closed, never the newest refused. What the door never
-//! knows is what is served: that is the [`Service`]'s.
+//! knows is what is served: that is the [`HttpService`]'s.
 //!
 //! The way of a small request is short: accept, one read, one queue to a handler, one write, close. With a connection for each,
 //! that is about three times as many announces a second on one core as tiny_http's own server answers.
@@ -40,10 +40,10 @@ use tiny_http::Method;
 pub use body::Body;
 pub use feed::{Feed, TICK};
 pub use head::Head;
-pub use limits::Limits;
-pub use reply::{Content, Part, Reply};
+pub use limits::DoorLimits;
+pub use reply::{Part, Reply, ReplyContent};
 
-use census::Census;
+use census::ConnectionCensus;
 use connection::Connection;
 use feed::Streams;
 use handler::Answering;
@@ -73,7 +73,7 @@ const BACKLOG: i32 = 1024;
 const STOP_TIME: Duration = Duration::from_secs(1);
 
 /// What the door serves.
-pub trait Service: Send + Sync {
+pub trait HttpService: Send + Sync {
     /// How the body of this request is to be read. Asked by the watch thread: it must not wait for anything.
     fn intake(&self, head: &Head) -> Intake;
 
@@ -163,7 +163,7 @@ pub struct Stats {
 /// Tells what a door has in hand, to whoever does not own it.
 #[derive(Debug, Clone)]
 pub struct Gauge {
-    census: Arc<Census>,
+    census: Arc<ConnectionCensus>,
     transfers: Arc<Transfers>,
     streams: Arc<Streams>,
 }
@@ -177,7 +177,7 @@ impl Gauge {
 
 impl Door {
     /// Opens the door on a listener that is bound already.
-    pub fn open(listener: TcpListener, limits: Limits, service: Arc<dyn Service>) -> io::Result<Door> {
+    pub fn open(listener: TcpListener, limits: DoorLimits, service: Arc<dyn HttpService>) -> io::Result<Door> {
         let socket = SockRef::from(&listener);
         // Accepted sockets inherit it: the last bytes of an answer never wait for an acknowledgement.
         socket.set_tcp_nodelay(true)?;
@@ -192,7 +192,7 @@ impl Door {
         let (quick_jobs, quick_jobs_to_do) = bounded(limits.connections);
         let (jobs, jobs_to_do) = bounded(limits.connections);
         let (returns, returned) = bounded(limits.connections);
-        let census = Census::new(limits.connections, limits.connections_per_address);
+        let census = ConnectionCensus::new(limits.connections, limits.connections_per_address);
         let transfers = Arc::new(Transfers::new(&limits));
         let (streams, feeder) = Streams::start(&limits)?;
         let streams = Arc::new(streams);

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::limits::Limits;
+use super::limits::DoorLimits;
 
 /// How long one body or answer may still take, as it stands.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +17,7 @@ pub struct Pace {
 
 impl Pace {
     /// The whole grace, from `now` on.
-    pub fn new(limits: &Limits, now: Instant) -> Pace {
+    pub fn new(limits: &DoorLimits, now: Instant) -> Pace {
         Pace { deadline: now + limits.grace, grace: limits.grace, least_rate: limits.least_rate }
     }
 
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn a_trickle_ends_after_the_grace_and_the_least_rate_never_does() {
-        let limits = Limits::for_descriptors(1024);
+        let limits = DoorLimits::for_descriptors(1024);
         let start = Instant::now();
         let ends = |bytes_a_second: usize| {
             let mut pace = Pace::new(&limits, start);
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn speed_cannot_be_saved_up() {
-        let limits = Limits::for_descriptors(1024);
+        let limits = DoorLimits::for_descriptors(1024);
         let start = Instant::now();
         let mut pace = Pace::new(&limits, start);
         pace.moved(1 << 40, start);

@@ -16,12 +16,12 @@ const LENGTH_ZERO: &[u8] = b"Content-Length: 0\r\n\r\n";
 /// An answer that has not been sent.
 pub struct Reply {
     response: Response<io::Empty>,
-    content: Content,
+    content: ReplyContent,
 }
 
 /// What follows an answer's head.
 #[derive(Debug)]
-pub enum Content {
+pub enum ReplyContent {
     /// Bytes in memory.
     Bytes(Cow<'static, [u8]>),
     /// `length` bytes of a file from `offset` on.
@@ -46,7 +46,7 @@ pub enum Content {
     Omitted(u64),
 }
 
-/// One of [`Content::Parts`].
+/// One of [`ReplyContent::Parts`].
 #[derive(Debug)]
 pub enum Part {
     /// Bytes in memory.
@@ -68,11 +68,11 @@ impl Part {
 impl Reply {
     /// An answer with bytes of that type.
     pub fn new(status: u16, content_type: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Reply {
-        Reply::with_content(status, content_type, Content::Bytes(bytes.into()))
+        Reply::with_content(status, content_type, ReplyContent::Bytes(bytes.into()))
     }
 
     /// An answer with any content.
-    pub fn with_content(status: u16, content_type: &str, content: Content) -> Reply {
+    pub fn with_content(status: u16, content_type: &str, content: ReplyContent) -> Reply {
         let response = Response::new(StatusCode(status), Vec::new(), io::empty(), Some(0), None);
         Reply { response: response.with_chunked_threshold(usize::MAX), content }.with("Content-Type", content_type)
     }
@@ -96,7 +96,7 @@ impl Reply {
 
     /// Whether it goes on and on.
     pub fn is_stream(&self) -> bool {
-        matches!(self.content, Content::Stream(_))
+        matches!(self.content, ReplyContent::Stream(_))
     }
 
     /// Its status.
@@ -107,15 +107,15 @@ impl Reply {
     /// Bytes that follow the head, unless it answers HEAD.
     pub fn length(&self) -> u64 {
         match &self.content {
-            Content::Bytes(bytes) => bytes.len() as u64,
-            Content::File { length, .. } | Content::Omitted(length) => *length,
-            Content::Parts { parts, .. } => parts.iter().map(Part::length).sum(),
-            Content::Stream(_) => 0,
+            ReplyContent::Bytes(bytes) => bytes.len() as u64,
+            ReplyContent::File { length, .. } | ReplyContent::Omitted(length) => *length,
+            ReplyContent::Parts { parts, .. } => parts.iter().map(Part::length).sum(),
+            ReplyContent::Stream(_) => 0,
         }
     }
 
     /// The printed head, and what follows it.
-    pub fn print(self, version: &HTTPVersion, keep_alive: bool) -> (Vec<u8>, Content) {
+    pub fn print(self, version: &HTTPVersion, keep_alive: bool) -> (Vec<u8>, ReplyContent) {
         let (length, is_stream) = (self.length(), self.is_stream());
         let mut head = Vec::with_capacity(512);
         self.response
@@ -133,8 +133,8 @@ impl Reply {
             (true, false) => b"\r\n",
         });
         let content = match self.content {
-            Content::File { file, offset, length } => {
-                Content::Parts { file, parts: vec![Part::File(offset..offset + length)] }
+            ReplyContent::File { file, offset, length } => {
+                ReplyContent::Parts { file, parts: vec![Part::File(offset..offset + length)] }
             }
             content => content,
         };
@@ -157,14 +157,14 @@ mod tests {
         assert!(kept.ends_with("Content-Length: 3\r\n\r\n"), "{kept}");
         assert!(!kept.contains("Connection") && !kept.contains("Transfer-Encoding"), "{kept}");
         assert!(print(Reply::text(200, "ok"), false).ends_with("\r\nConnection: close\r\n\r\n"));
-        let huge = Reply::with_content(304, "text/plain", Content::Omitted(u64::MAX));
+        let huge = Reply::with_content(304, "text/plain", ReplyContent::Omitted(u64::MAX));
         assert!(print(huge, true).contains("Content-Length: 18446744073709551615\r\n"));
     }
 
     #[test]
     fn a_sentence_with_a_strangers_text_is_harmless_in_a_terminal() {
         let (_, content) = Reply::text(400, "no\u{9b}2J\n\u{202e}").print(&HTTPVersion(1, 1), true);
-        let Content::Bytes(bytes) = content else { panic!("{content:?}") };
+        let ReplyContent::Bytes(bytes) = content else { panic!("{content:?}") };
         assert_eq!(String::from_utf8_lossy(&bytes), "no\\u{9b}2J\\n\\u{202e}\n");
     }
 

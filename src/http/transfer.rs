@@ -12,9 +12,9 @@ use std::{
 };
 
 use super::{
-    census::{Census, Seat},
+    census::{ConnectionCensus, Seat},
     connection::Connection,
-    limits::Limits,
+    limits::DoorLimits,
     pace::Pace,
     reply::Part,
 };
@@ -28,7 +28,7 @@ const COPY_LENGTH: usize = 128 * 1024;
 /// The transfers that are running.
 #[derive(Debug)]
 pub struct Transfers {
-    census: Arc<Census>,
+    census: Arc<ConnectionCensus>,
     running: Mutex<Running>,
     one_ended: Condvar,
 }
@@ -48,8 +48,8 @@ pub struct Permit {
 
 impl Transfers {
     /// None running, within the caps of `limits`.
-    pub fn new(limits: &Limits) -> Transfers {
-        let census = Census::new(limits.transfers, limits.transfers_per_address);
+    pub fn new(limits: &DoorLimits) -> Transfers {
+        let census = ConnectionCensus::new(limits.transfers, limits.transfers_per_address);
         Transfers { census, running: Mutex::default(), one_ended: Condvar::new() }
     }
 
@@ -127,7 +127,7 @@ pub fn send_parts(
     head: &[u8],
     mut file: File,
     parts: Vec<Part>,
-    limits: &Limits,
+    limits: &DoorLimits,
 ) -> io::Result<()> {
     let mut pace = Pace::new(limits, Instant::now());
     send(stream, head, &mut pace)?;

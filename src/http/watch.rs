@@ -17,9 +17,9 @@ use mio::{Events, Interest, Poll, Token, net::TcpListener, unix::SourceFd};
 
 use super::{
     Intake,
-    census::{Census, Full, Seat},
-    connection::{Connection, Step, Wants},
-    handler::{Answering, Job},
+    census::{ConnectionCensus, ConnectionRefusal, Seat},
+    connection::{Connection, ConnectionStep, Wants},
+    handler::{Answering, HandlerJob},
 };
 
 /// Tokens of the poller that are no connection's; connections count from there.
@@ -51,9 +51,9 @@ pub struct Watch {
     pub(super) poll: Poll,
     pub(super) listener: TcpListener,
     pub(super) answering: Arc<Answering>,
-    pub(super) census: Arc<Census>,
-    pub(super) quick_jobs: Sender<Box<Job>>,
-    pub(super) jobs: Sender<Box<Job>>,
+    pub(super) census: Arc<ConnectionCensus>,
+    pub(super) quick_jobs: Sender<Box<HandlerJob>>,
+    pub(super) jobs: Sender<Box<HandlerJob>>,
     pub(super) returns: Receiver<Connection>,
     pub(super) stopping: Arc<AtomicBool>,
 }
@@ -148,8 +148,8 @@ impl Watch {
         loop {
             let evicted = match self.census.take(address) {
                 Ok(seat) => return Some(seat),
-                Err(Full::ForAll) => self.evict(None, waiting),
-                Err(Full::ForAddress) => self.evict(Some(address.to_canonical()), waiting),
+                Err(ConnectionRefusal::ForAll) => self.evict(None, waiting),
+                Err(ConnectionRefusal::ForAddress) => self.evict(Some(address.to_canonical()), waiting),
             };
             // Everybody is being answered, which ends soon; there is nobody to close for this one.
             if !evicted {
@@ -174,9 +174,9 @@ impl Watch {
         let wanted = connection.wants();
         let step = connection.step(&*self.answering.service, &self.answering.limits, scratch);
         match step {
-            Step::Wait if connection.wants() == wanted => return,
+            ConnectionStep::Wait if connection.wants() == wanted => return,
             // What is left to read is told again, behind what others have sent meanwhile.
-            Step::Yield if connection.wants() == wanted && self.tell_again(token, connection) => return,
+            ConnectionStep::Yield if connection.wants() == wanted && self.tell_again(token, connection) => return,
             _ => {}
         }
         if let Some(connection) = self.unpark(token, waiting) {
@@ -190,20 +190,20 @@ impl Watch {
         self.follow(step, connection, waiting);
     }
 
-    fn follow(&self, step: Step, connection: Connection, waiting: &mut Waiting) {
+    fn follow(&self, step: ConnectionStep, connection: Connection, waiting: &mut Waiting) {
         match step {
-            Step::Wait | Step::Yield => self.park(connection, waiting),
-            Step::Answer(head, body) => {
+            ConnectionStep::Wait | ConnectionStep::Yield => self.park(connection, waiting),
+            ConnectionStep::Answer(head, body) => {
                 let queue = match self.answering.service.intake(&head) {
                     Intake::Quick => &self.quick_jobs,
                     _ => &self.jobs,
                 };
                 // Each queue has room for every connection, and one connection has one request at a time.
-                let sent = queue.try_send(Box::new(Job { connection, head, body }));
+                let sent = queue.try_send(Box::new(HandlerJob { connection, head, body }));
                 debug_assert!(sent.is_ok());
             }
-            Step::Stream(head) => self.answering.stream(connection, head),
-            Step::Close => {}
+            ConnectionStep::Stream(head) => self.answering.stream(connection, head),
+            ConnectionStep::Close => {}
         }
     }
 

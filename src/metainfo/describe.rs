@@ -91,19 +91,19 @@ impl Display for Date {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metainfo::{PieceHasher, create::Options};
+    use crate::metainfo::{PieceHasher, create::CreateOptions};
 
     #[test]
     fn every_fact_has_its_row_and_nothing_reaches_the_terminal_raw() {
         let mut hasher = PieceHasher::new(16_384);
         hasher.update(&[0; 20_000]);
-        let options = Options {
+        let options = CreateOptions {
             piece_length: 16_384,
             trackers: vec![vec!["http://a/announce".into(), "udp://b:1".into()], vec!["http://c/".into()]],
             comment: Some("\x1b[2Jgone \u{202e}".into()),
             private: true,
             creation_date: Some(1_700_000_000),
-            ..Options::default()
+            ..CreateOptions::default()
         };
         let metainfo = Metainfo::from_hashes("größe.bin", &hasher.finish(), &options).unwrap();
         let hash = metainfo.info_hash();

@@ -7,11 +7,11 @@ use crate::bencode;
 
 /// Why bytes are no metainfo.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Error {
+pub enum MetainfoError {
     /// Neither bencode nor JSON, by its first byte.
     UnknownForm,
     /// It begins like a `.torrent` and is no bencode.
-    Bencode(bencode::Error),
+    Bencode(bencode::BencodeError),
     /// It begins like JSON and is none, or a field has the wrong type; the text says where.
     Json(String),
     /// More than so many bytes.
@@ -50,7 +50,7 @@ pub enum Error {
     /// A readable JSON field says something else than the raw info dictionary beside it.
     Disagrees(&'static str),
     /// The length and the piece length make no torrent.
-    Geometry(geometry::Error),
+    Geometry(geometry::GeometryError),
 }
 
 /// What can be wrong with one field.
@@ -70,40 +70,40 @@ pub enum Problem {
     NotADictionary,
 }
 
-impl Error {
-    pub(super) fn field(field: impl Into<String>, problem: Problem) -> Error {
-        Error::Field { field: field.into(), problem }
+impl MetainfoError {
+    pub(super) fn field(field: impl Into<String>, problem: Problem) -> MetainfoError {
+        MetainfoError::Field { field: field.into(), problem }
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for MetainfoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::UnknownForm => f.write_str("neither a .torrent nor a JSON metainfo"),
-            Error::Bencode(error) => write!(f, "no .torrent: {error}"),
-            Error::Json(error) => write!(f, "no JSON metainfo: {error}"),
-            Error::TooLong(limit) => {
+            MetainfoError::UnknownForm => f.write_str("neither a .torrent nor a JSON metainfo"),
+            MetainfoError::Bencode(error) => write!(f, "no .torrent: {error}"),
+            MetainfoError::Json(error) => write!(f, "no JSON metainfo: {error}"),
+            MetainfoError::TooLong(limit) => {
                 write!(f, "longer than the {limit} bytes that are taken at most; larger pieces make it shorter")
             }
-            Error::TooManyValues(limit) => {
+            MetainfoError::TooManyValues(limit) => {
                 write!(f, "of more than the {limit} values that are taken at most; fewer files make it smaller")
             }
-            Error::Field { field, problem } => write!(f, "`{field}` {problem}"),
-            Error::V2Only => f.write_str(
+            MetainfoError::Field { field, problem } => write!(f, "`{field}` {problem}"),
+            MetainfoError::V2Only => f.write_str(
                 "a torrent of BitTorrent v2 only (`info.pieces` is missing); version 1 and hybrids can be loaded",
             ),
-            Error::NoFiles => f.write_str("`files` is empty; a torrent without a file has nothing to share"),
-            Error::TooManyFiles(got) => write!(f, "`files` lists {got} files; at most {MAX_FILES} are allowed"),
-            Error::LengthOverflow => f.write_str("the `length` of all files together is beyond 64 bits"),
-            Error::PieceCount { got, want } => {
+            MetainfoError::NoFiles => f.write_str("`files` is empty; a torrent without a file has nothing to share"),
+            MetainfoError::TooManyFiles(got) => write!(f, "`files` lists {got} files; at most {MAX_FILES} are allowed"),
+            MetainfoError::LengthOverflow => f.write_str("the `length` of all files together is beyond 64 bits"),
+            MetainfoError::PieceCount { got, want } => {
                 let needed = u64::from(*want) * 20;
                 write!(f, "`pieces` holds {got} bytes of hashes; {want} pieces of 20 bytes, {needed}, are needed")
             }
-            Error::InfoHash { stated, actual } => {
+            MetainfoError::InfoHash { stated, actual } => {
                 write!(f, "`info_hash` is \"{}\", but that of the content is {actual}", stated.escape_debug())
             }
-            Error::Disagrees(field) => write!(f, "`{field}` disagrees with the raw dictionary in `info`"),
-            Error::Geometry(error) => fmt::Display::fmt(error, f),
+            MetainfoError::Disagrees(field) => write!(f, "`{field}` disagrees with the raw dictionary in `info`"),
+            MetainfoError::Geometry(error) => fmt::Display::fmt(error, f),
         }
     }
 }
@@ -123,19 +123,19 @@ impl fmt::Display for Problem {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for MetainfoError {}
 
-impl From<bencode::Error> for Error {
-    fn from(error: bencode::Error) -> Error {
+impl From<bencode::BencodeError> for MetainfoError {
+    fn from(error: bencode::BencodeError) -> MetainfoError {
         match error.kind {
-            bencode::ErrorKind::TooMany(limit) => Error::TooManyValues(limit),
-            _ => Error::Bencode(error),
+            bencode::ErrorKind::TooMany(limit) => MetainfoError::TooManyValues(limit),
+            _ => MetainfoError::Bencode(error),
         }
     }
 }
 
-impl From<geometry::Error> for Error {
-    fn from(error: geometry::Error) -> Error {
-        Error::Geometry(error)
+impl From<geometry::GeometryError> for MetainfoError {
+    fn from(error: geometry::GeometryError) -> MetainfoError {
+        MetainfoError::Geometry(error)
     }
 }

@@ -39,7 +39,7 @@ pub struct Block {
 
 /// Why a length and a piece length make no torrent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Error {
+pub enum GeometryError {
     /// There is not a single byte.
     Empty,
     /// The piece length is 0 or exceeds [`MAX_PIECE_LENGTH`].
@@ -48,34 +48,34 @@ pub enum Error {
     TooManyPieces(u64),
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for GeometryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Empty => f.write_str("a torrent without a single byte has nothing to share"),
-            Error::PieceLength(got) => {
+            GeometryError::Empty => f.write_str("a torrent without a single byte has nothing to share"),
+            GeometryError::PieceLength(got) => {
                 write!(f, "a piece length of {got} bytes; it must be from 1 to {MAX_PIECE_LENGTH}")
             }
-            Error::TooManyPieces(got) => {
+            GeometryError::TooManyPieces(got) => {
                 write!(f, "{got} pieces; at most {MAX_PIECES} are allowed, choose a larger piece length")
             }
         }
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for GeometryError {}
 
 impl Geometry {
     /// Cuts `length` bytes into pieces of `piece_length` bytes.
-    pub fn new(length: u64, piece_length: u64) -> Result<Geometry, Error> {
+    pub fn new(length: u64, piece_length: u64) -> Result<Geometry, GeometryError> {
         if length == 0 {
-            return Err(Error::Empty);
+            return Err(GeometryError::Empty);
         }
         if piece_length == 0 || piece_length > u64::from(MAX_PIECE_LENGTH) {
-            return Err(Error::PieceLength(piece_length));
+            return Err(GeometryError::PieceLength(piece_length));
         }
         let piece_count = length.div_ceil(piece_length);
         if piece_count > MAX_PIECES {
-            return Err(Error::TooManyPieces(piece_count));
+            return Err(GeometryError::TooManyPieces(piece_count));
         }
         Ok(Geometry { length, piece_length: piece_length as u32, piece_count: piece_count as u32 })
     }
@@ -278,13 +278,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_cut_is_refused_at_the_limit() {
-        assert_eq!(Geometry::new(0, 1), Err(Error::Empty));
-        assert_eq!(Geometry::new(1, 0), Err(Error::PieceLength(0)));
+        assert_eq!(Geometry::new(0, 1), Err(GeometryError::Empty));
+        assert_eq!(Geometry::new(1, 0), Err(GeometryError::PieceLength(0)));
         let limit = u64::from(MAX_PIECE_LENGTH);
         assert!(Geometry::new(u64::MAX / 1024, limit).is_err());
         assert!(Geometry::new(1, limit).is_ok());
-        assert_eq!(Geometry::new(1, limit + 1), Err(Error::PieceLength(limit + 1)));
+        assert_eq!(Geometry::new(1, limit + 1), Err(GeometryError::PieceLength(limit + 1)));
         assert!(Geometry::new(MAX_PIECES * 16, 16).is_ok());
-        assert_eq!(Geometry::new(MAX_PIECES * 16 + 1, 16), Err(Error::TooManyPieces(MAX_PIECES + 1)));
+        assert_eq!(Geometry::new(MAX_PIECES * 16 + 1, 16), Err(GeometryError::TooManyPieces(MAX_PIECES + 1)));
     }
 }

@@ -11,11 +11,11 @@ use std::{
 use sha1::{Digest, Sha1};
 
 use super::{
-    Error, File, FileKind, Geometry, InfoHash,
-    outline::{Content, Entry, Outline},
+    File, FileKind, Geometry, InfoHash, MetainfoError,
+    outline::{Outline, OutlineContent, OutlineEntry},
     path,
 };
-use crate::bencode::{self, Node};
+use crate::bencode::{self, BencodeNode};
 
 /// An info dictionary that has been checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +46,7 @@ struct Spelled {
 
 impl Info {
     /// Checks a dictionary and keeps its bytes.
-    pub fn read(node: Node<'_>) -> Result<Info, Error> {
+    pub fn read(node: BencodeNode<'_>) -> Result<Info, MetainfoError> {
         let raw = node.raw();
         let outline = Outline::read(node)?;
         let hash = InfoHash(Sha1::digest(raw).into());
@@ -62,7 +62,7 @@ impl Info {
         let length = files.last().map_or(0, |file| file.offset + file.length);
         let geometry = Geometry::new(length, outline.piece_length)?;
         if outline.pieces.len() as u64 != u64::from(geometry.piece_count()) * 20 {
-            return Err(Error::PieceCount { got: outline.pieces.len(), want: geometry.piece_count() });
+            return Err(MetainfoError::PieceCount { got: outline.pieces.len(), want: geometry.piece_count() });
         }
         // The outline borrows from the dictionary, so the distance of the two is where the hashes lie in it.
         let start = outline.pieces.as_ptr() as usize - raw.as_ptr() as usize;
@@ -74,7 +74,7 @@ impl Info {
             asked_name,
             geometry,
             files,
-            is_single_file: matches!(outline.content, Content::File(..)),
+            is_single_file: matches!(outline.content, OutlineContent::File(..)),
             private: outline.private,
             links,
             spelled,
@@ -122,9 +122,9 @@ fn altered_paths(outline: &Outline<'_>, name: &str, safe: &[String]) -> Spelled 
         path::meant(parts).map(|part| path::is_possible(part).then(|| OsStr::from_bytes(part))).collect()
     };
     let below = match &outline.content {
-        Content::File(..) if is_name_kept => Vec::new(),
-        Content::File(..) => vec![(0, PathBuf::new())],
-        Content::Folder(entries) => {
+        OutlineContent::File(..) if is_name_kept => Vec::new(),
+        OutlineContent::File(..) => vec![(0, PathBuf::new())],
+        OutlineContent::Folder(entries) => {
             let altered = entries.iter().zip(safe).enumerate().filter(|(_, (entry, safe))| {
                 let is_kept = is_name_kept && safe.split('/').map(str::as_bytes).eq(path::meant(&entry.path));
                 !entry.path.is_empty() && !is_kept
@@ -136,13 +136,13 @@ fn altered_paths(outline: &Outline<'_>, name: &str, safe: &[String]) -> Spelled 
 }
 
 /// All files one behind the other, no two of them in each other's way.
-fn lay_out(outline: &Outline<'_>, name: &str, mut paths: Vec<String>) -> Result<Vec<File>, Error> {
+fn lay_out(outline: &Outline<'_>, name: &str, mut paths: Vec<String>) -> Result<Vec<File>, MetainfoError> {
     let entries = match &outline.content {
-        Content::File(length, is_executable) => {
+        OutlineContent::File(length, is_executable) => {
             let (kind, is_executable) = (FileKind::Normal, *is_executable);
             return Ok(vec![File { path: name.into(), length: *length, offset: 0, kind, is_executable }]);
         }
-        Content::Folder(entries) => entries,
+        OutlineContent::Folder(entries) => entries,
     };
     // Pad files are never written, and many share one name.
     let written = paths.iter_mut().zip(entries).filter(|(_, entry)| entry.kind != FileKind::Pad).map(|(path, _)| path);
@@ -150,10 +150,10 @@ fn lay_out(outline: &Outline<'_>, name: &str, mut paths: Vec<String>) -> Result<
 
     let mut offset: u64 = 0;
     let mut files = Vec::with_capacity(paths.len());
-    for (path, Entry { length, kind, is_executable, .. }) in paths.into_iter().zip(entries) {
+    for (path, OutlineEntry { length, kind, is_executable, .. }) in paths.into_iter().zip(entries) {
         let path = format!("{name}/{path}").into();
         files.push(File { path, length: *length, offset, kind: *kind, is_executable: *is_executable });
-        offset = offset.checked_add(*length).ok_or(Error::LengthOverflow)?;
+        offset = offset.checked_add(*length).ok_or(MetainfoError::LengthOverflow)?;
     }
     Ok(files)
 }
@@ -167,13 +167,13 @@ mod tests {
     const HASH: &str = "HHHHHHHHHHHHHHHHHHHH";
 
     /// Reads an info dictionary of one piece that has these further entries.
-    fn read(entries: &str) -> Result<Info, Error> {
+    fn read(entries: &str) -> Result<Info, MetainfoError> {
         let raw = format!("d12:piece lengthi1048576e6:pieces20:{HASH}{entries}e");
         Info::read(decode(raw.as_bytes()).unwrap())
     }
 
     /// Reads a folder `t` with these files.
-    fn read_files(files: &str) -> Result<Info, Error> {
+    fn read_files(files: &str) -> Result<Info, MetainfoError> {
         read(&format!("4:name1:t5:filesl{files}e"))
     }
 
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(sentence("4:name1:t6:lengthi0e"), "a torrent without a single byte has nothing to share");
         assert!(sentence("4:name1:t6:lengthi1048577e").contains("2 pieces of 20 bytes, 40, are needed"));
         assert!(sentence("4:name1:t6:lengthi9223372036854775807e").contains("8796093022208 pieces"));
-        assert_eq!(sentence("4:name1:t5:filesle"), Error::NoFiles.to_string());
+        assert_eq!(sentence("4:name1:t5:filesle"), MetainfoError::NoFiles.to_string());
         assert!(sentence("4:name1:t5:filesldee").starts_with("`info.files[0].path`"));
         assert!(sentence("4:name1:t5:filesli1ee").starts_with("`info.files[0].path`"));
         assert!(sentence("4:name1:t5:filesld6:lengthi1e4:pathli1eeee").starts_with("`info.files[0].path`"));
@@ -321,7 +321,7 @@ mod tests {
     #[test]
     fn lengths_that_overflow_when_added_are_an_error() {
         let file = "d6:lengthi9223372036854775807e4:pathl1:aee";
-        assert_eq!(read_files(&file.repeat(3)), Err(Error::LengthOverflow));
+        assert_eq!(read_files(&file.repeat(3)), Err(MetainfoError::LengthOverflow));
     }
 
     #[test]
@@ -332,7 +332,7 @@ mod tests {
         let many = |count: usize| {
             read_files(&format!("{}d6:lengthi1e4:pathl1:bee", "d6:lengthi0e4:pathl1:aee".repeat(count - 1)))
         };
-        assert!(many(MAX_FILES + 1).is_err_and(|error| error == Error::TooManyFiles(MAX_FILES + 1)));
+        assert!(many(MAX_FILES + 1).is_err_and(|error| error == MetainfoError::TooManyFiles(MAX_FILES + 1)));
         assert_eq!(many(MAX_FILES).unwrap().files.len(), MAX_FILES);
     }
 
@@ -340,7 +340,7 @@ mod tests {
     fn a_v2_torrent_is_refused_and_a_hybrid_loads_as_v1() {
         let v2 = b"d9:file treed1:ad0:d6:lengthi1eeee12:meta versioni2e4:name1:a12:piece lengthi16384ee";
         let error = Info::read(decode_prefix(v2).unwrap().0).unwrap_err();
-        assert_eq!(error, Error::V2Only);
+        assert_eq!(error, MetainfoError::V2Only);
         assert!(error.to_string().contains("BitTorrent v2 only"));
         let hybrid = read("9:file treed1:ad0:d6:lengthi1eeee6:lengthi1e12:meta versioni2e4:name1:a");
         assert_eq!(paths(&hybrid.unwrap()), ["a"]);

@@ -27,7 +27,7 @@ use std::{
 
 use crate::{bencode, text::escape};
 
-pub use error::{Error, Problem};
+pub use error::{MetainfoError, Problem};
 pub use geometry::{BLOCK_LENGTH, Block, Geometry, PieceIndex};
 pub use hasher::{Hashes, PieceHasher};
 pub use id::{InfoHash, PeerId};
@@ -95,20 +95,20 @@ pub enum FileKind {
 
 impl Metainfo {
     /// Reads either form of the owner's, told apart by the first byte that is no white space.
-    pub fn read(bytes: &[u8]) -> Result<Metainfo, Error> {
+    pub fn read(bytes: &[u8]) -> Result<Metainfo, MetainfoError> {
         Metainfo::read_within(bytes, &Limits::OWNER)
     }
 
     /// Reads either form, unless it is larger than that.
-    pub fn read_within(bytes: &[u8], limits: &Limits) -> Result<Metainfo, Error> {
+    pub fn read_within(bytes: &[u8], limits: &Limits) -> Result<Metainfo, MetainfoError> {
         if bytes.len() as u64 > limits.bytes {
-            return Err(Error::TooLong(limits.bytes));
+            return Err(MetainfoError::TooLong(limits.bytes));
         }
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
         match bytes.first() {
             Some(b'{') => json::read(bytes, limits),
             Some(b'd') => torrent::read(bytes, limits),
-            _ => Err(Error::UnknownForm),
+            _ => Err(MetainfoError::UnknownForm),
         }
     }
 

@@ -6,16 +6,16 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Error, Limits, Metainfo,
+    Limits, Metainfo, MetainfoError,
     error::Problem,
     info::Info,
     outer::{Extra, MAX_URLS, Outer, Trackers, cleaned},
 };
-use crate::bencode::{self, Encoder, Node};
+use crate::bencode::{self, BencodeNode, Encoder};
 
-pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Metainfo, Error> {
+pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Metainfo, MetainfoError> {
     let (torrent, _) = bencode::decode_prefix_within(bytes, limits.values)?;
-    let info = torrent.get(b"info").ok_or_else(|| Error::field("info", Problem::Missing("a dictionary")))?;
+    let info = torrent.get(b"info").ok_or_else(|| MetainfoError::field("info", Problem::Missing("a dictionary")))?;
     Ok(Metainfo { info: Info::read(info)?, outer: read_outer(torrent) })
 }
 
@@ -29,15 +29,15 @@ pub(super) fn write(metainfo: &Metainfo) -> Vec<u8> {
     out.finish()
 }
 
-fn read_outer(torrent: Node<'_>) -> Outer {
-    let text = |key: &[u8]| torrent.get(key).and_then(Node::as_str).map(str::to_owned);
-    let tiers = torrent.get(b"announce-list").and_then(Node::as_list).into_iter().flatten();
+fn read_outer(torrent: BencodeNode<'_>) -> Outer {
+    let text = |key: &[u8]| torrent.get(key).and_then(BencodeNode::as_str).map(str::to_owned);
+    let tiers = torrent.get(b"announce-list").and_then(BencodeNode::as_list).into_iter().flatten();
     let outer = Outer {
         trackers: Trackers::new(text(b"announce"), tiers.take(MAX_URLS).map(read_urls).collect()),
         web_seeds: torrent.get(b"url-list").map(read_urls).unwrap_or_default(),
         comment: text(b"comment"),
         created_by: text(b"created by"),
-        creation_date: torrent.get(b"creation date").and_then(Node::as_integer),
+        creation_date: torrent.get(b"creation date").and_then(BencodeNode::as_integer),
         extra: Extra::new(),
     };
     let mut extra = Extra::new();
@@ -58,7 +58,7 @@ fn read_outer(torrent: Node<'_>) -> Outer {
 }
 
 /// The URLs in a list, or the one that stands in place of a list.
-pub(super) fn read_urls(node: Node<'_>) -> Vec<String> {
+pub(super) fn read_urls(node: BencodeNode<'_>) -> Vec<String> {
     let one = if node.as_list().is_none() { Some(node) } else { None };
     let items = node.as_list().into_iter().flatten().chain(one);
     items.filter_map(|item| item.as_str().and_then(cleaned)).take(MAX_URLS).collect()

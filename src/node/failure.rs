@@ -36,8 +36,8 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<crate::storage::Error> for Failure {
-    fn from(error: crate::storage::Error) -> Failure {
+impl From<crate::storage::StorageError> for Failure {
+    fn from(error: crate::storage::StorageError) -> Failure {
         Failure(error.to_string())
     }
 }

@@ -49,7 +49,7 @@ impl Node {
         if torrents.contains_key(&metainfo.info_hash()) {
             return Err(Failure::new(format!("{} is here already", metainfo.name())));
         }
-        let fetches = torrents.values().filter(|torrent| !matches!(torrent.work, Work::Giving(_))).count();
+        let fetches = torrents.values().filter(|torrent| !matches!(torrent.work, Work::Seeding(_))).count();
         if fetches >= MAX_FETCHES {
             let sentence = format!("{fetches} files are being fetched already; wait for one, or remove one");
             return Err(Failure::new(sentence));
@@ -81,7 +81,7 @@ impl Node {
         let hash = metainfo.info_hash();
         let work = self.prepare(metainfo, &self.folder);
         let view = match &work {
-            Ok(Work::Taking(taking)) => Some(taking.fetch.view()),
+            Ok(Work::Downloading(taking)) => Some(taking.fetch.view()),
             _ => None,
         };
         if !self.prepared(hash, ticket, work) {
@@ -98,8 +98,8 @@ impl Node {
         let mut begun = storage::begin(metainfo, dir, Writing::default(), cores(), &|_, _| {})?;
         begun.store.make_links().iter().take(MAX_SAID).for_each(|line| log::warn!("{line}"));
         match begun.whole.take() {
-            Some(stamps) => Ok(Work::Giving(self.service.share(metainfo.clone(), begun.store, stamps))),
-            None => self.start_taking(begun).map(Work::Taking),
+            Some(stamps) => Ok(Work::Seeding(self.service.share(metainfo.clone(), begun.store, stamps))),
+            None => self.start_fetch(begun).map(Work::Downloading),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{metainfo::InfoHash, node::Failure};
 
 /// What was set for one torrent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Settings {
+pub struct TorrentSettings {
     /// Whether it rests.
     #[serde(default)]
     pub paused: bool,
@@ -29,7 +29,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Memory {
     file: Option<PathBuf>,
-    settings: Mutex<BTreeMap<String, Settings>>,
+    settings: Mutex<BTreeMap<String, TorrentSettings>>,
     /// Held while the file is written, so that the newest state is written last.
     writing: Mutex<()>,
 }
@@ -52,16 +52,16 @@ impl Memory {
     }
 
     /// What is set for a torrent.
-    pub fn of(&self, hash: InfoHash) -> Settings {
+    pub fn of(&self, hash: InfoHash) -> TorrentSettings {
         self.settings().get(&hash.to_string()).copied().unwrap_or_default()
     }
 
     /// Changes what is set, and says what it is then; [`Memory::save`] is to follow.
-    pub fn change(&self, hash: InfoHash, change: impl FnOnce(&mut Settings)) -> Settings {
+    pub fn change(&self, hash: InfoHash, change: impl FnOnce(&mut TorrentSettings)) -> TorrentSettings {
         let mut all = self.settings();
         let mut settings = all.get(&hash.to_string()).copied().unwrap_or_default();
         change(&mut settings);
-        match settings == Settings::default() {
+        match settings == TorrentSettings::default() {
             true => _ = all.remove(&hash.to_string()),
             false => _ = all.insert(hash.to_string(), settings),
         }
@@ -78,7 +78,7 @@ impl Memory {
         }
     }
 
-    fn settings(&self) -> MutexGuard<'_, BTreeMap<String, Settings>> {
+    fn settings(&self) -> MutexGuard<'_, BTreeMap<String, TorrentSettings>> {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -106,11 +106,11 @@ mod tests {
         memory.change(two, |settings| settings.upload_limit = 0);
         memory.save();
         let memory = Memory::open(Some(file.clone())).unwrap();
-        assert_eq!(memory.of(one), Settings { paused: true, ..Settings::default() });
-        assert_eq!(memory.of(two), Settings::default());
+        assert_eq!(memory.of(one), TorrentSettings { paused: true, ..TorrentSettings::default() });
+        assert_eq!(memory.of(two), TorrentSettings::default());
         assert_eq!(memory.settings().len(), 1);
         fs::write(&file, "{ spoilt").unwrap();
-        assert_eq!(Memory::open(Some(file)).unwrap().of(one), Settings::default());
+        assert_eq!(Memory::open(Some(file)).unwrap().of(one), TorrentSettings::default());
     }
 
     #[test]

@@ -35,15 +35,15 @@ use crate::{
     metainfo::{InfoHash, Metainfo},
     net::PortChoice,
     node::process::{chance, cores, new_peer_id},
-    policy::{DEFAULT_SLOTS, Settings},
-    seeder::{Gate, Registry, Service},
-    session::{Host, Share},
+    policy::{DEFAULT_UPLOAD_SLOTS, FetchSettings},
+    seeder::{Admission, SeedCoordinator, TorrentRegistry},
+    session::{LocalPeer, SharedTorrent},
     status::report::{Activity, Board},
-    storage::{self, Access, Begun, Journal, Ledger, Stamps, Store, journal::Ending},
+    storage::{self, Begun, Journal, Ledger, Stamps, Store, StoreAccess, journal::JournalEnding},
 };
 pub use failure::Failure;
 use memory::Memory;
-pub use order::{CarryOut, Order};
+pub use order::{CarryOut, NodeOrder};
 pub use ports::MAX_PORTS;
 use ports::Ports;
 
@@ -54,7 +54,7 @@ pub const FETCH_MEMORY: u64 = 12 << 20;
 pub const FETCH_PEERS: usize = 60;
 
 /// What a node is made of.
-pub struct Options {
+pub struct NodeOptions {
     /// Bytes a second that it may send; 0 for no limit.
     pub upload_limit: u64,
     /// Bytes a second that it may take; 0 for no limit.
@@ -62,7 +62,7 @@ pub struct Options {
     /// Peers connected to it at most.
     pub max_peers: usize,
     /// How one fetch may fetch.
-    pub fetching: Settings,
+    pub fetching: FetchSettings,
     /// Where peers connect.
     pub port: PortChoice,
     /// The tracker of this process, if it runs one, and its announce URL.
@@ -75,10 +75,10 @@ pub struct Options {
 
 /// What one process shares.
 pub struct Node {
-    host: Arc<Host>,
-    registry: Arc<Registry>,
+    host: Arc<LocalPeer>,
+    registry: Arc<TorrentRegistry>,
     board: Arc<Board>,
-    service: Service,
+    service: SeedCoordinator,
     announcer: Announcer,
     /// Never dropped, since that waits for the disk however long it takes; every ledger is closed before the process ends.
     journal: ManuallyDrop<Journal>,
@@ -88,7 +88,7 @@ pub struct Node {
     /// The announce URL of this process' own tracker.
     tracker: Option<String>,
     folder: PathBuf,
-    fetching: Settings,
+    fetching: FetchSettings,
     chance: AtomicU64,
 }
 
@@ -112,29 +112,30 @@ enum Work {
     /// Somebody finds out what is here of it; he knows by this whether it is still wanted.
     Preparing(Arc<()>),
     /// It is whole, and given.
-    Giving(Arc<Share>),
+    Seeding(Arc<SharedTorrent>),
     /// It is fetched, and given as far as it is here.
-    Taking(Taking),
+    Downloading(RunningFetch),
 }
 
 /// A torrent that is fetched.
-struct Taking {
+struct RunningFetch {
     fetch: Fetch,
     ledger: Arc<Ledger>,
 }
 
 impl Node {
     /// Opens the port, starts the threads; nothing is shared yet.
-    pub fn open(options: Options) -> Result<Arc<Node>, Failure> {
-        let host = Arc::new(Host::new(new_peer_id()?, options.upload_limit, options.download_limit));
-        let (registry, board) = (Arc::new(Registry::default()), Arc::new(Board::default()));
-        let gate = Arc::new(Gate::new(host.clone(), registry.clone(), options.max_peers));
+    pub fn open(options: NodeOptions) -> Result<Arc<Node>, Failure> {
+        let host = Arc::new(LocalPeer::new(new_peer_id()?, options.upload_limit, options.download_limit));
+        let (registry, board) = (Arc::new(TorrentRegistry::default()), Arc::new(Board::default()));
+        let gate = Arc::new(Admission::new(host.clone(), registry.clone(), options.max_peers));
         let ports = Ports::open(options.port, &host, gate)?;
         let (tracker, own_tracker) = options.own_tracker.unzip();
         let client = Client::new(chance()? as u32);
         let announcer = Announcer::new(client, host.peer_id(), own_tracker, board.clone());
-        let (slots, seed) = (DEFAULT_SLOTS, chance()?);
-        let service = Service::start(host.clone(), registry.clone(), announcer.clone(), board.clone(), slots, seed);
+        let (slots, seed) = (DEFAULT_UPLOAD_SLOTS, chance()?);
+        let service =
+            SeedCoordinator::start(host.clone(), registry.clone(), announcer.clone(), board.clone(), slots, seed);
         Ok(Arc::new(Node {
             announcer,
             service: service.map_err(|error| Failure::about("threads", error))?,
@@ -153,7 +154,7 @@ impl Node {
     }
 
     /// Who this is.
-    pub fn host(&self) -> &Host {
+    pub fn host(&self) -> &LocalPeer {
         &self.host
     }
 
@@ -169,22 +170,22 @@ impl Node {
 
     /// Gives what lies whole in a folder from now on, and lay there with these stamps when it was hashed; at a port of its
     /// own, where that is asked for and can be had. Nothing changes where it is shared already and has not failed.
-    pub fn give(
+    pub fn seed(
         &self,
         metainfo: Arc<Metainfo>,
         dir: &Path,
         stamps: Stamps,
         trackers: &[Vec<String>],
         port: Option<u16>,
-    ) -> Result<Arc<Share>, Failure> {
+    ) -> Result<Arc<SharedTorrent>, Failure> {
         let (port, refused) = match port.map(|port| self.ports.also(port)) {
             None => (self.port(), None),
             Some(Ok(port)) => (port, None),
             Some(Err(failure)) => (self.port(), Some(failure)),
         };
-        let store = Store::open(metainfo.clone(), dir, Access::Read)?;
+        let store = Store::open(metainfo.clone(), dir, StoreAccess::Read)?;
         let share = self.service.share(metainfo.clone(), Arc::new(store), stamps);
-        let (work, trackers) = (Work::Giving(share.clone()), trackers.to_vec());
+        let (work, trackers) = (Work::Seeding(share.clone()), trackers.to_vec());
         self.put(Torrent {
             metainfo,
             dir: dir.to_owned(),
@@ -199,7 +200,7 @@ impl Node {
 
     /// Gives a file that was uploaded, announced to this process' own tracker; the stamps are those of the file when it was
     /// hashed, or as it is now if it was known to be whole just before.
-    pub fn give_upload(
+    pub fn seed_upload(
         &self,
         metainfo: Arc<Metainfo>,
         file: &Path,
@@ -209,25 +210,25 @@ impl Node {
         let dir = file.parent().unwrap_or(Path::new("."));
         let stamps = match stamps {
             Some(stamps) => stamps,
-            None => Stamps::of(&Store::open(metainfo.clone(), dir, Access::Read)?)?,
+            None => Stamps::of(&Store::open(metainfo.clone(), dir, StoreAccess::Read)?)?,
         };
         let trackers: Vec<_> = self.tracker.iter().map(|url| vec![url.clone()]).collect();
-        self.give(metainfo, dir, stamps, &trackers, port).map(|_| ())
+        self.seed(metainfo, dir, stamps, &trackers, port).map(|_| ())
     }
 
     /// Fetches from now on what has begun, and gives it.
-    pub fn take(&self, begun: Begun, trackers: Vec<Vec<String>>) -> Result<View, Failure> {
+    pub fn download(&self, begun: Begun, trackers: Vec<Vec<String>>) -> Result<View, Failure> {
         let (metainfo, dir) = (begun.store.metainfo().clone(), begun.store.dir().to_owned());
         self.board.add(metainfo.clone(), &dir, Activity::Fetching);
-        let taking = self.start_taking(begun)?;
+        let taking = self.start_fetch(begun)?;
         let view = taking.fetch.view();
-        let work = Work::Taking(taking);
+        let work = Work::Downloading(taking);
         let (reach, port) = (Reach::Anywhere, self.port());
         self.put(Torrent { metainfo, dir, is_fetched: true, work, trackers, reach, port });
         Ok(view)
     }
 
-    fn start_taking(&self, begun: Begun) -> Result<Taking, Failure> {
+    fn start_fetch(&self, begun: Begun) -> Result<RunningFetch, Failure> {
         let have = begun.have.clone();
         let ledger = self.journal.attach(begun);
         let plan = Plan {
@@ -242,7 +243,7 @@ impl Node {
             seed: self.chance.fetch_add(1, Ordering::Relaxed),
         };
         let fetch = Fetch::start(plan).map_err(|error| Failure::about("threads", error))?;
-        Ok(Taking { fetch, ledger })
+        Ok(RunningFetch { fetch, ledger })
     }
 
     /// Puts a torrent on the list, unless it is there and well, and begins with it unless it is to rest.
@@ -250,7 +251,7 @@ impl Node {
         let hash = torrent.metainfo.info_hash();
         let failed = self.board.torrent(&hash).is_some_and(|report| matches!(report.activity, Activity::Failed(_)));
         let mut torrents = self.torrents();
-        if torrents.get(&hash).is_none_or(|there| failed && matches!(there.work, Work::Giving(_))) {
+        if torrents.get(&hash).is_none_or(|there| failed && matches!(there.work, Work::Seeding(_))) {
             self.board.add(torrent.metainfo.clone(), &torrent.dir, Activity::Verifying);
             self.begin(hash, &torrent);
             torrents.insert(hash, torrent);
@@ -265,14 +266,14 @@ impl Node {
         let activity = match &torrent.work {
             _ if settings.paused => Activity::Paused,
             Work::Preparing(_) => Activity::Verifying,
-            Work::Taking(_) if have.as_ref().is_some_and(|have| !have.is_full()) => Activity::Fetching,
-            Work::Giving(_) | Work::Taking(_) => Activity::Seeding,
+            Work::Downloading(_) if have.as_ref().is_some_and(|have| !have.is_full()) => Activity::Fetching,
+            Work::Seeding(_) | Work::Downloading(_) => Activity::Seeding,
         };
         self.board.update(hash, |report| {
             report.activity = activity;
             report.set_have(have.unwrap_or_else(|| report.have.clone()));
         });
-        if let Work::Taking(taking) = &torrent.work {
+        if let Work::Downloading(taking) = &torrent.work {
             taking.fetch.pause(settings.paused);
         }
         let Some(share) = torrent.work.share().filter(|_| !settings.paused) else { return };
@@ -280,8 +281,8 @@ impl Node {
             return;
         }
         let news = match &torrent.work {
-            Work::Taking(taking) => taking.fetch.news(),
-            Work::Preparing(_) | Work::Giving(_) => self.service.news(),
+            Work::Downloading(taking) => taking.fetch.news(),
+            Work::Preparing(_) | Work::Seeding(_) => self.service.news(),
         };
         let mut chance = Chance::new(self.chance.fetch_add(1, Ordering::Relaxed));
         let (share, trackers) = (share.clone(), &torrent.trackers);
@@ -289,7 +290,7 @@ impl Node {
     }
 
     /// Has the sessions of a torrent obey its limits.
-    fn apply(&self, hash: InfoHash, torrent: &Torrent, settings: memory::Settings) {
+    fn apply(&self, hash: InfoHash, torrent: &Torrent, settings: memory::TorrentSettings) {
         if let Some(share) = torrent.work.share() {
             share.upload.set(settings.upload_limit);
             share.download.set(settings.download_limit);
@@ -303,8 +304,8 @@ impl Node {
     fn cease(&self, hash: InfoHash, torrent: &Torrent) {
         self.registry.remove(hash);
         match &torrent.work {
-            Work::Giving(_) => self.service.end_sessions(hash),
-            Work::Taking(taking) => taking.fetch.pause(true),
+            Work::Seeding(_) => self.service.end_sessions(hash),
+            Work::Downloading(taking) => taking.fetch.pause(true),
             Work::Preparing(_) => {}
         }
         self.announcer.remove(hash);
@@ -329,7 +330,7 @@ impl Node {
 
     /// Ends a torrent's threads, where it has any, and closes its log.
     fn finish(&self, work: Work, deadline: Instant) {
-        let Work::Taking(Taking { fetch, ledger }) = work else { return };
+        let Work::Downloading(RunningFetch { fetch, ledger }) = work else { return };
         drop(fetch);
         self.close(ledger, deadline);
     }
@@ -338,13 +339,15 @@ impl Node {
     fn close(&self, ledger: Arc<Ledger>, deadline: Instant) {
         let store = ledger.store().clone();
         let closed = self.journal.close(ledger, deadline.saturating_duration_since(Instant::now()));
-        if matches!(closed, Err(storage::Error::Changed { .. })) || store.is_undisturbed().is_err() {
+        if matches!(closed, Err(storage::StorageError::Changed { .. })) || store.is_undisturbed().is_err() {
             // What the log vouches for is no longer so; without it the next run checks everything.
             storage::resume::forget(store.dir(), &store.metainfo().info_hash());
         }
         match closed {
-            Ok(Ending::Clean) => {}
-            Ok(Ending::Late) => log::info!("the disk is slow; the last pieces will be checked at the next start"),
+            Ok(JournalEnding::Clean) => {}
+            Ok(JournalEnding::Late) => {
+                log::info!("the disk is slow; the last pieces will be checked at the next start")
+            }
             Err(error) => log::error!("{error}"),
         }
     }
@@ -355,11 +358,11 @@ impl Node {
 }
 
 impl Work {
-    fn share(&self) -> Option<&Arc<Share>> {
+    fn share(&self) -> Option<&Arc<SharedTorrent>> {
         match self {
             Work::Preparing(_) => None,
-            Work::Giving(share) => Some(share),
-            Work::Taking(taking) => Some(taking.fetch.share()),
+            Work::Seeding(share) => Some(share),
+            Work::Downloading(taking) => Some(taking.fetch.share()),
         }
     }
 }

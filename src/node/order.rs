@@ -6,7 +6,7 @@ use crate::metainfo::{InfoHash, Metainfo};
 
 /// What the page, or a person, wants done. Where it cannot be done the answer is a sentence.
 #[derive(Debug)]
-pub enum Order {
+pub enum NodeOrder {
     /// Seed a file that was uploaded.
     Seed {
         /// What it is.
@@ -22,7 +22,7 @@ pub enum Order {
         /// What it is.
         metainfo: Arc<Metainfo>,
     },
-    /// Stop taking and giving, until [`Order::Resume`].
+    /// Stop taking and giving, until [`NodeOrder::Resume`].
     Pause(InfoHash),
     /// Go on.
     Resume(InfoHash),
@@ -40,4 +40,4 @@ pub enum Order {
 }
 
 /// Carries out an order. Called on a transfer thread or a handler, by several at once. An error is a sentence for a person.
-pub type CarryOut = Box<dyn Fn(Order) -> Result<(), String> + Send + Sync>;
+pub type CarryOut = Box<dyn Fn(NodeOrder) -> Result<(), String> + Send + Sync>;

@@ -1,10 +1,10 @@
 //! What is changed while it runs: pause, resume, remove, limits. Each takes effect at once, and none waits for a disk while the
 //! list is locked.
 
-use super::{CarryOut, Order};
+use super::{CarryOut, NodeOrder};
 use std::{path::Path, sync::Arc, thread, time::Instant};
 
-use super::{Node, Work, memory::Settings};
+use super::{Node, Work, memory::TorrentSettings};
 use crate::{
     bitfield::Bitfield,
     metainfo::{InfoHash, Metainfo},
@@ -13,7 +13,7 @@ use crate::{
         process::{ENDING, cores},
     },
     status::report::Activity,
-    storage::{self, Access, Stamps, Store},
+    storage::{self, Stamps, Store, StoreAccess},
 };
 
 impl Node {
@@ -23,14 +23,14 @@ impl Node {
         Box::new(move |order| node.obey(order).map_err(|failure| failure.to_string()))
     }
 
-    fn obey(self: &Arc<Node>, order: Order) -> Result<(), Failure> {
+    fn obey(self: &Arc<Node>, order: NodeOrder) -> Result<(), Failure> {
         match order {
-            Order::Seed { metainfo, file, port } => self.give_upload(metainfo, &file, None, port),
-            Order::Fetch { metainfo } => self.fetch(metainfo),
-            Order::Pause(hash) => self.pause(hash),
-            Order::Resume(hash) => self.resume(hash),
-            Order::Remove(hash) => self.remove(hash),
-            Order::Limit { torrent, upload, download } => self.limit(torrent, upload, download),
+            NodeOrder::Seed { metainfo, file, port } => self.seed_upload(metainfo, &file, None, port),
+            NodeOrder::Fetch { metainfo } => self.fetch(metainfo),
+            NodeOrder::Pause(hash) => self.pause(hash),
+            NodeOrder::Resume(hash) => self.resume(hash),
+            NodeOrder::Remove(hash) => self.remove(hash),
+            NodeOrder::Limit { torrent, upload, download } => self.limit(torrent, upload, download),
         }
     }
 
@@ -85,7 +85,7 @@ impl Node {
 
     /// What is given again if all of it is right, though it was not at some time.
     fn verified(&self, metainfo: &Arc<Metainfo>, dir: &Path) -> Result<Work, Failure> {
-        let store = Store::open(metainfo.clone(), dir, Access::Read)?;
+        let store = Store::open(metainfo.clone(), dir, StoreAccess::Read)?;
         let stamps = Stamps::of(&store)?;
         let all = Bitfield::full(metainfo.geometry().piece_count());
         let have = storage::verify(&store, &all, cores(), &|_, _| {})?;
@@ -93,7 +93,7 @@ impl Node {
             let (right, all) = (have.count(), have.len());
             return Err(Failure::new(format!("only {right} of {all} pieces are right in {}", dir.display())));
         }
-        Ok(Work::Giving(self.service.share(metainfo.clone(), Arc::new(store), stamps)))
+        Ok(Work::Seeding(self.service.share(metainfo.clone(), Arc::new(store), stamps)))
     }
 
     /// Stops with a torrent for good. Files stay where they are.
@@ -103,7 +103,7 @@ impl Node {
         self.finish(torrent.work, Instant::now() + ENDING);
         self.board.remove(hash);
         self.forget_order(hash);
-        self.memory.change(hash, |settings| *settings = Settings::default());
+        self.memory.change(hash, |settings| *settings = TorrentSettings::default());
         self.memory.save();
         Ok(())
     }

@@ -9,8 +9,8 @@ use std::{
 use crate::{
     net::PortChoice,
     node::Failure,
-    seeder::{Gate, Listener},
-    session::Host,
+    seeder::{Admission, Listener},
+    session::LocalPeer,
     terminal,
 };
 
@@ -19,14 +19,14 @@ pub const MAX_PORTS: usize = 16;
 
 /// The open ports of one process, all with one gate behind them.
 pub struct Ports {
-    gate: Arc<Gate>,
+    gate: Arc<Admission>,
     main: u16,
     open: Mutex<HashMap<u16, Listener>>,
 }
 
 impl Ports {
     /// Opens the main port; one that is not the first choice is said aloud.
-    pub fn open(choice: PortChoice, host: &Host, gate: Arc<Gate>) -> Result<Ports, Failure> {
+    pub fn open(choice: PortChoice, host: &LocalPeer, gate: Arc<Admission>) -> Result<Ports, Failure> {
         let (PortChoice::Asked(wanted) | PortChoice::From(wanted)) = choice;
         let listener = Listener::open(choice, gate.clone()).map_err(|error| {
             Failure::listening(format_args!("port {wanted} for peers"), &error, "--port and --seed-port take another")

@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     announce::answer::Answer,
     metainfo::{create, path::RECORDS},
-    status::report::{TorrentReport, Way},
+    status::report::{Direction, TorrentReport},
     storage::Records,
     tracker::announce::Announce,
 };
@@ -34,11 +34,11 @@ impl Source {
         let dir = tempfile::tempdir().unwrap();
         let content: Vec<u8> = (0..LENGTH).map(|at| (at / 3) as u8 ^ (at >> 11) as u8).collect();
         fs::write(dir.path().join("it.bin"), &content).unwrap();
-        let options = create::Options { piece_length: 64 << 10, ..create::Options::default() };
+        let options = create::CreateOptions { piece_length: 64 << 10, ..create::CreateOptions::default() };
         let metainfo = Arc::new(create::create(&dir.path().join("it.bin"), &options, &|_| {}).unwrap().metainfo);
         let node = Node::open(options_in(dir.path(), None)).unwrap();
-        let stamps = Stamps::of(&Store::open(metainfo.clone(), dir.path(), Access::Read).unwrap()).unwrap();
-        node.give(metainfo.clone(), dir.path(), stamps, &[], None).unwrap();
+        let stamps = Stamps::of(&Store::open(metainfo.clone(), dir.path(), StoreAccess::Read).unwrap()).unwrap();
+        node.seed(metainfo.clone(), dir.path(), stamps, &[], None).unwrap();
         Source { node, metainfo, content, dir }
     }
 
@@ -53,18 +53,18 @@ impl Source {
 }
 
 /// `source` is the port of the only peer that the node's own tracker knows.
-fn options_in(folder: &Path, source: Option<u16>) -> Options {
+fn options_in(folder: &Path, source: Option<u16>) -> NodeOptions {
     let announce = move |_: &Announce| Answer {
         peers: source.map(|port| ([127, 0, 0, 1], port).into()).into_iter().collect(),
         interval: Duration::from_secs(1),
         ..Answer::parse(b"d5:peers0:e").unwrap()
     };
     let own = OwnTracker { is_own: Arc::new(|_| true), announce: Arc::new(announce) };
-    Options {
+    NodeOptions {
         upload_limit: 0,
         download_limit: 0,
         max_peers: 20,
-        fetching: Settings { max_peers: FETCH_PEERS, slots: DEFAULT_SLOTS, memory: FETCH_MEMORY },
+        fetching: FetchSettings { max_peers: FETCH_PEERS, upload_slots: DEFAULT_UPLOAD_SLOTS, memory: FETCH_MEMORY },
         port: PortChoice::Asked(0),
         own_tracker: source.map(|_| ("http://own/announce".to_owned(), own)),
         folder: folder.to_owned(),
@@ -98,8 +98,8 @@ fn what_is_ordered_is_fetched_shown_and_given_on() {
 
     let count = source.metainfo.geometry().piece_count() as usize;
     let ways = |node: &Node| node.board().transfers_since(0).0.into_iter().map(|it| it.way).collect::<Vec<_>>();
-    wait_until("each piece given", || ways(&source.node) == vec![Way::Given; count]);
-    wait_until("each piece taken", || ways(&taker) == vec![Way::Taken; count]);
+    wait_until("each piece given", || ways(&source.node) == vec![Direction::Uploaded; count]);
+    wait_until("each piece taken", || ways(&taker) == vec![Direction::Downloaded; count]);
     wait_until("what was given", || report(&source.node, hash).uploaded >= LENGTH as u64);
 
     // A third hears of the second alone.
@@ -171,7 +171,7 @@ fn what_was_ordered_and_set_outlasts_a_restart_until_it_is_removed() {
     let last = source.taker(folder.path());
     last.fetch_again();
     wait_until("a look at the disk", || report(&last, hash).activity == Activity::Seeding);
-    assert!(matches!(last.torrents()[&hash].work, Work::Giving(_)), "what is whole takes no threads");
+    assert!(matches!(last.torrents()[&hash].work, Work::Seeding(_)), "what is whole takes no threads");
     last.remove(hash).unwrap();
     assert!(last.board().torrent(&hash).is_none() && last.pause(hash).is_err());
     assert!(fs::read(folder.path().join("it.bin")).unwrap() == source.content, "the file stays");
@@ -278,7 +278,7 @@ fn two_orders_of_one_name_do_not_write_to_one_file() {
     let other = source.dir.path().join("other");
     fs::create_dir(&other).unwrap();
     fs::write(other.join("it.bin"), vec![9; LENGTH]).unwrap();
-    let options = create::Options { piece_length: 64 << 10, ..create::Options::default() };
+    let options = create::CreateOptions { piece_length: 64 << 10, ..create::CreateOptions::default() };
     let other = Arc::new(create::create(&other.join("it.bin"), &options, &|_| {}).unwrap().metainfo);
     let taker = source.taker(folder.path());
     taker.fetch(source.metainfo.clone()).unwrap();

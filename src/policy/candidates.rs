@@ -1,9 +1,9 @@
 //! The peers that trackers name to a seeder: which to dial next, which never again. Pure.
 //!
-//! Invariant: at most [`MAX_HALF_OPEN`] addresses are being dialled, [`MAX_A_SECOND`] were within the last second, and at most
+//! Invariant: at most `MAX_HALF_OPEN` addresses are being dialled, `MAX_A_SECOND` were within the last second, and at most
 //! [`MAX_DIALLED`] sessions have come of it, whatever trackers say. An address is dialled only while there is no session with the peer
 //! that listens there, as far as can be known: by the address that was dialled, by the port that a peer says it listens on,
-//! by its peer id. Where both sides have dialled, the other side may choose; after [`GRACE`] we do.
+//! by its peer id. Where both sides have dialled, the other side may choose; after `GRACE` we do.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},

@@ -2,7 +2,7 @@
 //!
 //! Invariant: at most `limit` peers are unchoked, and while one waits that wants to be, exactly `limit` are. In a room
 //! that means everybody: a slot is only withheld where there are more peers than slots. Then, every
-//! [`ROTATION`], those that gave us most keep theirs and the rest of the slots go round, so that each is served. Whoever does
+//! `ROTATION`, those that gave us most keep theirs and the rest of the slots go round, so that each is served. Whoever does
 //! not use a slot loses it at once to one that waits, and waits the longer the more often that has happened.
 
 use std::{
@@ -10,10 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::session::{Order, SessionId};
+use crate::session::{SendOrder, SessionId};
 
 /// How many peers are served at once. Each costs a run of blocks in memory while it is served.
-pub const DEFAULT_SLOTS: usize = 64;
+pub const DEFAULT_UPLOAD_SLOTS: usize = 64;
 
 /// How long a slot is kept at the least while others wait (BEP 3 suggests ten seconds).
 const ROTATION: Duration = Duration::from_secs(10);
@@ -33,22 +33,22 @@ const KEPT: (usize, usize) = (3, 4);
 
 /// Who is unchoked, and who waits.
 #[derive(Debug)]
-pub struct Slots {
+pub struct Choker {
     limit: usize,
-    peers: BTreeMap<SessionId, Peer>,
+    peers: BTreeMap<SessionId, ChokerPeer>,
     rotated: Instant,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Peer {
+struct ChokerPeer {
     interest: Interest,
     unchoked: bool,
     /// When its slot was given or taken last; while it waits, its place in the line, which may lie ahead.
     since: Instant,
     /// Bytes it had given us at the last rotation.
-    given: u64,
+    downloaded: u64,
     /// Bytes it had taken from us when that was looked at last, and when they last were more than before.
-    taken: u64,
+    uploaded: u64,
     used: Instant,
     /// How often in a row it left a slot unused.
     wasted: u32,
@@ -69,44 +69,45 @@ enum Interest {
 
 /// A peer whose slot is given, or taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum ChokeChange {
     /// It may ask from now on.
     Unchoke(SessionId),
     /// It may not.
     Choke(SessionId),
 }
 
-impl Change {
+impl ChokeChange {
     /// What to tell whom.
-    pub fn order(self) -> (SessionId, Order) {
+    pub fn order(self) -> (SessionId, SendOrder) {
         match self {
-            Change::Unchoke(id) => (id, Order::Unchoke),
-            Change::Choke(id) => (id, Order::Choke),
+            ChokeChange::Unchoke(id) => (id, SendOrder::Unchoke),
+            ChokeChange::Choke(id) => (id, SendOrder::Choke),
         }
     }
 }
 
-impl Slots {
+impl Choker {
     /// No peer yet.
-    pub fn new(limit: usize, now: Instant) -> Slots {
-        Slots { limit, peers: BTreeMap::new(), rotated: now }
+    pub fn new(limit: usize, now: Instant) -> Choker {
+        Choker { limit, peers: BTreeMap::new(), rotated: now }
     }
 
     /// A session begins, choked (BEP 3).
     pub fn opened(&mut self, session: SessionId, now: Instant) {
         let interest = Interest::Unsaid;
-        let new = Peer { interest, unchoked: false, since: now, given: 0, taken: 0, used: now, wasted: 0 };
+        let new =
+            ChokerPeer { interest, unchoked: false, since: now, downloaded: 0, uploaded: 0, used: now, wasted: 0 };
         self.peers.insert(session, new);
     }
 
     /// A session is over; its slot goes to the next.
-    pub fn closed(&mut self, session: SessionId, now: Instant) -> Vec<Change> {
+    pub fn closed(&mut self, session: SessionId, now: Instant) -> Vec<ChokeChange> {
         self.peers.remove(&session);
         self.fill(now)
     }
 
     /// A peer wants something from us, or no longer does.
-    pub fn interested(&mut self, session: SessionId, interested: bool, now: Instant) -> Vec<Change> {
+    pub fn interested(&mut self, session: SessionId, interested: bool, now: Instant) -> Vec<ChokeChange> {
         if let Some(peer) = self.peers.get_mut(&session) {
             peer.interest = if interested { Interest::Said } else { Interest::Denied };
         }
@@ -129,7 +130,7 @@ impl Slots {
     }
 
     /// Lets waiting peers have their turn, once a rotation. `given` tells how many bytes a peer has given us in all.
-    pub fn rotate(&mut self, now: Instant, given: impl Fn(SessionId) -> u64) -> Vec<Change> {
+    pub fn rotate(&mut self, now: Instant, given: impl Fn(SessionId) -> u64) -> Vec<ChokeChange> {
         if now.saturating_duration_since(self.rotated) < ROTATION {
             return Vec::new();
         }
@@ -138,9 +139,9 @@ impl Slots {
         for (id, peer) in &mut self.peers {
             let total = given(*id);
             if peer.unchoked {
-                turn.push((*id, total - peer.given.min(total), peer.since));
+                turn.push((*id, total - peer.downloaded.min(total), peer.since));
             }
-            peer.given = total;
+            peer.downloaded = total;
         }
         // Those that gave least go first, and of those the ones that had their slot for longest.
         turn.sort_by_key(|(_, gave, since)| (*gave, *since));
@@ -155,7 +156,7 @@ impl Slots {
 
     /// Takes slots that lie idle from those that hold them, while others wait, and gives those that nobody wants to peers that
     /// do not say whether they do. `taken` tells how many bytes a peer has taken from us in all.
-    pub fn take_unused(&mut self, now: Instant, taken: impl Fn(SessionId) -> u64) -> Vec<Change> {
+    pub fn take_unused(&mut self, now: Instant, taken: impl Fn(SessionId) -> u64) -> Vec<ChokeChange> {
         let unsaid = self.peers.values_mut().filter(|peer| peer.interest == Interest::Unsaid);
         for peer in unsaid.filter(|peer| now.saturating_duration_since(peer.since) >= UNSAID) {
             peer.interest = Interest::Assumed;
@@ -163,8 +164,8 @@ impl Slots {
         let mut idle = Vec::new();
         for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.unchoked) {
             let total = taken(*id);
-            if total > peer.taken {
-                (peer.taken, peer.used, peer.wasted) = (total, now, 0);
+            if total > peer.uploaded {
+                (peer.uploaded, peer.used, peer.wasted) = (total, now, 0);
             } else if now.saturating_duration_since(peer.used.max(peer.since)) >= UNUSED {
                 idle.push(*id);
             }
@@ -182,16 +183,16 @@ impl Slots {
         changes
     }
 
-    fn choke(&mut self, session: SessionId, now: Instant) -> Change {
+    fn choke(&mut self, session: SessionId, now: Instant) -> ChokeChange {
         let peer = self.peers.get_mut(&session).expect("only peers that are there are choked");
         (peer.unchoked, peer.since) = (false, now);
-        Change::Choke(session)
+        ChokeChange::Choke(session)
     }
 
     /// Gives slots to the peers that have waited longest, while there are both.
-    fn fill(&mut self, now: Instant) -> Vec<Change> {
+    fn fill(&mut self, now: Instant) -> Vec<ChokeChange> {
         let mut changes = Vec::new();
-        while let Some(next) = self.longest_waiting(Peer::waits) {
+        while let Some(next) = self.longest_waiting(ChokerPeer::waits) {
             if self.in_use() >= self.limit {
                 // A slot whose holder does not say that it wants it is as good as free.
                 let idle = self.peers.iter().find(|(_, peer)| peer.unchoked && peer.interest != Interest::Said);
@@ -201,26 +202,26 @@ impl Slots {
             changes.push(self.unchoke(next, now));
         }
         while self.in_use() < self.limit {
-            let silent = |peer: &Peer| peer.interest == Interest::Assumed && !peer.unchoked;
+            let silent = |peer: &ChokerPeer| peer.interest == Interest::Assumed && !peer.unchoked;
             let Some(next) = self.longest_waiting(silent) else { break };
             changes.push(self.unchoke(next, now));
         }
         changes
     }
 
-    fn unchoke(&mut self, session: SessionId, now: Instant) -> Change {
+    fn unchoke(&mut self, session: SessionId, now: Instant) -> ChokeChange {
         let peer = self.peers.get_mut(&session).expect("only peers that are there are unchoked");
         (peer.unchoked, peer.since) = (true, now);
-        Change::Unchoke(session)
+        ChokeChange::Unchoke(session)
     }
 
-    fn longest_waiting(&self, waits: impl Fn(&Peer) -> bool) -> Option<SessionId> {
+    fn longest_waiting(&self, waits: impl Fn(&ChokerPeer) -> bool) -> Option<SessionId> {
         let waiting = self.peers.iter().filter(|(_, peer)| waits(peer));
         waiting.min_by_key(|(_, peer)| peer.since).map(|(id, _)| *id)
     }
 }
 
-impl Peer {
+impl ChokerPeer {
     /// Whether it says that it wants a slot, and has none.
     fn waits(&self) -> bool {
         self.interest == Interest::Said && !self.unchoked
@@ -235,8 +236,8 @@ mod tests {
         SessionId(number)
     }
 
-    fn room(limit: usize, peers: u64, start: Instant) -> Slots {
-        let mut slots = Slots::new(limit, start);
+    fn room(limit: usize, peers: u64, start: Instant) -> Choker {
+        let mut slots = Choker::new(limit, start);
         for number in 0..peers {
             slots.opened(id(number), start);
             slots.interested(id(number), true, start);
@@ -247,10 +248,10 @@ mod tests {
     #[test]
     fn in_a_room_everybody_who_is_interested_is_unchoked_at_once() {
         let start = Instant::now();
-        let mut slots = Slots::new(8, start);
+        let mut slots = Choker::new(8, start);
         slots.opened(id(1), start);
         assert_eq!(slots.in_use(), 0);
-        assert_eq!(slots.interested(id(1), true, start), [Change::Unchoke(id(1))]);
+        assert_eq!(slots.interested(id(1), true, start), [ChokeChange::Unchoke(id(1))]);
         assert_eq!(slots.interested(id(1), true, start), []);
         assert_eq!((slots.in_use(), slots.waiting()), (1, 0));
     }
@@ -260,10 +261,10 @@ mod tests {
         let start = Instant::now();
         let mut slots = room(2, 3, start);
         assert_eq!((slots.in_use(), slots.waiting()), (2, 1));
-        assert_eq!(slots.closed(id(0), start), [Change::Unchoke(id(2))]);
+        assert_eq!(slots.closed(id(0), start), [ChokeChange::Unchoke(id(2))]);
         slots.opened(id(3), start);
         assert_eq!(slots.interested(id(3), true, start), []);
-        assert_eq!(slots.interested(id(1), false, start), [Change::Choke(id(1)), Change::Unchoke(id(3))]);
+        assert_eq!(slots.interested(id(1), false, start), [ChokeChange::Choke(id(1)), ChokeChange::Unchoke(id(3))]);
     }
 
     #[test]
@@ -273,7 +274,7 @@ mod tests {
         let mut served = std::collections::BTreeSet::from([id(0), id(1), id(2), id(3)]);
         for turn in 1..=5 {
             for change in slots.rotate(start + ROTATION * turn, |_| 0) {
-                if let Change::Unchoke(id) = change {
+                if let ChokeChange::Unchoke(id) = change {
                     served.insert(id);
                 }
             }
@@ -288,7 +289,7 @@ mod tests {
         let start = Instant::now();
         let mut slots = room(4, 8, start);
         let changes = slots.rotate(start + ROTATION, |session| if session.0 < 3 { 1000 + session.0 } else { 0 });
-        assert_eq!(changes, [Change::Choke(id(3)), Change::Unchoke(id(4))]);
+        assert_eq!(changes, [ChokeChange::Choke(id(3)), ChokeChange::Unchoke(id(4))]);
     }
 
     #[test]
@@ -325,12 +326,12 @@ mod tests {
         let later = start + UNSAID;
         assert_eq!(
             slots.take_unused(later, |_| 0),
-            [Change::Unchoke(id(1))],
+            [ChokeChange::Unchoke(id(1))],
             "and one that is not interested gets none"
         );
         slots.opened(id(3), later);
-        assert_eq!(slots.interested(id(3), true, later), [Change::Choke(id(1)), Change::Unchoke(id(3))]);
-        assert_eq!(slots.closed(id(0), later), [Change::Unchoke(id(1))]);
+        assert_eq!(slots.interested(id(3), true, later), [ChokeChange::Choke(id(1)), ChokeChange::Unchoke(id(3))]);
+        assert_eq!(slots.closed(id(0), later), [ChokeChange::Unchoke(id(1))]);
         // It asks for a block, so it wants the slot.
         assert_eq!(slots.interested(id(1), true, later), []);
         slots.opened(id(4), later);

@@ -12,6 +12,6 @@ pub mod roster;
 pub mod super_seed;
 
 pub use buffers::{BlockBuffer, Buffers};
-pub use choker::{Change, DEFAULT_SLOTS, Slots};
-pub use coordinator::Settings;
+pub use choker::{ChokeChange, Choker, DEFAULT_UPLOAD_SLOTS};
+pub use coordinator::FetchSettings;
 pub use piece::{Home, Payload, PieceInFlight};

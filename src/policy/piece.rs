@@ -26,7 +26,7 @@ pub struct PieceInFlight {
     geometry: Geometry,
     piece: PieceIndex,
     home: Home,
-    blocks: Vec<Slot>,
+    blocks: Vec<BlockSlot>,
     missing: u32,
     record: Vec<Contribution>,
     failures: usize,
@@ -54,13 +54,13 @@ pub enum Payload {
 /// A peer gave this block, with these bytes, to an attempt that failed.
 #[derive(Debug, Clone)]
 pub struct Contribution {
-    giver: Arc<Remote>,
+    uploader: Arc<Remote>,
     block: u32,
     digest: [u8; 20],
 }
 
 #[derive(Debug)]
-enum Slot {
+enum BlockSlot {
     Missing,
     Present(Payload, Arc<Remote>),
 }
@@ -69,7 +69,7 @@ impl PieceInFlight {
     /// A piece of which no block has arrived.
     pub fn new(geometry: &Geometry, piece: PieceIndex, home: Home) -> PieceInFlight {
         let missing = geometry.block_count(piece);
-        let blocks = (0..missing).map(|_| Slot::Missing).collect();
+        let blocks = (0..missing).map(|_| BlockSlot::Missing).collect();
         PieceInFlight { geometry: *geometry, piece, home, blocks, missing, record: Vec::new(), failures: 0 }
     }
 
@@ -106,8 +106,8 @@ impl PieceInFlight {
     pub fn suspect(&self) -> Option<&Remote> {
         let mut givers: Vec<&Arc<Remote>> = Vec::new();
         for gave in &self.record {
-            if !givers.iter().any(|known| known.is_same_peer(&gave.giver)) {
-                givers.push(&gave.giver);
+            if !givers.iter().any(|known| known.is_same_peer(&gave.uploader)) {
+                givers.push(&gave.uploader);
             }
         }
         givers.get(self.failures % givers.len().max(1)).map(|giver| &***giver)
@@ -115,15 +115,15 @@ impl PieceInFlight {
 
     /// The blocks that are not present, in order.
     pub fn missing_blocks(&self) -> impl Iterator<Item = Block> + '_ {
-        let missing = self.blocks.iter().enumerate().filter(|(_, slot)| matches!(slot, Slot::Missing));
+        let missing = self.blocks.iter().enumerate().filter(|(_, slot)| matches!(slot, BlockSlot::Missing));
         missing.map(|(number, _)| self.geometry.nth_block(self.piece, number as u32))
     }
 
     /// Puts a block in its place; a block that is there already stays as it is.
     pub fn place(&mut self, block: Block, payload: Payload, giver: &Arc<Remote>) {
         let number = block.number(&self.geometry).expect("blocks are asked for as they are cut") as usize;
-        if matches!(self.blocks[number], Slot::Missing) {
-            self.blocks[number] = Slot::Present(payload, giver.clone());
+        if matches!(self.blocks[number], BlockSlot::Missing) {
+            self.blocks[number] = BlockSlot::Present(payload, giver.clone());
             self.missing -= 1;
         }
     }
@@ -132,19 +132,19 @@ impl PieceInFlight {
     pub fn room_for_help(&self) -> usize {
         match self.home {
             Home::Memory => self.missing as usize,
-            Home::Disk => MAX_HELP.saturating_sub(self.blocks.iter().filter_map(Slot::held).count()),
+            Home::Disk => MAX_HELP.saturating_sub(self.blocks.iter().filter_map(BlockSlot::held).count()),
         }
     }
 
     /// The blocks in order, with the bytes of those that are in memory.
     pub fn blocks(&self) -> impl Iterator<Item = (Block, Option<IoSlice<'_>>)> {
-        let held = self.blocks.iter().map(Slot::held).enumerate();
+        let held = self.blocks.iter().map(BlockSlot::held).enumerate();
         held.map(|(number, held)| (self.geometry.nth_block(self.piece, number as u32), held))
     }
 
     /// The blocks' bytes in order, to write at once; `None` unless all of them are in memory.
     pub fn parts(&self) -> Option<Vec<IoSlice<'_>>> {
-        self.blocks.iter().map(Slot::held).collect()
+        self.blocks.iter().map(BlockSlot::held).collect()
     }
 
     /// Empties a piece whose hash was wrong. When a single peer gave all of it, that peer is the liar and is returned;
@@ -152,14 +152,16 @@ impl PieceInFlight {
     pub fn reject(&mut self, digests: &[[u8; 20]]) -> Option<Arc<Remote>> {
         self.missing = self.blocks.len() as u32;
         self.failures += 1;
-        let emptied = self.blocks.iter_mut().map(|slot| std::mem::replace(slot, Slot::Missing));
+        let emptied = self.blocks.iter_mut().map(|slot| std::mem::replace(slot, BlockSlot::Missing));
         let given = emptied.zip(digests).enumerate().filter_map(|(number, (slot, digest))| match slot {
-            Slot::Present(_, giver) => Some(Contribution { giver, block: number as u32, digest: *digest }),
-            Slot::Missing => None,
+            BlockSlot::Present(_, giver) => {
+                Some(Contribution { uploader: giver, block: number as u32, digest: *digest })
+            }
+            BlockSlot::Missing => None,
         });
         let given: Vec<_> = given.collect();
-        let first = &given.first()?.giver;
-        if given.iter().all(|other| other.giver.is_same_peer(first)) {
+        let first = &given.first()?.uploader;
+        if given.iter().all(|other| other.uploader.is_same_peer(first)) {
             return Some(first.clone());
         }
         self.record.extend(given);
@@ -174,18 +176,18 @@ impl PieceInFlight {
         let mut liars: Vec<Arc<Remote>> = Vec::new();
         for gave in &self.record {
             let lied = digests.get(gave.block as usize).is_some_and(|right| *right != gave.digest);
-            if lied && !liars.iter().any(|known| known.is_same_peer(&gave.giver)) {
-                liars.push(gave.giver.clone());
+            if lied && !liars.iter().any(|known| known.is_same_peer(&gave.uploader)) {
+                liars.push(gave.uploader.clone());
             }
         }
         liars
     }
 }
 
-impl Slot {
+impl BlockSlot {
     fn held(&self) -> Option<IoSlice<'_>> {
         match self {
-            Slot::Present(Payload::Held(buffer), _) => Some(IoSlice::new(buffer)),
+            BlockSlot::Present(Payload::Held(buffer), _) => Some(IoSlice::new(buffer)),
             _ => None,
         }
     }
@@ -200,8 +202,8 @@ mod tests {
         /// Who gave each block that is present.
         pub(crate) fn givers(&self) -> impl Iterator<Item = &Remote> {
             self.blocks.iter().filter_map(|slot| match slot {
-                Slot::Present(_, giver) => Some(&**giver),
-                Slot::Missing => None,
+                BlockSlot::Present(_, giver) => Some(&**giver),
+                BlockSlot::Missing => None,
             })
         }
     }

@@ -1,7 +1,7 @@
 //! The roster: which peers are known, which to dial next, which never again. Pure.
 //!
-//! Invariant: an address is in exactly one state, and only [`State::Idle`] ones whose time has come are dialled. What
-//! the tracker and other peers say is bounded by [`MAX_KNOWN`]; what a peer did wrong is remembered by its address and
+//! Invariant: an address is in exactly one state, and only `DialState::Idle` ones whose time has come are dialled. What
+//! the tracker and other peers say is bounded by `MAX_KNOWN`; what a peer did wrong is remembered by its address and
 //! by its peer id, so that it is known again when it comes back from another port.
 
 use std::{
@@ -34,15 +34,15 @@ const BANS_OF_ONE_HOST: usize = 8;
 /// The peers that are known.
 #[derive(Debug, Default)]
 pub struct Roster {
-    known: HashMap<SocketAddr, Known>,
+    known: HashMap<SocketAddr, KnownAddress>,
     sessions: HashMap<SessionId, Connected>,
     banned_ids: HashSet<(IpAddr, PeerId)>,
     bans_by_host: HashMap<IpAddr, usize>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Known {
-    state: State,
+struct KnownAddress {
+    state: DialState,
     /// How often in a row dialling it came to nothing, or to a session on which no block passed.
     failures: u32,
     /// Whether it had everything when it was seen last.
@@ -62,7 +62,7 @@ pub enum Parting {
 
 /// What is going on with an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum DialState {
     /// It may be dialled from then on.
     Idle(Instant),
     /// It is being dialled.
@@ -95,7 +95,11 @@ impl Roster {
     /// A peer is said to listen there.
     pub fn add(&mut self, address: SocketAddr, now: Instant) {
         if net::can_be_listened_on(address) && (self.known.len() < MAX_KNOWN || self.forget_one()) {
-            self.known.entry(address).or_insert(Known { state: State::Idle(now), failures: 0, is_seed: false });
+            self.known.entry(address).or_insert(KnownAddress {
+                state: DialState::Idle(now),
+                failures: 0,
+                is_seed: false,
+            });
         }
     }
 
@@ -104,7 +108,7 @@ impl Roster {
     pub fn next_to_dial(&mut self, complete: bool, now: Instant) -> Option<SocketAddr> {
         // Those that failed least first, then those that have waited longest.
         let (_, _, address) = self.due(complete, now).min()?;
-        self.known.get_mut(&address).expect("it was just found").state = State::Dialling;
+        self.known.get_mut(&address).expect("it was just found").state = DialState::Dialling;
         Some(address)
     }
 
@@ -116,7 +120,7 @@ impl Roster {
     /// Whoever may be dialled again after a while may be now.
     pub fn hurry(&mut self, now: Instant) {
         for known in self.known.values_mut() {
-            if let State::Idle(from) = &mut known.state {
+            if let DialState::Idle(from) = &mut known.state {
                 *from = now.min(*from);
             }
         }
@@ -124,7 +128,7 @@ impl Roster {
 
     /// How many addresses are being dialled.
     pub fn dialling(&self) -> usize {
-        self.known.values().filter(|known| known.state == State::Dialling).count()
+        self.known.values().filter(|known| known.state == DialState::Dialling).count()
     }
 
     /// How many sessions there are.
@@ -137,7 +141,7 @@ impl Roster {
         if let Some(known) = self.known.get_mut(&address) {
             known.fail(now);
             if for_good {
-                known.state = State::Banned;
+                known.state = DialState::Banned;
             }
         }
     }
@@ -145,7 +149,7 @@ impl Roster {
     /// An address could not be dialled, through no fault of its own: its turn comes again in a moment.
     pub fn postponed(&mut self, address: SocketAddr, now: Instant) {
         if let Some(known) = self.known.get_mut(&address) {
-            known.state = State::Idle(now + FIRST_WAIT);
+            known.state = DialState::Idle(now + FIRST_WAIT);
         }
     }
 
@@ -170,7 +174,7 @@ impl Roster {
         };
         let listens = (remote.direction == Direction::Dialled).then_some(remote.address);
         if let Some(known) = listens.and_then(|address| self.known.get_mut(&address)) {
-            known.state = State::Connected;
+            known.state = DialState::Connected;
         }
         if !matches!(verdict, Verdict::Refuse(_)) {
             self.sessions.insert(remote.session, Connected { remote: *remote, listens });
@@ -185,8 +189,9 @@ impl Roster {
         if connected.listens.is_none() && net::may_dial(address, NamedBy::Peer, &[]) {
             connected.listens = Some(address);
             self.add(address, now);
-            if let Some(known) = self.known.get_mut(&address).filter(|known| matches!(known.state, State::Idle(_))) {
-                known.state = State::Connected;
+            if let Some(known) = self.known.get_mut(&address).filter(|known| matches!(known.state, DialState::Idle(_)))
+            {
+                known.state = DialState::Connected;
             }
         }
     }
@@ -197,15 +202,16 @@ impl Roster {
         let Some(over) = self.sessions.remove(&session) else { return };
         let Some(address) = over.listens else { return };
         let elsewhere = self.sessions.values().any(|other| other.listens == Some(address));
-        if let Some(known) = self.known.get_mut(&address).filter(|known| known.state == State::Connected && !elsewhere)
+        if let Some(known) =
+            self.known.get_mut(&address).filter(|known| known.state == DialState::Connected && !elsewhere)
         {
             known.is_seed = is_seed;
             match parting {
-                Parting::ForGood => known.state = State::Banned,
+                Parting::ForGood => known.state = DialState::Banned,
                 Parting::OfNoUse => known.fail(now),
                 Parting::OfUse => {
                     known.failures = 0;
-                    known.state = State::Idle(now + FIRST_WAIT);
+                    known.state = DialState::Idle(now + FIRST_WAIT);
                 }
             }
         }
@@ -236,7 +242,7 @@ impl Roster {
         let listens = self.sessions.get(&remote.session).and_then(|connected| connected.listens);
         let dialled = (remote.direction == Direction::Dialled).then_some(remote.address);
         if let Some(address) = listens.or(dialled) {
-            self.known.insert(address, Known { state: State::Banned, failures: 0, is_seed: false });
+            self.known.insert(address, KnownAddress { state: DialState::Banned, failures: 0, is_seed: false });
         }
         true
     }
@@ -248,11 +254,11 @@ impl Roster {
 
     /// The addresses whose time has come; the least of them is the next to dial.
     fn due(&self, complete: bool, now: Instant) -> impl Iterator<Item = (u32, Instant, SocketAddr)> {
-        let welcome = move |address: &SocketAddr, known: &Known| {
+        let welcome = move |address: &SocketAddr, known: &KnownAddress| {
             !(self.is_host_banned(address.ip()) || complete && known.is_seed)
         };
         self.known.iter().filter_map(move |(address, known)| match known.state {
-            State::Idle(from) if from <= now && welcome(address, known) => Some((known.failures, from, *address)),
+            DialState::Idle(from) if from <= now && welcome(address, known) => Some((known.failures, from, *address)),
             _ => None,
         })
     }
@@ -263,17 +269,17 @@ impl Roster {
 
     /// Makes room by forgetting the idle address that failed most; false when none is idle.
     fn forget_one(&mut self) -> bool {
-        let idle = self.known.iter().filter(|(_, known)| matches!(known.state, State::Idle(_)));
+        let idle = self.known.iter().filter(|(_, known)| matches!(known.state, DialState::Idle(_)));
         let worst = idle.max_by_key(|(_, known)| known.failures).map(|(address, _)| *address);
         worst.is_some_and(|address| self.known.remove(&address).is_some())
     }
 }
 
-impl Known {
+impl KnownAddress {
     fn fail(&mut self, now: Instant) {
         let wait = FIRST_WAIT * 2u32.saturating_pow(self.failures).min(1 << 10);
         self.failures = self.failures.saturating_add(1);
-        self.state = State::Idle(now + wait.min(MAX_WAIT));
+        self.state = DialState::Idle(now + wait.min(MAX_WAIT));
     }
 }
 

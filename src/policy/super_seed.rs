@@ -13,12 +13,12 @@
 //! What a peer says it has (`have`) tells what the swarm has. But a peer may leave that out: rqbit says nothing of a piece that we
 //! have shown, libtorrent neither with `send_redundant_have` off. So how far a peer has come with what it was shown is told
 //! by what we have sent it ourselves, and no peer waits to be shown more because it says nothing. A piece that was sent and
-//! that nobody says to have is unconfirmed: it is left to its receiver to spread for [`PATIENCE`], and then shown to others
+//! that nobody says to have is unconfirmed: it is left to its receiver to spread for `PATIENCE`, and then shown to others
 //! as if it never was. A receiver that lets this happen is shown new pieces last, and first those that others have, so that
 //! it costs the others nothing but its own copy.
 //!
 //! Invariant: a piece is shown a second time only when every piece has been seen with some peer, or when whoever it
-//! was shown to has left, has not moved for [`PATIENCE`] or has not spread it in that time; or to a peer whose pieces
+//! was shown to has left, has not moved for `PATIENCE` or has not spread it in that time; or to a peer whose pieces
 //! are not confirmed; or once more at the end as just said.
 
 use std::{
@@ -58,7 +58,7 @@ pub type Showing = (SessionId, PieceIndex);
 
 /// What one source shows to the peers of one torrent.
 #[derive(Debug)]
-pub struct Offer {
+pub struct SuperSeeding {
     geometry: Geometry,
     /// Pieces to be shown for the first time, or again as if it were, next one last; some may have been seen elsewhere
     /// meanwhile.
@@ -110,11 +110,11 @@ enum Standing {
     Unconfirmed,
 }
 
-impl Offer {
+impl SuperSeeding {
     /// Nobody has been shown anything. `seed` decides the order.
-    pub fn new(geometry: &Geometry, seed: u64) -> Offer {
+    pub fn new(geometry: &Geometry, seed: u64) -> SuperSeeding {
         let count = geometry.piece_count();
-        let mut offer = Offer {
+        let mut offer = SuperSeeding {
             geometry: *geometry,
             fresh: (0..count).collect(),
             is_fresh: Bitfield::full(count),

@@ -13,13 +13,13 @@ use std::{
 };
 
 use super::{
-    Registry,
-    places::{Entry, PlaceId, Places},
+    TorrentRegistry,
+    places::{ConnectionSeats, SeatDecision, SeatId},
     utp::UtpReset,
 };
 use crate::{
     net::{self, PortChoice},
-    session::{self, Guest, Host},
+    session::{self, LocalPeer, PeerConnection},
 };
 
 /// How long to wait after accepting failed, which it does when descriptors have run out.
@@ -39,22 +39,22 @@ pub struct Listener {
 
 /// Lets connections in, from all listeners of the process, as long as there are places.
 #[derive(Debug)]
-pub struct Gate {
-    host: Arc<Host>,
-    registry: Arc<Registry>,
-    hall: Mutex<Hall>,
+pub struct Admission {
+    host: Arc<LocalPeer>,
+    registry: Arc<TorrentRegistry>,
+    state: Mutex<AdmissionState>,
 }
 
 /// Who holds which place.
 #[derive(Debug)]
-struct Hall {
-    places: Places,
-    guests: HashMap<PlaceId, Guest>,
+struct AdmissionState {
+    places: ConnectionSeats,
+    connections: HashMap<SeatId, PeerConnection>,
 }
 
 impl Listener {
     /// Opens a port on every address of this machine, IPv6 too where there is any.
-    pub fn open(choice: PortChoice, gate: Arc<Gate>) -> io::Result<Listener> {
+    pub fn open(choice: PortChoice, gate: Arc<Admission>) -> io::Result<Listener> {
         let socket = net::listen(choice)?;
         let port = socket.local_addr()?.port();
         let ending = Arc::new(AtomicBool::new(false));
@@ -86,7 +86,7 @@ impl Drop for Listener {
     }
 }
 
-fn accept(socket: &TcpListener, gate: &Arc<Gate>, ending: &AtomicBool) {
+fn accept(socket: &TcpListener, gate: &Arc<Admission>, ending: &AtomicBool) {
     while !ending.load(Ordering::Acquire) {
         match socket.accept() {
             Ok(_) if ending.load(Ordering::Acquire) => return,
@@ -99,17 +99,17 @@ fn accept(socket: &TcpListener, gate: &Arc<Gate>, ending: &AtomicBool) {
     }
 }
 
-impl Gate {
+impl Admission {
     /// Lets in `max_peers` connections at a time, to the torrents of the registry.
-    pub fn new(host: Arc<Host>, registry: Arc<Registry>, max_peers: usize) -> Gate {
-        let hall = Hall { places: Places::new(max_peers), guests: HashMap::new() };
-        Gate { host, registry, hall: Mutex::new(hall) }
+    pub fn new(host: Arc<LocalPeer>, registry: Arc<TorrentRegistry>, max_peers: usize) -> Admission {
+        let hall = AdmissionState { places: ConnectionSeats::new(max_peers), connections: HashMap::new() };
+        Admission { host, registry, state: Mutex::new(hall) }
     }
 
     /// Starts a session, unless there is no place for it; the connection is closed then.
     fn admit(self: &Arc<Self>, stream: TcpStream, ip: IpAddr) {
-        let guest = Guest::new(stream);
-        let entry = self.hall().enter(&guest, ip);
+        let guest = PeerConnection::new(stream);
+        let entry = self.state().enter(&guest, ip);
         let (id, leaves) = match entry {
             Ok(entry) => entry,
             Err(reason) => return log::debug!("{ip} is not let in: {reason}"),
@@ -118,10 +118,12 @@ impl Gate {
             log::debug!("a connection of no use makes room for {ip}");
             leaves.hang_up();
         }
-        let place = Place { gate: self.clone(), id, ip, guest };
+        let place = AdmissionPermit { gate: self.clone(), id, ip, connection: guest };
         let spawned = thread::Builder::new().name("session reader".into()).stack_size(STACK).spawn(move || {
             let gate = &place.gate;
-            if let Err(end) = session::accept(&gate.host, place.guest.clone(), |wanted| gate.registry.wanted(wanted)) {
+            if let Err(end) =
+                session::accept(&gate.host, place.connection.clone(), |wanted| gate.registry.wanted(wanted))
+            {
                 log::debug!("no session with {}: {end}", place.ip);
             }
         });
@@ -130,37 +132,37 @@ impl Gate {
         }
     }
 
-    fn hall(&self) -> MutexGuard<'_, Hall> {
-        self.hall.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, AdmissionState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Hall {
+impl AdmissionState {
     /// A place for this guest, and the guest that has to leave for it; or why there is none.
-    fn enter(&mut self, guest: &Guest, ip: IpAddr) -> Result<(PlaceId, Option<Guest>), &'static str> {
-        let moved = |place| self.guests.get(&place).map_or(0, Guest::moved);
+    fn enter(&mut self, guest: &PeerConnection, ip: IpAddr) -> Result<(SeatId, Option<PeerConnection>), &'static str> {
+        let moved = |place| self.connections.get(&place).map_or(0, PeerConnection::moved);
         let (place, leaves) = match self.places.enter(ip, Instant::now(), moved) {
-            Entry::Free(place) => (place, None),
-            Entry::InsteadOf(place, old) => (place, self.guests.remove(&old)),
-            Entry::Refused(reason) => return Err(reason),
+            SeatDecision::Free(place) => (place, None),
+            SeatDecision::InsteadOf(place, old) => (place, self.connections.remove(&old)),
+            SeatDecision::Refused(reason) => return Err(reason),
         };
-        self.guests.insert(place, guest.clone());
+        self.connections.insert(place, guest.clone());
         Ok((place, leaves))
     }
 }
 
 /// One connection's place; given back when its thread is done, however it ends.
-struct Place {
-    gate: Arc<Gate>,
-    id: PlaceId,
+struct AdmissionPermit {
+    gate: Arc<Admission>,
+    id: SeatId,
     ip: IpAddr,
-    guest: Guest,
+    connection: PeerConnection,
 }
 
-impl Drop for Place {
+impl Drop for AdmissionPermit {
     fn drop(&mut self) {
-        let mut hall = self.gate.hall();
-        hall.guests.remove(&self.id);
-        hall.places.leave(self.id, self.ip, self.guest.moved(), Instant::now());
+        let mut hall = self.gate.state();
+        hall.connections.remove(&self.id);
+        hall.places.leave(self.id, self.ip, self.connection.moved(), Instant::now());
     }
 }

@@ -11,7 +11,7 @@ mod service;
 mod utp;
 mod watchman;
 
-pub use listener::{Gate, Listener};
-pub use registry::Registry;
-pub use service::Service;
-pub use watchman::Watchman;
+pub use listener::{Admission, Listener};
+pub use registry::TorrentRegistry;
+pub use service::SeedCoordinator;
+pub use watchman::FileWatch;

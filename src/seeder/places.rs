@@ -30,13 +30,13 @@ const LEAVING: usize = 4;
 
 /// Names a place; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PlaceId(u64);
+pub struct SeatId(u64);
 
 /// Who holds a place, who is leaving, who has come how often.
 #[derive(Debug)]
-pub struct Places {
+pub struct ConnectionSeats {
     limit: usize,
-    held: BTreeMap<PlaceId, Holder>,
+    held: BTreeMap<SeatId, Holder>,
     leaving: usize,
     callers: Allowances,
     next: u64,
@@ -53,26 +53,26 @@ struct Holder {
 
 /// What to do with a new connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entry {
+pub enum SeatDecision {
     /// It has this place.
-    Free(PlaceId),
+    Free(SeatId),
     /// It has this place, and the holder of the other one has to leave.
-    InsteadOf(PlaceId, PlaceId),
+    InsteadOf(SeatId, SeatId),
     /// It is not let in; the reason is for the log.
     Refused(&'static str),
 }
 
-impl Places {
+impl ConnectionSeats {
     /// So many, all free.
-    pub fn new(limit: usize) -> Places {
-        Places { limit, held: BTreeMap::new(), leaving: 0, callers: Allowances::new(BURST, REFILL), next: 0 }
+    pub fn new(limit: usize) -> ConnectionSeats {
+        ConnectionSeats { limit, held: BTreeMap::new(), leaving: 0, callers: Allowances::new(BURST, REFILL), next: 0 }
     }
 
     /// A connection comes. `moved` tells how many bytes of blocks have passed on another.
-    pub fn enter(&mut self, ip: IpAddr, now: Instant, moved: impl Fn(PlaceId) -> u64) -> Entry {
+    pub fn enter(&mut self, ip: IpAddr, now: Instant, moved: impl Fn(SeatId) -> u64) -> SeatDecision {
         let origin = Origin::of(ip);
         if !self.callers.take(origin, now) {
-            return Entry::Refused("it comes too often");
+            return SeatDecision::Refused("it comes too often");
         }
         let of_origin = self.held.values().filter(|holder| holder.origin == origin).count();
         let leaves = if of_origin >= self.limit.div_ceil(2) {
@@ -82,21 +82,21 @@ impl Places {
             self.look(now, moved);
             self.idlest(now).or_else(|| self.of_the_greedy(of_origin))
         } else {
-            return Entry::Free(self.take(origin, now));
+            return SeatDecision::Free(self.take(origin, now));
         };
         match leaves {
-            None => Entry::Refused("every place is taken and in use"),
-            Some(_) if self.leaving >= self.limit.div_ceil(LEAVING) => Entry::Refused("too many are leaving"),
+            None => SeatDecision::Refused("every place is taken and in use"),
+            Some(_) if self.leaving >= self.limit.div_ceil(LEAVING) => SeatDecision::Refused("too many are leaving"),
             Some(old) => {
                 self.held.remove(&old);
                 self.leaving += 1;
-                Entry::InsteadOf(self.take(origin, now), old)
+                SeatDecision::InsteadOf(self.take(origin, now), old)
             }
         }
     }
 
     /// A connection is over, on which so many bytes of blocks have passed.
-    pub fn leave(&mut self, place: PlaceId, ip: IpAddr, moved: u64, now: Instant) {
+    pub fn leave(&mut self, place: SeatId, ip: IpAddr, moved: u64, now: Instant) {
         if self.held.remove(&place).is_none() {
             self.leaving -= 1;
         }
@@ -105,14 +105,14 @@ impl Places {
         }
     }
 
-    fn take(&mut self, origin: Origin, now: Instant) -> PlaceId {
-        let place = PlaceId(self.next);
+    fn take(&mut self, origin: Origin, now: Instant) -> SeatId {
+        let place = SeatId(self.next);
         self.next += 1;
         self.held.insert(place, Holder { origin, useful: now, moved: 0 });
         place
     }
 
-    fn look(&mut self, now: Instant, moved: impl Fn(PlaceId) -> u64) {
+    fn look(&mut self, now: Instant, moved: impl Fn(SeatId) -> u64) {
         for (place, holder) in &mut self.held {
             let moved = moved(*place);
             if moved > holder.moved {
@@ -121,13 +121,13 @@ impl Places {
         }
     }
 
-    fn least_useful(&self, counts: impl Fn(&Holder) -> bool) -> Option<PlaceId> {
+    fn least_useful(&self, counts: impl Fn(&Holder) -> bool) -> Option<SeatId> {
         let those = self.held.iter().filter(|(_, holder)| counts(holder));
         those.min_by_key(|(_, holder)| holder.useful).map(|(place, _)| *place)
     }
 
     /// Of the origin that has most places idle, the one that has been so for longest.
-    fn idlest(&self, now: Instant) -> Option<PlaceId> {
+    fn idlest(&self, now: Instant) -> Option<SeatId> {
         let idle = |holder: &Holder| holder.moved == 0 || now.saturating_duration_since(holder.useful) >= IDLE;
         let most = self.most(idle)?.0;
         // Where many hold as many, whoever of them has been idle for longest.
@@ -136,7 +136,7 @@ impl Places {
     }
 
     /// Nobody is idle: whoever has two places more than the newcomer gives one up.
-    fn of_the_greedy(&self, of_newcomer: usize) -> Option<PlaceId> {
+    fn of_the_greedy(&self, of_newcomer: usize) -> Option<SeatId> {
         let (most, origin) = self.most(|_| true)?;
         if most < of_newcomer + 2 {
             return None;
@@ -167,16 +167,16 @@ mod tests {
         IpAddr::from([10, 0, 0, last])
     }
 
-    fn idle(_: PlaceId) -> u64 {
+    fn idle(_: SeatId) -> u64 {
         0
     }
 
     /// Places that were taken one after the other, a millisecond apart, and the moment after.
-    fn taken(by: &[u8]) -> (Places, Vec<PlaceId>, Instant) {
-        let (mut places, mut now, mut all) = (Places::new(LIMIT), Instant::now(), Vec::new());
+    fn taken(by: &[u8]) -> (ConnectionSeats, Vec<SeatId>, Instant) {
+        let (mut places, mut now, mut all) = (ConnectionSeats::new(LIMIT), Instant::now(), Vec::new());
         for last in by {
             match places.enter(ip(*last), now, idle) {
-                Entry::Free(place) => all.push(place),
+                SeatDecision::Free(place) => all.push(place),
                 other => panic!("{other:?}"),
             }
             now += Duration::from_millis(1);
@@ -188,19 +188,19 @@ mod tests {
     fn when_all_places_are_taken_the_one_of_no_use_for_longest_leaves() {
         let (mut places, all, now) = taken(&[1, 2, 3, 4, 5, 6, 7, 8]);
         // The first two have moved blocks.
-        let moved = |place: PlaceId| if place <= all[1] { 16_384 } else { 0 };
-        assert!(matches!(places.enter(ip(9), now, moved), Entry::InsteadOf(_, old) if old == all[2]));
-        assert!(matches!(places.enter(ip(10), now, moved), Entry::InsteadOf(_, old) if old == all[3]));
-        assert_eq!(places.enter(ip(11), now, moved), Entry::Refused("too many are leaving"));
+        let moved = |place: SeatId| if place <= all[1] { 16_384 } else { 0 };
+        assert!(matches!(places.enter(ip(9), now, moved), SeatDecision::InsteadOf(_, old) if old == all[2]));
+        assert!(matches!(places.enter(ip(10), now, moved), SeatDecision::InsteadOf(_, old) if old == all[3]));
+        assert_eq!(places.enter(ip(11), now, moved), SeatDecision::Refused("too many are leaving"));
         places.leave(all[2], ip(3), 0, now);
-        assert!(matches!(places.enter(ip(11), now, moved), Entry::InsteadOf(_, old) if old == all[4]));
+        assert!(matches!(places.enter(ip(11), now, moved), SeatDecision::InsteadOf(_, old) if old == all[4]));
     }
 
     #[test]
     fn one_origin_never_holds_more_than_half_and_replaces_its_own() {
         let (mut places, all, now) = taken(&[1, 1, 1, 1, 2]);
-        assert!(matches!(places.enter(ip(1), now, idle), Entry::InsteadOf(_, old) if old == all[0]));
-        assert!(matches!(places.enter(ip(2), now, idle), Entry::Free(_)));
+        assert!(matches!(places.enter(ip(1), now, idle), SeatDecision::InsteadOf(_, old) if old == all[0]));
+        assert!(matches!(places.enter(ip(2), now, idle), SeatDecision::Free(_)));
         assert_eq!(places.held.values().filter(|holder| holder.origin == Origin::of(ip(1))).count(), LIMIT / 2);
     }
 
@@ -208,7 +208,7 @@ mod tests {
     fn a_crowd_replaces_the_crowd_and_not_a_lone_newcomer() {
         let (mut places, all, now) = taken(&[9, 1, 1, 2, 2, 3, 3, 4]);
         for _ in 0..3 {
-            let Entry::InsteadOf(_, old) = places.enter(ip(5), now, idle) else { panic!("refused") };
+            let SeatDecision::InsteadOf(_, old) = places.enter(ip(5), now, idle) else { panic!("refused") };
             assert!(old != all[0] && old != all[7], "{old:?} was alone");
             places.leave(old, ip(1), 0, now);
         }
@@ -218,25 +218,25 @@ mod tests {
     fn when_every_place_is_in_use_only_who_has_more_gives_one_up() {
         let (mut places, all, now) = taken(&[1, 1, 1, 2, 3, 4, 5, 6]);
         let busy = |_| 16_384;
-        assert!(matches!(places.enter(ip(7), now, busy), Entry::InsteadOf(_, old) if all[..3].contains(&old)));
+        assert!(matches!(places.enter(ip(7), now, busy), SeatDecision::InsteadOf(_, old) if all[..3].contains(&old)));
         let (mut places, _, now) = taken(&[1, 2, 3, 4, 5, 6, 7, 8]);
-        assert_eq!(places.enter(ip(9), now, busy), Entry::Refused("every place is taken and in use"));
+        assert_eq!(places.enter(ip(9), now, busy), SeatDecision::Refused("every place is taken and in use"));
         // A moment later nothing has passed any more.
-        assert!(matches!(places.enter(ip(9), now + IDLE, busy), Entry::InsteadOf(..)));
+        assert!(matches!(places.enter(ip(9), now + IDLE, busy), SeatDecision::InsteadOf(..)));
     }
 
     #[test]
     fn who_comes_too_often_is_refused_for_a_while_and_others_are_not() {
-        let (mut places, mut now, mut entered) = (Places::new(LIMIT), Instant::now(), 0);
+        let (mut places, mut now, mut entered) = (ConnectionSeats::new(LIMIT), Instant::now(), 0);
         for _ in 0..500 {
-            if let Entry::Free(place) = places.enter(ip(1), now, idle) {
+            if let SeatDecision::Free(place) = places.enter(ip(1), now, idle) {
                 places.leave(place, ip(1), 0, now);
                 entered += 1;
             }
             now += Duration::from_millis(20);
         }
         assert!((12..=17).contains(&entered), "{entered} in ten seconds");
-        assert!(matches!(places.enter(ip(2), now, idle), Entry::Free(_)));
-        assert!(matches!(places.enter(ip(1), now + Duration::from_secs(60), idle), Entry::Free(_)));
+        assert!(matches!(places.enter(ip(2), now, idle), SeatDecision::Free(_)));
+        assert!(matches!(places.enter(ip(1), now + Duration::from_secs(60), idle), SeatDecision::Free(_)));
     }
 }

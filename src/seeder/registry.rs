@@ -7,26 +7,26 @@ use std::{
 
 use crate::{
     metainfo::InfoHash,
-    session::{Share, Wanted},
+    session::{SharedTorrent, Wanted},
     wire::mse,
 };
 
 /// The torrents of this process, by info hash.
 #[derive(Debug, Default)]
-pub struct Registry {
+pub struct TorrentRegistry {
     torrents: RwLock<Torrents>,
 }
 
 #[derive(Debug, Default)]
 struct Torrents {
-    shares: HashMap<InfoHash, Arc<Share>>,
+    shares: HashMap<InfoHash, Arc<SharedTorrent>>,
     /// How encrypted handshakes name them.
     by_request: HashMap<[u8; 20], InfoHash>,
 }
 
-impl Registry {
+impl TorrentRegistry {
     /// Peers that ask about this torrent are let in from now on; false when it is there already.
-    pub fn add(&self, share: Arc<Share>) -> bool {
+    pub fn add(&self, share: Arc<SharedTorrent>) -> bool {
         let mut torrents = self.torrents.write().unwrap_or_else(PoisonError::into_inner);
         let hash = share.metainfo.info_hash();
         let new = !torrents.shares.contains_key(&hash);
@@ -43,12 +43,12 @@ impl Registry {
     }
 
     /// The torrent of that info hash.
-    pub fn find(&self, hash: InfoHash) -> Option<Arc<Share>> {
+    pub fn find(&self, hash: InfoHash) -> Option<Arc<SharedTorrent>> {
         self.wanted(Wanted::InfoHash(hash))
     }
 
     /// The torrent that a handshake is about; one look-up, however many there are.
-    pub fn wanted(&self, wanted: Wanted) -> Option<Arc<Share>> {
+    pub fn wanted(&self, wanted: Wanted) -> Option<Arc<SharedTorrent>> {
         let torrents = self.torrents.read().unwrap_or_else(PoisonError::into_inner);
         let hash = match wanted {
             Wanted::InfoHash(hash) => hash,

@@ -15,20 +15,23 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select, tick};
 
-use super::{Registry, watchman::Watchman};
+use super::{TorrentRegistry, watchman::FileWatch};
 use crate::{
     announce::{Announcer, TrackerNews},
     bitfield::Bitfield,
     chance::Chance,
     metainfo::{InfoHash, Metainfo},
     policy::{
-        Change, Slots,
+        ChokeChange, Choker,
         candidates::{Candidates, MAX_DIALLED},
-        super_seed::{Offer, Showing},
+        super_seed::{Showing, SuperSeeding},
     },
-    session::{self, End, Event, Handle, HaveSet, Host, Limiter, Order, SessionId, Share, Traffic},
+    session::{
+        self, End, HaveSet, Limiter, LocalPeer, SendOrder, SessionEvent, SessionHandle, SessionId, SharedTorrent,
+        Traffic,
+    },
     status::{
-        Observer, Stance,
+        PeerKnowledge, StatusWriter,
         report::{Activity, Board},
     },
     storage::{self, Stamps, Store},
@@ -50,54 +53,54 @@ const MAX_NEWS: usize = 64;
 const STACK: usize = 256 * 1024;
 
 /// The thread, and how torrents come to it. Dropping it ends its sessions.
-pub struct Service {
-    events: Sender<Event>,
+pub struct SeedCoordinator {
+    events: Sender<SessionEvent>,
     news: Sender<TrackerNews>,
     /// Without a sender the thread ends.
     expel: Option<Sender<InfoHash>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Service {
+impl SeedCoordinator {
     /// Starts the thread. `slots` peers are served at once; `seed` is where chance begins.
     pub fn start(
-        host: Arc<Host>,
-        registry: Arc<Registry>,
+        host: Arc<LocalPeer>,
+        registry: Arc<TorrentRegistry>,
         announcer: Announcer,
         board: Arc<Board>,
         slots: usize,
         seed: u64,
-    ) -> io::Result<Service> {
+    ) -> io::Result<SeedCoordinator> {
         let (events, event_queue) = bounded(MAX_EVENTS);
         let (expel, expelled) = bounded(MAX_EXPELLED);
         let (news, tracker_news) = bounded(MAX_NEWS);
         // As many as there can be, so that no thread waits to tell of one.
         let (failures, failed) = bounded(MAX_DIALLED);
-        let mut shell = Shell {
+        let mut shell = SeedThread {
             host,
             candidates: Candidates::default(),
             next_dial: None,
             failures,
-            observer: Observer::new(board, Instant::now()),
-            watchman: Watchman::start()?,
+            status: StatusWriter::new(board, Instant::now()),
+            file_watch: FileWatch::start()?,
             sessions: HashMap::new(),
-            given: HashMap::new(),
+            uploaded: HashMap::new(),
             registry,
             announcer,
-            offers: HashMap::new(),
-            slots: Slots::new(slots, Instant::now()),
+            super_seeding: HashMap::new(),
+            choker: Choker::new(slots, Instant::now()),
             chance: Chance::new(seed),
         };
-        let inputs = Inputs { events: event_queue, tracker_news, failed, expelled };
+        let inputs = SeedInputs { events: event_queue, tracker_news, failed, expelled };
         let thread = thread::Builder::new().name("seed coordinator".into()).spawn(move || shell.run(&inputs))?;
-        Ok(Service { events, news, expel: Some(expel), thread: Some(thread) })
+        Ok(SeedCoordinator { events, news, expel: Some(expel), thread: Some(thread) })
     }
 
     /// A torrent to be given by this service, once it is in the registry: every piece is in the store, and was right when
     /// the files had these stamps.
-    pub fn share(&self, metainfo: Arc<Metainfo>, store: Arc<Store>, stamps: Stamps) -> Arc<Share> {
+    pub fn share(&self, metainfo: Arc<Metainfo>, store: Arc<Store>, stamps: Stamps) -> Arc<SharedTorrent> {
         let have = Bitfield::full(metainfo.geometry().piece_count());
-        Arc::new(Share {
+        Arc::new(SharedTorrent {
             metainfo,
             store,
             stamps: Arc::new(stamps.into()),
@@ -124,7 +127,7 @@ impl Service {
     }
 }
 
-impl Drop for Service {
+impl Drop for SeedCoordinator {
     fn drop(&mut self) {
         self.expel.take();
         // If it panicked it has told on its own.
@@ -132,8 +135,8 @@ impl Drop for Service {
     }
 }
 
-struct Inputs {
-    events: Receiver<Event>,
+struct SeedInputs {
+    events: Receiver<SessionEvent>,
     tracker_news: Receiver<TrackerNews>,
     failed: Receiver<Failure>,
     expelled: Receiver<InfoHash>,
@@ -142,33 +145,33 @@ struct Inputs {
 /// A peer of a torrent that was dialled, and came to no session.
 type Failure = (InfoHash, SocketAddr, End);
 
-struct Shell {
-    host: Arc<Host>,
+struct SeedThread {
+    host: Arc<LocalPeer>,
     candidates: Candidates,
     /// When the next of them is due.
     next_dial: Option<Instant>,
     failures: Sender<Failure>,
-    sessions: HashMap<SessionId, Handle>,
+    sessions: HashMap<SessionId, SessionHandle>,
     /// Bytes of blocks that each session had taken at the last tick.
-    given: HashMap<SessionId, u64>,
+    uploaded: HashMap<SessionId, u64>,
     /// Of the torrents that somebody is connected for.
-    offers: HashMap<InfoHash, Offer>,
-    slots: Slots,
-    registry: Arc<Registry>,
+    super_seeding: HashMap<InfoHash, SuperSeeding>,
+    choker: Choker,
+    registry: Arc<TorrentRegistry>,
     announcer: Announcer,
     chance: Chance,
-    observer: Observer,
-    watchman: Watchman,
+    status: StatusWriter,
+    file_watch: FileWatch,
 }
 
-impl Shell {
-    fn run(&mut self, inputs: &Inputs) {
+impl SeedThread {
+    fn run(&mut self, inputs: &SeedInputs) {
         let ticks = tick(TICK);
-        let changed = self.watchman.changed().clone();
+        let changed = self.file_watch.changed().clone();
         loop {
             // Between ticks there is something to publish only while somebody watches somebody.
-            let watched = self.observer.board().is_watched() && !self.observer.is_idle();
-            let looks = if watched { at(self.observer.due()) } else { never() };
+            let watched = self.status.board().is_watched() && !self.status.is_idle();
+            let looks = if watched { at(self.status.due()) } else { never() };
             let dials = self.next_dial.map_or_else(never, at);
             select! {
                 recv(inputs.events) -> event => match event {
@@ -198,7 +201,7 @@ impl Shell {
                 },
             }
         }
-        self.sessions.values().for_each(Handle::end);
+        self.sessions.values().for_each(SessionHandle::end);
     }
 
     /// A tracker has named peers of a torrent.
@@ -230,22 +233,22 @@ impl Shell {
         self.next_dial = self.candidates.due(now);
     }
 
-    fn event(&mut self, event: Event, now: Instant) {
-        self.observer.sees(&event, now);
+    fn event(&mut self, event: SessionEvent, now: Instant) {
+        self.status.sees(&event, now);
         match event {
-            Event::Opened(handle) => self.opened(handle, now),
-            Event::Has(id, bits) => self.show_more(id, |offer, _| offer.has(id, &bits, now)),
-            Event::Gained(id, piece) => self.show_more(id, |offer, idle| offer.gained(id, piece, idle, now)),
-            Event::Sent(id, piece) => self.show_more(id, |offer, idle| offer.sent(id, piece, idle, now)),
-            Event::Interested(id, interested) => {
-                let changes = self.slots.interested(id, interested, now);
+            SessionEvent::Opened(handle) => self.opened(handle, now),
+            SessionEvent::Has(id, bits) => self.show_more(id, |offer, _| offer.has(id, &bits, now)),
+            SessionEvent::Gained(id, piece) => self.show_more(id, |offer, idle| offer.gained(id, piece, idle, now)),
+            SessionEvent::Sent(id, piece) => self.show_more(id, |offer, idle| offer.sent(id, piece, idle, now)),
+            SessionEvent::Interested(id, interested) => {
+                let changes = self.choker.interested(id, interested, now);
                 self.tell(changes);
             }
-            Event::Closed { session, end, .. } => {
-                self.given.remove(&session);
+            SessionEvent::Closed { session, end, .. } => {
+                self.uploaded.remove(&session);
                 if let Some(handle) = self.sessions.remove(&session) {
                     log::debug!("{}: {end}", handle.remote);
-                    let offer = self.offers.get(&handle.share.metainfo.info_hash());
+                    let offer = self.super_seeding.get(&handle.share.metainfo.info_hash());
                     let is_seeder = offer.is_some_and(|offer| offer.is_done(session));
                     let was_of_use = handle.traffic.uploaded.load(Ordering::Relaxed) > 0;
                     self.candidates.closed(session, is_seeder, was_of_use, now);
@@ -254,35 +257,35 @@ impl Shell {
                         self.withdraw(&handle.share, error);
                     }
                 }
-                let changes = self.slots.closed(session, now);
+                let changes = self.choker.closed(session, now);
                 self.tell(changes);
                 self.dial(now);
             }
-            Event::Introduced { session, port, .. } => {
+            SessionEvent::ExtensionHandshake { session, port, .. } => {
                 if let Some(port) = port {
                     self.candidates.listens(session, port);
                     self.dial(now);
                 }
             }
             // We take nothing, so nothing of this matters here.
-            Event::Unchoked(..) | Event::Choked(..) | Event::Hungry(..) => {}
-            Event::Errand(..) | Event::StorageFailed(_) => {}
+            SessionEvent::Unchoked(..) | SessionEvent::Choked(..) | SessionEvent::BytesWanted(..) => {}
+            SessionEvent::EndgameBlock(..) | SessionEvent::StorageFailed(_) => {}
         }
     }
 
     /// Something has changed with a peer; `change` says what to show to whom, given whether our uplink idles.
-    fn show_more(&mut self, id: SessionId, change: impl FnOnce(&mut Offer, bool) -> Vec<Showing>) {
+    fn show_more(&mut self, id: SessionId, change: impl FnOnce(&mut SuperSeeding, bool) -> Vec<Showing>) {
         let Some(handle) = self.sessions.get(&id) else { return };
-        let Some(offer) = self.offers.get_mut(&handle.share.metainfo.info_hash()) else { return };
+        let Some(offer) = self.super_seeding.get_mut(&handle.share.metainfo.info_hash()) else { return };
         let shown = change(offer, is_idle(&handle.share));
         self.show(shown);
         self.end_if_done(id);
     }
 
-    fn opened(&mut self, handle: Handle, now: Instant) {
+    fn opened(&mut self, handle: SessionHandle, now: Instant) {
         let id = handle.id();
         let hash = handle.share.metainfo.info_hash();
-        self.watchman.look_at(&handle.share);
+        self.file_watch.look_at(&handle.share);
         // A peer that comes again from the same address has lost its first connection, whether we have noticed or not. Where we have
         // dialled it and it us, both are alive, and one of them goes later.
         let before = self.sessions.values().find(|other| {
@@ -290,14 +293,17 @@ impl Shell {
                 && other.remote.direction == handle.remote.direction
                 && other.share.metainfo.info_hash() == hash
         });
-        before.into_iter().for_each(Handle::end);
+        before.into_iter().for_each(SessionHandle::end);
         self.candidates.opened(hash, &handle.remote, now);
-        let offer = self.offers.entry(hash).or_insert_with(|| Offer::new(handle.share.geometry(), self.chance.next()));
+        let offer = self
+            .super_seeding
+            .entry(hash)
+            .or_insert_with(|| SuperSeeding::new(handle.share.geometry(), self.chance.next()));
         let shown = offer.opened(id, now);
-        self.slots.opened(id, now);
+        self.choker.opened(id, now);
         let mut first = Bitfield::empty(handle.share.geometry().piece_count());
         shown.into_iter().for_each(|piece| _ = first.set(piece.get()));
-        handle.order(Order::Start((!first.is_empty()).then_some(first)));
+        handle.order(SendOrder::Start((!first.is_empty()).then_some(first)));
         // It may have been expelled while this peer shook hands.
         if self.registry.find(hash).is_none() {
             handle.end();
@@ -306,12 +312,12 @@ impl Shell {
         self.dial(now);
     }
 
-    fn forget(&mut self, handle: &Handle, now: Instant) {
+    fn forget(&mut self, handle: &SessionHandle, now: Instant) {
         let hash = handle.share.metainfo.info_hash();
-        if let Some(offer) = self.offers.get_mut(&hash) {
+        if let Some(offer) = self.super_seeding.get_mut(&hash) {
             let shown = offer.closed(handle.id(), now);
             if offer.is_idle() {
-                self.offers.remove(&hash);
+                self.super_seeding.remove(&hash);
                 handle.share.store.close_all();
             }
             self.show(shown);
@@ -319,11 +325,11 @@ impl Shell {
     }
 
     /// The files of a torrent cannot be read any more: nobody is let in to it from now on, or sent to us.
-    fn withdraw(&mut self, share: &Share, error: &storage::Error) {
+    fn withdraw(&mut self, share: &SharedTorrent, error: &storage::StorageError) {
         let hash = share.metainfo.info_hash();
         if self.registry.remove(hash) {
             log::error!("{} is not seeded any more: {error}", share.metainfo.name());
-            self.observer.board().update(hash, |report| report.activity = Activity::Failed(error.to_string()));
+            self.status.board().update(hash, |report| report.activity = Activity::Failed(error.to_string()));
             self.announcer.remove(hash);
             self.candidates.forget(hash);
             self.end_all_of(hash);
@@ -332,47 +338,47 @@ impl Shell {
 
     fn end_all_of(&self, hash: InfoHash) {
         let about_it = self.sessions.values().filter(|handle| handle.share.metainfo.info_hash() == hash);
-        about_it.for_each(Handle::end);
+        about_it.for_each(SessionHandle::end);
     }
 
     fn tick(&mut self, now: Instant) {
         for (id, handle) in &self.sessions {
             let given = handle.traffic.uploaded.load(Ordering::Relaxed);
-            if self.given.insert(*id, given).is_some_and(|before| before < given)
-                && let Some(offer) = self.offers.get_mut(&handle.share.metainfo.info_hash())
+            if self.uploaded.insert(*id, given).is_some_and(|before| before < given)
+                && let Some(offer) = self.super_seeding.get_mut(&handle.share.metainfo.info_hash())
             {
                 offer.moves(*id, now);
             }
         }
         let served: HashMap<_, _> =
             self.sessions.values().map(|handle| (handle.share.metainfo.info_hash(), &handle.share)).collect();
-        served.values().for_each(|share| self.watchman.look_at(share));
-        let offers = self.offers.iter_mut();
+        served.values().for_each(|share| self.file_watch.look_at(share));
+        let offers = self.super_seeding.iter_mut();
         let shown: Vec<_> = offers
             .flat_map(|(hash, offer)| offer.tick(served.get(hash).is_some_and(|share| is_idle(share)), now))
             .collect();
         self.show(shown);
-        let mut changes = self.slots.rotate(now, |_| 0);
-        changes.extend(self.slots.take_unused(now, |id| self.given.get(&id).copied().unwrap_or(0)));
+        let mut changes = self.choker.rotate(now, |_| 0);
+        changes.extend(self.choker.take_unused(now, |id| self.uploaded.get(&id).copied().unwrap_or(0)));
         self.tell(changes);
-        let moved = |id| self.given.get(&id).copied().unwrap_or(0);
+        let moved = |id| self.uploaded.get(&id).copied().unwrap_or(0);
         let superfluous = self.candidates.superfluous(now, moved);
-        superfluous.iter().filter_map(|id| self.sessions.get(id)).for_each(Handle::end);
+        superfluous.iter().filter_map(|id| self.sessions.get(id)).for_each(SessionHandle::end);
         self.publish(now);
     }
 
     fn publish(&mut self, now: Instant) {
-        let (offers, slots) = (&self.offers, &self.slots);
-        self.observer.publish(now, |handle| {
+        let (offers, slots) = (&self.super_seeding, &self.choker);
+        self.status.publish(now, |handle| {
             let offer = offers.get(&handle.share.metainfo.info_hash())?;
-            Some(Stance { have: offer.theirs(handle.id())?, we_choke: !slots.is_unchoked(handle.id()) })
+            Some(PeerKnowledge { have: offer.theirs(handle.id())?, we_choke: !slots.is_unchoked(handle.id()) })
         });
     }
 
     fn show(&self, shown: Vec<Showing>) {
         for (id, piece) in shown {
             if let Some(handle) = self.sessions.get(&id) {
-                handle.order(Order::Have(piece));
+                handle.order(SendOrder::Have(piece));
             }
         }
     }
@@ -380,14 +386,14 @@ impl Shell {
     /// A peer that has everything is of no use to us, nor we to it.
     fn end_if_done(&self, id: SessionId) {
         if let Some(handle) = self.sessions.get(&id) {
-            let offer = self.offers.get(&handle.share.metainfo.info_hash());
+            let offer = self.super_seeding.get(&handle.share.metainfo.info_hash());
             if offer.is_some_and(|offer| offer.is_done(id)) {
                 handle.end();
             }
         }
     }
 
-    fn tell(&self, changes: Vec<Change>) {
+    fn tell(&self, changes: Vec<ChokeChange>) {
         for change in changes {
             let (id, order) = change.order();
             if let Some(handle) = self.sessions.get(&id) {
@@ -398,6 +404,6 @@ impl Shell {
 }
 
 /// Whether our uplink has nothing to do for this torrent.
-fn is_idle(share: &Share) -> bool {
+fn is_idle(share: &SharedTorrent) -> bool {
     share.sending.load(Ordering::Relaxed) == 0
 }

@@ -5,7 +5,7 @@ use std::{io, sync::Arc, thread};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::{session::Share, storage};
+use crate::{session::SharedTorrent, storage};
 
 /// Torrents that may wait to be looked at. One that finds no room is looked at a second later.
 const MAX_WAITING: usize = 64;
@@ -14,19 +14,19 @@ const MAX_WAITING: usize = 64;
 const STACK: usize = 256 * 1024;
 
 /// A torrent whose files are not as they were, and why.
-pub type Changed = (Arc<Share>, storage::Error);
+pub type Changed = (Arc<SharedTorrent>, storage::StorageError);
 
 /// How the thread is asked, and how it answers. It ends when this is dropped.
 #[derive(Debug)]
-pub struct Watchman {
-    looks: Sender<Arc<Share>>,
+pub struct FileWatch {
+    looks: Sender<Arc<SharedTorrent>>,
     changed: Receiver<Changed>,
 }
 
-impl Watchman {
+impl FileWatch {
     /// Starts the thread.
-    pub fn start() -> io::Result<Watchman> {
-        let (looks, to_look) = bounded::<Arc<Share>>(MAX_WAITING);
+    pub fn start() -> io::Result<FileWatch> {
+        let (looks, to_look) = bounded::<Arc<SharedTorrent>>(MAX_WAITING);
         let (tell, changed) = bounded(MAX_WAITING);
         thread::Builder::new().name("watchman".into()).stack_size(STACK).spawn(move || {
             for share in to_look {
@@ -37,11 +37,11 @@ impl Watchman {
                 }
             }
         })?;
-        Ok(Watchman { looks, changed })
+        Ok(FileWatch { looks, changed })
     }
 
     /// Has the files of a torrent looked at soon.
-    pub fn look_at(&self, share: &Arc<Share>) {
+    pub fn look_at(&self, share: &Arc<SharedTorrent>) {
         // A queue that is full holds this torrent already, or the disk is too slow to be asked more.
         let _ = self.looks.try_send(share.clone());
     }

@@ -12,10 +12,11 @@ use std::{
 use socket2::{SockRef, TcpKeepalive};
 
 use super::{
-    Direction, End, Event, Guest, HaveSet, Host, Order, Remote, SessionId, Share, Traffic,
-    incoming::{protocol, requests::Desk, socket::Inlet},
+    Direction, End, HaveSet, LocalPeer, PeerConnection, Remote, SendOrder, SessionEvent, SessionId, SharedTorrent,
+    Traffic,
+    incoming::{protocol, requests::Requests, socket::SocketReader},
     opening::{Begun, Opening, Wanted},
-    outgoing::{backlog, outbox::MAX_OPEN_REQUESTS, queue::Mailbox, writer},
+    outgoing::{backlog, outbox::MAX_OPEN_REQUESTS, queue::OutgoingQueue, writer},
 };
 use crate::{
     bitfield::Bitfield,
@@ -43,22 +44,22 @@ const CLIENT: &str = concat!("minitorrent ", env!("CARGO_PKG_VERSION"));
 
 /// A session, as its coordinator and its own threads hold it.
 #[derive(Debug, Clone)]
-pub struct Handle {
+pub struct SessionHandle {
     /// The other side.
     pub remote: Arc<Remote>,
     /// The torrent it is about.
-    pub share: Arc<Share>,
+    pub share: Arc<SharedTorrent>,
     /// Bytes of blocks that passed on this session.
     pub traffic: Arc<Traffic>,
     /// The pieces of which every block was sent on it.
-    pub given: Arc<HaveSet>,
-    pub(super) mailbox: Arc<Mailbox>,
-    desk: Arc<Mutex<Desk>>,
+    pub uploaded_pieces: Arc<HaveSet>,
+    pub(super) outgoing: Arc<OutgoingQueue>,
+    requests: Arc<Mutex<Requests>>,
     socket: Arc<TcpStream>,
 }
 
 /// Connects to a peer and runs the session until it ends, which its coordinator is told. An error says why it never began.
-pub fn dial(host: &Arc<Host>, share: &Arc<Share>, address: SocketAddr) -> Result<(), End> {
+pub fn dial(host: &Arc<LocalPeer>, share: &Arc<SharedTorrent>, address: SocketAddr) -> Result<(), End> {
     let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)?;
     prepare(&stream)?;
     let info_hash = share.metainfo.info_hash();
@@ -69,12 +70,16 @@ pub fn dial(host: &Arc<Host>, share: &Arc<Share>, address: SocketAddr) -> Result
         return Err(End::OtherTorrent(theirs.info_hash));
     }
     let begun = opening.begun();
-    run(host, share.clone(), Guest::new(stream), theirs, Direction::Dialled, begun)
+    run(host, share.clone(), PeerConnection::new(stream), theirs, Direction::Dialled, begun)
 }
 
 /// Answers a peer that has connected, in the clear or encrypted, and runs the session until it ends; `route` finds the torrent it
 /// asks about. An error says why it never began.
-pub fn accept(host: &Arc<Host>, guest: Guest, route: impl Fn(Wanted) -> Option<Arc<Share>>) -> Result<(), End> {
+pub fn accept(
+    host: &Arc<LocalPeer>,
+    guest: PeerConnection,
+    route: impl Fn(Wanted) -> Option<Arc<SharedTorrent>>,
+) -> Result<(), End> {
     prepare(&guest.socket)?;
     let socket = guest.socket.clone();
     let mut opening = Opening::new(&socket);
@@ -103,9 +108,9 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
 }
 
 fn run(
-    host: &Arc<Host>,
-    share: Arc<Share>,
-    connection: Guest,
+    host: &Arc<LocalPeer>,
+    share: Arc<SharedTorrent>,
+    connection: PeerConnection,
     theirs: Handshake,
     direction: Direction,
     begun: Begun,
@@ -113,28 +118,28 @@ fn run(
     if theirs.peer_id == host.peer_id() {
         return Err(End::Myself);
     }
-    let handle = Handle::new(host, share, connection, theirs, direction)?;
+    let handle = SessionHandle::new(host, share, connection, theirs, direction)?;
     if theirs.reserved.extension_protocol() {
         let ours = ExtendedHandshake {
             port: host.port(),
             request_queue: Some(MAX_OPEN_REQUESTS as u32),
             client: Some(CLIENT.to_owned()),
         };
-        handle.order(Order::Extended(wire::EXTENDED_HANDSHAKE, ours.to_bytes()));
+        handle.order(SendOrder::Extended(wire::EXTENDED_HANDSHAKE, ours.to_bytes()));
     }
     let events = &handle.share.events;
-    events.send(Event::Opened(handle.clone())).map_err(|_| End::ClosedByUs)?;
+    events.send(SessionEvent::Opened(handle.clone())).map_err(|_| End::ClosedByUs)?;
     let end = run_threads(host, &handle, begun);
     // Choked for good: what is assigned from now on comes back at once.
-    let pieces = handle.desk().choke();
+    let pieces = handle.requests().choke();
     // A coordinator that is gone needs no telling.
-    let _ = events.send(Event::Closed { session: handle.id(), end, pieces });
+    let _ = events.send(SessionEvent::Closed { session: handle.id(), end, pieces });
     Ok(())
 }
 
 /// Reads on this thread, writes on another; both have ended when this returns. One that panics takes the session with
 /// it and nothing else: its coordinator still hears that it is over.
-fn run_threads(host: &Arc<Host>, handle: &Handle, begun: Begun) -> End {
+fn run_threads(host: &Arc<LocalPeer>, handle: &SessionHandle, begun: Begun) -> End {
     let Begun { bytes, ciphers } = begun;
     let (incoming, outgoing) = ciphers.map(|ciphers| (ciphers.incoming, ciphers.outgoing)).unzip();
     thread::scope(|scope| {
@@ -148,18 +153,18 @@ fn run_threads(host: &Arc<Host>, handle: &Handle, begun: Begun) -> End {
             Err(error) => return error.into(),
         };
         let read = || {
-            Inlet::new(handle.socket().clone(), bytes, incoming)
+            SocketReader::new(handle.socket().clone(), bytes, incoming)
                 .map_or_else(End::from, |inlet| protocol::run(host, handle, inlet))
         };
         let read = panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or(End::ClosedByUs);
-        let ended_here = handle.mailbox.is_closed();
+        let ended_here = handle.outgoing.is_closed();
         match read {
             // It says no more, but may still listen: it gets what it has asked for. What it was asked for goes back at once.
             End::ClosedByPeer => {
-                if handle.mailbox.finish() {
-                    let pieces = handle.desk().choke();
+                if handle.outgoing.finish() {
+                    let pieces = handle.requests().choke();
                     // A coordinator that is gone needs no telling.
-                    let _ = handle.share.events.send(Event::Choked(handle.id(), pieces));
+                    let _ = handle.share.events.send(SessionEvent::Choked(handle.id(), pieces));
                 }
             }
             _ => handle.end(),
@@ -174,7 +179,7 @@ fn run_threads(host: &Arc<Host>, handle: &Handle, begun: Begun) -> End {
 }
 
 /// Ends a session when its writer is done, however that comes about: the reader must not wait for what never comes.
-struct EndWhenDropped<'a>(&'a Handle);
+struct EndWhenDropped<'a>(&'a SessionHandle);
 
 impl Drop for EndWhenDropped<'_> {
     fn drop(&mut self) {
@@ -182,27 +187,27 @@ impl Drop for EndWhenDropped<'_> {
     }
 }
 
-impl Handle {
+impl SessionHandle {
     fn new(
-        host: &Host,
-        share: Arc<Share>,
-        connection: Guest,
+        host: &LocalPeer,
+        share: Arc<SharedTorrent>,
+        connection: PeerConnection,
         theirs: Handshake,
         direction: Direction,
-    ) -> io::Result<Handle> {
+    ) -> io::Result<SessionHandle> {
         let session = host.next_session();
         let address = connection.socket.peer_addr()?;
         // A listener for both families shows IPv4 peers as IPv6 addresses that stand for them.
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let remote = Arc::new(Remote { session, address, peer_id: theirs.peer_id, direction });
         let none = Bitfield::empty(share.geometry().piece_count());
-        Ok(Handle {
-            desk: Arc::new(Mutex::new(Desk::new(share.geometry(), remote.clone(), Instant::now()))),
+        Ok(SessionHandle {
+            requests: Arc::new(Mutex::new(Requests::new(share.geometry(), remote.clone(), Instant::now()))),
             remote,
             share,
             traffic: connection.traffic,
-            given: Arc::new(HaveSet::new(&none)),
-            mailbox: Arc::default(),
+            uploaded_pieces: Arc::new(HaveSet::new(&none)),
+            outgoing: Arc::default(),
             socket: connection.socket,
         })
     }
@@ -213,13 +218,13 @@ impl Handle {
     }
 
     /// What we take on it, for one call.
-    pub fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn requests(&self) -> MutexGuard<'_, Requests> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells it to send something; a session that cannot take it ends.
-    pub fn order(&self, order: Order) {
-        if let Err(overflow) = self.mailbox.post(order) {
+    pub fn order(&self, order: SendOrder) {
+        if let Err(overflow) = self.outgoing.push(order) {
             log::debug!("{}: {}", self.remote, End::from(overflow));
             self.end();
         }
@@ -227,40 +232,40 @@ impl Handle {
 
     /// Gives it a piece to fetch, or hands the piece back.
     pub fn assign(&self, piece: PieceInFlight, now: Instant) -> Result<(), PieceInFlight> {
-        let requests = self.desk().assign(piece, now)?;
+        let requests = self.requests().assign(piece, now)?;
         self.request(requests);
         Ok(())
     }
 
     /// Has it fetch a single block of a piece that another session owns.
-    pub fn send_on_errand(&self, block: Block, now: Instant) {
-        let requests = self.desk().run_errand(block, now);
+    pub fn request_endgame_block(&self, block: Block, now: Instant) {
+        let requests = self.requests().request_endgame_block(block, now);
         self.request(requests);
     }
 
     /// Asks for what waits, where requests that were withdrawn have made room.
-    pub fn go_on(&self, now: Instant) {
-        let requests = self.desk().next_requests(now);
+    pub fn request_more(&self, now: Instant) {
+        let requests = self.requests().next_requests(now);
         self.request(requests);
     }
 
     /// Asks for these blocks.
     pub(super) fn request(&self, blocks: Vec<Block>) {
         if !blocks.is_empty() {
-            self.order(Order::Request(blocks));
+            self.order(SendOrder::Request(blocks));
         }
     }
 
     /// Withdraws requests for these blocks.
     pub fn cancel(&self, blocks: Vec<Block>) {
         if !blocks.is_empty() {
-            self.order(Order::Cancel(blocks));
+            self.order(SendOrder::Cancel(blocks));
         }
     }
 
     /// Ends it: both of its threads see the socket closed.
     pub fn end(&self) {
-        self.mailbox.close();
+        self.outgoing.close();
         // Fails where the other side was first; it is closed then as well.
         let _ = self.socket.shutdown(Shutdown::Both);
     }

@@ -33,9 +33,9 @@ pub enum End {
     /// We had dialled ourselves.
     Myself,
     /// What it sent is no message.
-    Wire(wire::Error),
+    Wire(wire::MessageError),
     /// Its bitfield is none for this torrent.
-    Bitfield(bitfield::Error),
+    Bitfield(bitfield::BitfieldError),
     /// Its extension handshake is no bencode.
     Extension(wire::ExtensionError),
     /// It says it has a piece that the torrent has not.
@@ -51,7 +51,7 @@ pub enum End {
     /// It has too many requests open, or does not read.
     Overflow(Overflow),
     /// Our own files failed.
-    Storage(storage::Error),
+    Storage(storage::StorageError),
 }
 
 impl End {
@@ -104,8 +104,8 @@ impl fmt::Display for End {
 
 impl std::error::Error for End {}
 
-impl From<wire::Error> for End {
-    fn from(error: wire::Error) -> End {
+impl From<wire::MessageError> for End {
+    fn from(error: wire::MessageError) -> End {
         End::Wire(error)
     }
 }

@@ -10,15 +10,15 @@ use super::share::Traffic;
 
 /// An accepted connection.
 #[derive(Debug, Clone)]
-pub struct Guest {
+pub struct PeerConnection {
     pub(super) socket: Arc<TcpStream>,
     pub(super) traffic: Arc<Traffic>,
 }
 
-impl Guest {
+impl PeerConnection {
     /// A connection on which nothing has passed.
-    pub fn new(socket: TcpStream) -> Guest {
-        Guest { socket: Arc::new(socket), traffic: Arc::default() }
+    pub fn new(socket: TcpStream) -> PeerConnection {
+        PeerConnection { socket: Arc::new(socket), traffic: Arc::default() }
     }
 
     /// Bytes of blocks that have passed on it, either way.

@@ -70,7 +70,7 @@ pub struct Limiter {
 
 /// The two limits that a session obeys at once: its process' and its torrent's.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits<'a>(pub [&'a Limiter; 2]);
+pub struct RateLimiters<'a>(pub [&'a Limiter; 2]);
 
 impl Limiter {
     /// At most that many bytes a second; 0 for no limit.
@@ -107,7 +107,7 @@ impl Limiter {
     }
 }
 
-impl Limits<'_> {
+impl RateLimiters<'_> {
     /// Counts `bytes` that pass, and says what is due before more may.
     pub fn spend(&self, bytes: u64) -> [Due; 2] {
         self.0.map(|limiter| limiter.spend(bytes))
@@ -175,11 +175,11 @@ mod tests {
     #[test]
     fn of_two_limits_the_tighter_holds_and_no_limit_lets_everything_pass() {
         let (tight, loose, none) = (Limiter::new(10), Limiter::new(1000), Limiter::new(0));
-        let wait = |limits: Limits<'_>| limits.wait(limits.spend(1000));
-        assert!((0..1000).all(|_| wait(Limits([&none, &none])).is_zero()));
-        assert!(wait(Limits([&tight, &loose])) > Duration::from_secs(90));
-        assert!(wait(Limits([&none, &tight])) > Duration::from_secs(180));
+        let wait = |limits: RateLimiters<'_>| limits.wait(limits.spend(1000));
+        assert!((0..1000).all(|_| wait(RateLimiters([&none, &none])).is_zero()));
+        assert!(wait(RateLimiters([&tight, &loose])) > Duration::from_secs(90));
+        assert!(wait(RateLimiters([&none, &tight])) > Duration::from_secs(180));
         tight.set(0);
-        assert!(wait(Limits([&none, &tight])).is_zero());
+        assert!(wait(RateLimiters([&none, &tight])).is_zero());
     }
 }

@@ -3,7 +3,7 @@
 //! A session is two threads around one socket. The reader (`reader`) decodes what comes, puts blocks in their
 //! places and tells its coordinator what happened; the writer sends what its outbox holds, control before blocks. Between
 //! them and the coordinator lie two pure machines, each behind a lock that is held for one call and never across I/O: the
-//! `Desk`, what we take, and the `Outbox`, what we send.
+//! `Requests`, what we take, and the `Outbox`, what we send.
 //!
 //! The way of a block, in: socket → `inlet` → `BlockBuffer` → desk → `PieceInFlight` → hash worker. Out: request →
 //! outbox → one positioned read → one vectored write.
@@ -25,14 +25,14 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-pub use connection::{Handle, accept, dial};
+pub use connection::{SessionHandle, accept, dial};
 pub use end::End;
-pub use guest::Guest;
-pub use incoming::requests::{Desk, Expected, Placed};
-pub use limiter::{Limiter, Limits};
+pub use guest::PeerConnection;
+pub use incoming::requests::{Expected, Placed, Requests};
+pub use limiter::{Limiter, RateLimiters};
 pub use opening::Wanted;
-pub use outgoing::outbox::{MAX_OPEN_REQUESTS, Order, Overflow};
-pub use share::{HaveSet, Host, Share, Traffic};
+pub use outgoing::outbox::{MAX_OPEN_REQUESTS, Overflow, SendOrder};
+pub use share::{HaveSet, LocalPeer, SharedTorrent, Traffic};
 
 use crate::{
     bitfield::Bitfield,
@@ -69,11 +69,11 @@ pub struct Remote {
 
 /// What a session tells its coordinator.
 #[derive(Debug)]
-pub enum Event {
+pub enum SessionEvent {
     /// The handshake is done. The session sends nothing before it is told to start.
-    Opened(Handle),
+    Opened(SessionHandle),
     /// The extension handshake came (BEP 10).
-    Introduced {
+    ExtensionHandshake {
         /// The session.
         session: SessionId,
         /// Where the peer takes connections.
@@ -94,11 +94,11 @@ pub enum Event {
     /// Whether it wants something we have.
     Interested(SessionId, bool),
     /// It will soon be out of work, and wants that many bytes more.
-    Hungry(SessionId, u64),
+    BytesWanted(SessionId, u64),
     /// A single block that was asked for on behalf of another session (endgame).
-    Errand(Arc<Remote>, Block, Payload),
+    EndgameBlock(Arc<Remote>, Block, Payload),
     /// Our own files failed under it.
-    StorageFailed(Arc<crate::storage::Error>),
+    StorageFailed(Arc<crate::storage::StorageError>),
     /// It is over.
     Closed {
         /// The session.

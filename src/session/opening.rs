@@ -8,12 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{End, Share, exchanges::Exchanges};
+use super::{End, SharedTorrent, exchanges::Exchanges};
 use crate::{
     metainfo::InfoHash,
     wire::{
         HANDSHAKE_LENGTH, Handshake,
-        mse::{self, Ciphers, PRIVATE_KEY_LENGTH, Responder, Step},
+        mse::{self, Ciphers, MseStep, PRIVATE_KEY_LENGTH, Responder},
     },
 };
 
@@ -61,7 +61,11 @@ impl<'a> Opening<'a> {
     }
 
     /// Goes through an encrypted handshake, if that is what comes: what does not begin like one in the clear.
-    pub fn decrypt(&mut self, exchanges: &Exchanges, route: impl Fn(Wanted) -> Option<Arc<Share>>) -> Result<(), End> {
+    pub fn decrypt(
+        &mut self,
+        exchanges: &Exchanges,
+        route: impl Fn(Wanted) -> Option<Arc<SharedTorrent>>,
+    ) -> Result<(), End> {
         while Handshake::may_begin_with(&self.read) {
             if self.read.len() >= UP_TO_INFO_HASH {
                 return Ok(());
@@ -73,8 +77,8 @@ impl<'a> Opening<'a> {
         loop {
             responder.feed(&std::mem::take(&mut self.read));
             match responder.step().map_err(End::Encrypted)? {
-                Step::Read => self.fill(1, mse::MAX_READ)?,
-                Step::Exchange => {
+                MseStep::Read => self.fill(1, mse::MAX_READ)?,
+                MseStep::Exchange => {
                     let mut private = [0; PRIVATE_KEY_LENGTH];
                     getrandom::fill(&mut private).map_err(|error| std::io::Error::other(error.to_string()))?;
                     let ip = self.stream.peer_addr()?.ip();
@@ -83,13 +87,13 @@ impl<'a> Opening<'a> {
                     drop(seat);
                     self.write(&ours)?;
                 }
-                Step::Torrent(hash) => {
+                MseStep::Torrent(hash) => {
                     let share = route(Wanted::RequestHash(hash)).ok_or(End::UnknownRequest)?;
                     let info_hash = share.metainfo.info_hash();
                     responder.torrent(info_hash);
                     self.requested = Some(info_hash);
                 }
-                Step::Done(established) => {
+                MseStep::Done(established) => {
                     self.write(&established.answer)?;
                     (self.read, self.ciphers) = (established.begun, established.ciphers);
                     return Ok(());

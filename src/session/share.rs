@@ -10,7 +10,7 @@ use std::{
 
 use crossbeam_channel::Sender;
 
-use super::{Event, Limiter, SessionId, exchanges::Exchanges, outgoing::turns::Turns};
+use super::{Limiter, SessionEvent, SessionId, exchanges::Exchanges, outgoing::turns::UplinkTurns};
 use crate::{
     bitfield::Bitfield,
     metainfo::{Geometry, Metainfo, PeerId, PieceIndex},
@@ -20,7 +20,7 @@ use crate::{
 
 /// Who we are on the wire: one a process.
 #[derive(Debug)]
-pub struct Host {
+pub struct LocalPeer {
     peer_id: PeerId,
     /// 0 until a listener is open.
     port: AtomicU16,
@@ -32,13 +32,13 @@ pub struct Host {
     /// Who may exchange keys.
     pub(super) exchanges: Exchanges,
     /// Whose turn it is to send blocks.
-    pub(super) turns: Turns,
+    pub(super) turns: UplinkTurns,
     /// Block buffers for all of them.
     pub buffers: Arc<Buffers>,
 }
 
 /// One torrent, as its sessions see it.
-pub struct Share {
+pub struct SharedTorrent {
     /// What is shared.
     pub metainfo: Arc<Metainfo>,
     /// Where its bytes are.
@@ -48,7 +48,7 @@ pub struct Share {
     /// Which pieces are verified and may be given.
     pub have: Arc<HaveSet>,
     /// Where sessions tell what happens.
-    pub events: Sender<Event>,
+    pub events: Sender<SessionEvent>,
     /// Where complete pieces go to be hashed; `None` where nothing is fetched.
     pub finished: Option<Sender<PieceInFlight>>,
     /// What the sessions of this torrent may send, together, besides what all of the process may.
@@ -82,17 +82,17 @@ pub struct HaveSet {
     count: AtomicU32,
 }
 
-impl Host {
+impl LocalPeer {
     /// A process of that name; rates in bytes a second, 0 for no limit.
-    pub fn new(peer_id: PeerId, upload_limit: u64, download_limit: u64) -> Host {
-        Host {
+    pub fn new(peer_id: PeerId, upload_limit: u64, download_limit: u64) -> LocalPeer {
+        LocalPeer {
             peer_id,
             port: AtomicU16::new(0),
             next_session: AtomicU64::new(0),
             upload: Limiter::new(upload_limit),
             download: Limiter::new(download_limit),
             exchanges: Exchanges::default(),
-            turns: Turns::default(),
+            turns: UplinkTurns::default(),
             buffers: Arc::default(),
         }
     }
@@ -118,20 +118,20 @@ impl Host {
     }
 }
 
-impl fmt::Debug for Share {
+impl fmt::Debug for SharedTorrent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Share({})", self.metainfo.info_hash())
     }
 }
 
-impl Share {
+impl SharedTorrent {
     /// How its bytes are cut.
     pub fn geometry(&self) -> &Geometry {
         self.metainfo.geometry()
     }
 
     /// Reads bytes of the torrent for a peer. Once all of it was right they come only from files that are as they were then.
-    pub fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), storage::Error> {
+    pub fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), storage::StorageError> {
         match self.stamps.get() {
             Some(stamps) => self.store.read_unchanged(offset, buffer, stamps),
             None => self.store.read(offset, buffer),
@@ -139,7 +139,7 @@ impl Share {
     }
 
     /// Whether the files are as they were when all of it was right, as far as that is so already.
-    pub fn check(&self) -> Result<(), storage::Error> {
+    pub fn check(&self) -> Result<(), storage::StorageError> {
         self.stamps.get().map_or(Ok(()), |stamps| stamps.check(&self.store))
     }
 

@@ -16,7 +16,7 @@ use super::*;
 use crate::{
     metainfo::{BLOCK_LENGTH, InfoHash, Metainfo},
     policy::Home,
-    storage::{Access, Store},
+    storage::{Store, StoreAccess},
     wire::{
         self, HANDSHAKE_LENGTH, Handshake, Message, RawBlock, Reserved,
         mse::{self, tests::Initiator},
@@ -34,10 +34,10 @@ const THEM: PeerId = PeerId([2; 20]);
 
 /// A torrent of three pieces, its bytes, and what its sessions tell.
 pub(crate) struct Torrent {
-    pub(crate) share: Arc<Share>,
+    pub(crate) share: Arc<SharedTorrent>,
     pub(crate) content: Vec<u8>,
-    host: Arc<Host>,
-    pub(crate) events: Receiver<Event>,
+    host: Arc<LocalPeer>,
+    pub(crate) events: Receiver<SessionEvent>,
     finished: Receiver<PieceInFlight>,
     _dir: TempDir,
 }
@@ -71,10 +71,10 @@ impl Torrent {
         bytes.extend(b"ee");
         let metainfo = Arc::new(Metainfo::read(&bytes).unwrap());
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(metainfo.clone(), dir.path(), Access::Write { preallocate: false }).unwrap();
+        let store = Store::open(metainfo.clone(), dir.path(), StoreAccess::Write { preallocate: false }).unwrap();
         let (tell, events) = bounded(64);
         let (finish, finished) = bounded(4);
-        let share = Share {
+        let share = SharedTorrent {
             stamps: Arc::default(),
             have: Arc::new(HaveSet::new(&Bitfield::empty(metainfo.geometry().piece_count()))),
             metainfo,
@@ -87,7 +87,14 @@ impl Torrent {
             sending: AtomicUsize::new(0),
             lacks_peers: AtomicBool::new(false),
         };
-        Torrent { share: Arc::new(share), content, host: Arc::new(Host::new(US, 0, 0)), events, finished, _dir: dir }
+        Torrent {
+            share: Arc::new(share),
+            content,
+            host: Arc::new(LocalPeer::new(US, 0, 0)),
+            events,
+            finished,
+            _dir: dir,
+        }
     }
 
     fn hash(&self) -> InfoHash {
@@ -99,20 +106,20 @@ impl Torrent {
         &self.content[start..start + block.length as usize]
     }
 
-    fn event(&self) -> Event {
+    fn event(&self) -> SessionEvent {
         self.events.recv_timeout(PATIENCE).expect("something happens")
     }
 
-    fn opened(&self) -> Handle {
+    fn opened(&self) -> SessionHandle {
         match self.event() {
-            Event::Opened(handle) => handle,
+            SessionEvent::Opened(handle) => handle,
             other => panic!("{other:?} before it opened"),
         }
     }
 
     fn closed(&self) -> (End, Vec<PieceInFlight>) {
         match self.event() {
-            Event::Closed { end, pieces, .. } => (end, pieces),
+            SessionEvent::Closed { end, pieces, .. } => (end, pieces),
             other => panic!("{other:?} instead of an end"),
         }
     }
@@ -190,7 +197,7 @@ fn accepted(torrent: &Torrent) -> (JoinHandle<Result<(), End>>, Other) {
     let names = [Wanted::InfoHash(hash), Wanted::RequestHash(mse::request_hash(hash))];
     let find = move |wanted| names.contains(&wanted).then(|| share.clone());
     let host = torrent.host.clone();
-    (thread::spawn(move || accept(&host, Guest::new(ours), find)), other)
+    (thread::spawn(move || accept(&host, PeerConnection::new(ours), find)), other)
 }
 
 /// A session that we have begun, after our handshake.
@@ -207,24 +214,24 @@ fn dialled(torrent: &Torrent) -> (JoinHandle<Result<(), End>>, Other) {
 }
 
 /// An accepted session that has started and lets the other side ask.
-fn serving(torrent: &Torrent) -> (JoinHandle<Result<(), End>>, Other, Handle) {
+fn serving(torrent: &Torrent) -> (JoinHandle<Result<(), End>>, Other, SessionHandle) {
     let (session, mut other) = accepted(torrent);
     other.shake_hands(torrent.hash());
     assert_eq!(other.handshake().info_hash, torrent.hash());
     let handle = torrent.opened();
-    handle.order(Order::Start(Some(torrent.share.have.snapshot())));
-    handle.order(Order::Unchoke);
+    handle.order(SendOrder::Start(Some(torrent.share.have.snapshot())));
+    handle.order(SendOrder::Unchoke);
     (session, other, handle)
 }
 
 /// A dialled session that has started and may ask.
-fn taking(torrent: &Torrent) -> (JoinHandle<Result<(), End>>, Other, Handle) {
+fn taking(torrent: &Torrent) -> (JoinHandle<Result<(), End>>, Other, SessionHandle) {
     let (session, mut other) = dialled(torrent);
     other.shake_hands(torrent.hash());
     let handle = torrent.opened();
-    handle.order(Order::Start(None));
+    handle.order(SendOrder::Start(None));
     other.send(Message::Unchoke);
-    assert!(matches!(torrent.event(), Event::Unchoked(..)));
+    assert!(matches!(torrent.event(), SessionEvent::Unchoked(..)));
     (session, other, handle)
 }
 
@@ -268,8 +275,8 @@ fn a_peer_that_encrypts_its_handshake_is_served_in_the_clear_where_it_allows_tha
     for initial in [0, 48, HANDSHAKE_LENGTH] {
         let (session, mut other, ..) = encrypted(&torrent, 3, initial);
         let handle = torrent.opened();
-        handle.order(Order::Start(Some(torrent.share.have.snapshot())));
-        handle.order(Order::Unchoke);
+        handle.order(SendOrder::Start(Some(torrent.share.have.snapshot())));
+        handle.order(SendOrder::Unchoke);
         assert_eq!(other.message(), [5, 0b1110_0000]);
         assert_eq!(other.message(), [1]);
         let block = raw(2, BLOCK_LENGTH, 777);
@@ -286,8 +293,8 @@ fn a_peer_that_insists_on_encryption_gives_and_takes_encrypted() {
     let torrent = Torrent::all_of(1);
     let (session, mut other, mut ciphers) = encrypted(&torrent, 2, HANDSHAKE_LENGTH);
     let handle = torrent.opened();
-    handle.order(Order::Start(Some(torrent.share.have.snapshot())));
-    handle.order(Order::Unchoke);
+    handle.order(SendOrder::Start(Some(torrent.share.have.snapshot())));
+    handle.order(SendOrder::Unchoke);
     let blocks = [raw(0, 0, BLOCK_LENGTH), raw(0, BLOCK_LENGTH, BLOCK_LENGTH), raw(2, 2 * BLOCK_LENGTH, 500)];
     let mut wanted = vec![0, 0, 0, 2, 5, 0b1110_0000, 0, 0, 0, 1, 1];
     for block in blocks {
@@ -314,14 +321,14 @@ fn a_block_that_comes_encrypted_is_taken() {
     let torrent = Torrent::nothing_of(1);
     let (session, mut other, mut ciphers) = encrypted(&torrent, 2, 0);
     let handle = torrent.opened();
-    handle.order(Order::Start(None));
+    handle.order(SendOrder::Start(None));
     let mut say = |bytes: &[u8]| {
         let mut bytes = bytes.to_vec();
         ciphers.outgoing.apply(&mut bytes);
         other.send_bytes(&bytes);
     };
     say(&[0, 0, 0, 1, 1]);
-    assert!(matches!(torrent.event(), Event::Unchoked(..)));
+    assert!(matches!(torrent.event(), SessionEvent::Unchoked(..)));
     let piece = torrent.share.geometry().piece(2).unwrap();
     let length = torrent.share.geometry().length_of(piece);
     let work = PieceInFlight::new(torrent.share.geometry(), piece, Home::Memory);
@@ -379,7 +386,7 @@ fn a_session_that_gives_says_what_it_has_first_and_answers_requests_with_the_rig
     assert_eq!(other.message(), [5, 0b1110_0000], "the bitfield comes first");
     assert_eq!(other.message(), [1]);
     other.send(Message::Interested);
-    assert!(matches!(torrent.event(), Event::Interested(id, true) if id == handle.id()));
+    assert!(matches!(torrent.event(), SessionEvent::Interested(id, true) if id == handle.id()));
     let blocks = [raw(0, 0, BLOCK_LENGTH), raw(2, BLOCK_LENGTH, 777), raw(0, 16, 5), raw(2, 2 * BLOCK_LENGTH, 500)];
     blocks.into_iter().for_each(|block| other.send(Message::Request(block)));
     for block in blocks {
@@ -400,16 +407,16 @@ fn a_choke_is_told_and_what_is_asked_meanwhile_stays_unanswered() {
     let torrent = Torrent::all_of(1);
     let (session, mut other, handle) = serving(&torrent);
     assert_eq!([other.message()[0], other.message()[0]], [5, 1]);
-    handle.order(Order::Choke);
+    handle.order(SendOrder::Choke);
     assert_eq!(other.message(), [0]);
     other.send(Message::Request(raw(0, 0, 10)));
-    assert!(matches!(torrent.event(), Event::Interested(_, true)), "whoever asks for blocks is interested");
+    assert!(matches!(torrent.event(), SessionEvent::Interested(_, true)), "whoever asks for blocks is interested");
     other.send(Message::NotInterested);
-    assert!(matches!(torrent.event(), Event::Interested(_, false)), "so the request was read, too");
-    handle.order(Order::Unchoke);
+    assert!(matches!(torrent.event(), SessionEvent::Interested(_, false)), "so the request was read, too");
+    handle.order(SendOrder::Unchoke);
     assert_eq!(other.message(), [1]);
     other.send(Message::Request(raw(1, 0, 10)));
-    assert!(matches!(torrent.event(), Event::Interested(_, true)));
+    assert!(matches!(torrent.event(), SessionEvent::Interested(_, true)));
     assert_eq!(other.message()[..5], [7, 0, 0, 0, 1]);
     handle.end();
     other.wait_for_end();
@@ -431,13 +438,13 @@ fn whoever_closes_its_half_after_its_requests_gets_the_answers() {
         assert!(other.message()[9..] == *torrent.bytes(block), "{block}");
     }
     other.wait_for_end();
-    assert!(matches!(torrent.event(), Event::Interested(_, true)));
+    assert!(matches!(torrent.event(), SessionEvent::Interested(_, true)));
     let mut event = torrent.event();
-    if let Event::Choked(_, pieces) = event {
+    if let SessionEvent::Choked(_, pieces) = event {
         assert!(pieces.is_empty());
         event = torrent.event();
     }
-    assert!(matches!(event, Event::Closed { end: End::ClosedByPeer, .. }));
+    assert!(matches!(event, SessionEvent::Closed { end: End::ClosedByPeer, .. }));
     assert!(session.join().unwrap().is_ok());
 }
 
@@ -467,16 +474,16 @@ fn control_goes_out_while_blocks_wait_for_their_turn_and_they_go_in_the_end() {
     let turns: Vec<_> = std::iter::from_fn(|| torrent.host.turns.take(Duration::ZERO)).collect();
     assert!(!turns.is_empty());
     other.send(Message::Interested);
-    assert!(matches!(torrent.event(), Event::Interested(_, true)));
+    assert!(matches!(torrent.event(), SessionEvent::Interested(_, true)));
     // It waits for a tenth of a second, in which a busy machine may not let this thread speak; so it may try again.
     let said_first = (0..20).any(|_| {
         other.send(Message::Request(raw(1, 0, 10)));
         other.send(Message::Interested);
-        assert!(matches!(torrent.event(), Event::Interested(..)));
-        while !handle.mailbox.is_taken() {
+        assert!(matches!(torrent.event(), SessionEvent::Interested(..)));
+        while !handle.outgoing.is_taken() {
             thread::yield_now();
         }
-        handle.order(Order::Interested);
+        handle.order(SendOrder::Interested);
         let said = [other.message()[0], other.message()[0]];
         assert!(said.contains(&2) && said.contains(&7), "{said:?}");
         said == [2, 7]
@@ -493,13 +500,13 @@ fn a_session_that_takes_asks_for_its_pieces_and_hands_them_on_whole() {
     let (session, mut other) = dialled(&torrent);
     other.shake_hands(torrent.hash());
     let handle = torrent.opened();
-    handle.order(Order::Start(None));
-    handle.order(Order::Interested);
+    handle.order(SendOrder::Start(None));
+    handle.order(SendOrder::Interested);
     assert_eq!(other.message(), [2], "who has nothing says nothing of it");
     other.send(Message::Have(1));
     other.send(Message::Unchoke);
-    assert!(matches!(torrent.event(), Event::Gained(_, piece) if piece.get() == 1));
-    assert!(matches!(torrent.event(), Event::Unchoked(_, appetite) if appetite > 0));
+    assert!(matches!(torrent.event(), SessionEvent::Gained(_, piece) if piece.get() == 1));
+    assert!(matches!(torrent.event(), SessionEvent::Unchoked(_, appetite) if appetite > 0));
     for home in [Home::Memory, Home::Disk] {
         let geometry = torrent.share.geometry();
         let piece = PieceInFlight::new(geometry, geometry.piece(1).unwrap(), home);
@@ -515,7 +522,7 @@ fn a_session_that_takes_asks_for_its_pieces_and_hands_them_on_whole() {
             None => torrent.share.store.read(PIECE as u64, &mut bytes).unwrap(),
         }
         assert!(bytes == torrent.bytes(raw(1, 0, PIECE as u32)), "{home:?}");
-        assert!(matches!(torrent.event(), Event::Hungry(_, appetite) if appetite > 0));
+        assert!(matches!(torrent.event(), SessionEvent::BytesWanted(_, appetite) if appetite > 0));
     }
     drop(other);
     assert!(matches!(torrent.closed().0, End::ClosedByPeer | End::Io(_)));
@@ -531,20 +538,20 @@ fn what_a_peer_leaves_unfinished_comes_back_with_what_it_gave() {
     handle.assign(piece, Instant::now()).unwrap();
     let asked = [other.request(), other.request(), other.request()];
     other.send_block(asked[0], torrent.bytes(asked[0]));
-    assert!(matches!(torrent.event(), Event::Hungry(..)));
+    assert!(matches!(torrent.event(), SessionEvent::BytesWanted(..)));
     other.send(Message::Choke);
-    let Event::Choked(_, mut pieces) = torrent.event() else { panic!("it was choked") };
+    let SessionEvent::Choked(_, mut pieces) = torrent.event() else { panic!("it was choked") };
     let piece = pieces.pop().unwrap();
     assert_eq!(piece.missing_blocks().count(), 2);
     let piece = handle.assign(piece, Instant::now()).unwrap_err();
     // An answer that crosses the choke on its way is no offence.
     other.send_block(asked[1], torrent.bytes(asked[1]));
     other.send(Message::Unchoke);
-    assert!(matches!(torrent.event(), Event::Unchoked(..)));
+    assert!(matches!(torrent.event(), SessionEvent::Unchoked(..)));
     handle.assign(piece, Instant::now()).unwrap();
     assert_eq!([other.request(), other.request()], asked[1..]);
     other.send_block(asked[2], torrent.bytes(asked[2]));
-    assert!(matches!(torrent.event(), Event::Hungry(..)));
+    assert!(matches!(torrent.event(), SessionEvent::BytesWanted(..)));
     other.0.shutdown(Shutdown::Both).unwrap();
     let missing: Vec<_> = torrent.closed().1.pop().unwrap().missing_blocks().map(RawBlock::from).collect();
     assert_eq!(missing, asked[1..2]);
@@ -567,17 +574,17 @@ fn a_dripped_block_that_was_recalled_meanwhile_leaves_the_disk_alone() {
     let (most, last) = lie.split_at(lie.len() - 1);
     other.send(Message::Interested);
     other.send_bytes(most);
-    assert!(matches!(torrent.event(), Event::Interested(..)));
+    assert!(matches!(torrent.event(), SessionEvent::Interested(..)));
     let deadline = Instant::now() + PATIENCE;
     while Arc::strong_count(&torrent.host.buffers) == 1 {
         assert!(Instant::now() < deadline, "the block is being read into no buffer");
         thread::yield_now();
     }
     // The piece goes to others, which give it right.
-    assert!(handle.desk().recall(index).0.is_some());
+    assert!(handle.requests().recall(index).0.is_some());
     other.send_bytes(last);
     other.send(Message::NotInterested);
-    assert!(matches!(torrent.event(), Event::Interested(_, false)));
+    assert!(matches!(torrent.event(), SessionEvent::Interested(_, false)));
     let mut bytes = vec![0; asked.length as usize];
     torrent.share.store.read(0, &mut bytes).unwrap();
     assert!(bytes == torrent.bytes(asked));
@@ -606,8 +613,8 @@ fn what_breaks_the_protocol_ends_the_session_and_says_why() {
         other.wait_for_end();
         let end = loop {
             match torrent.event() {
-                Event::Closed { end, .. } => break end,
-                Event::Introduced { .. } => {}
+                SessionEvent::Closed { end, .. } => break end,
+                SessionEvent::ExtensionHandshake { .. } => {}
                 event => panic!("{event:?}"),
             }
         };

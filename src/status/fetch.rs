@@ -5,11 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{bitfield::Bitfield, metainfo::Geometry, policy::coordinator::Coordinator, session::Share, status::Speed};
+use crate::{
+    bitfield::Bitfield, metainfo::Geometry, policy::coordinator::Coordinator, session::SharedTorrent, status::Speed,
+};
 
 /// A fetch at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Report {
+pub struct FetchReport {
     /// Bytes of the torrent.
     pub length: u64,
     /// Bytes of it that are verified.
@@ -42,12 +44,12 @@ pub struct Report {
     pub is_withdrawn: bool,
 }
 
-impl Report {
+impl FetchReport {
     /// Before anything has happened.
-    pub fn new(geometry: &Geometry, have: &Bitfield) -> Report {
+    pub fn new(geometry: &Geometry, have: &Bitfield) -> FetchReport {
         let verified = have.iter().filter_map(|index| geometry.piece(index));
         let verified = verified.map(|piece| u64::from(geometry.length_of(piece))).sum();
-        Report { length: geometry.length(), verified, ..Report::default() }
+        FetchReport { length: geometry.length(), verified, ..FetchReport::default() }
     }
 
     /// Time until all is here at the rate of now; `None` while nothing comes.
@@ -59,27 +61,27 @@ impl Report {
 
 /// Makes reports, and remembers what rates are made of.
 #[derive(Debug)]
-pub struct Meter {
+pub struct FetchMeter {
     down: Speed,
     up: Speed,
     /// Why the tracker has no answer.
     pub tracker_trouble: Option<String>,
 }
 
-impl Meter {
+impl FetchMeter {
     /// Nothing has passed yet.
-    pub fn new(now: Instant) -> Meter {
-        Meter { down: Speed::new(0, now), up: Speed::new(0, now), tracker_trouble: None }
+    pub fn new(now: Instant) -> FetchMeter {
+        FetchMeter { down: Speed::new(0, now), up: Speed::new(0, now), tracker_trouble: None }
     }
 
     /// The report of now.
-    pub fn report(&mut self, coordinator: &Coordinator, share: &Share, now: Instant) -> Report {
+    pub fn report(&mut self, coordinator: &Coordinator, share: &SharedTorrent, now: Instant) -> FetchReport {
         let down = share.traffic.downloaded.load(Ordering::Relaxed);
         let up = share.traffic.uploaded.load(Ordering::Relaxed);
         self.down.note(down, now);
         self.up.note(up, now);
         let picker = coordinator.picker();
-        Report {
+        FetchReport {
             length: share.geometry().length(),
             verified: share.geometry().length() - picker.remaining(),
             downloaded: down,
@@ -105,8 +107,8 @@ mod tests {
 
     #[test]
     fn the_time_left_follows_from_what_is_left_and_the_rate() {
-        let report = Report { length: 1000, verified: 400, down_rate: 100.0, ..Report::default() };
+        let report = FetchReport { length: 1000, verified: 400, down_rate: 100.0, ..FetchReport::default() };
         assert_eq!(report.time_left(), Some(Duration::from_secs(6)));
-        assert_eq!(Report { down_rate: 0.0, ..report }.time_left(), None);
+        assert_eq!(FetchReport { down_rate: 0.0, ..report }.time_left(), None);
     }
 }

@@ -5,5 +5,5 @@ mod observer;
 pub mod report;
 mod speed;
 
-pub use observer::{Observer, Stance};
+pub use observer::{PeerKnowledge, StatusWriter};
 pub use speed::Speed;

@@ -12,9 +12,9 @@ use std::{
 use crate::{
     bitfield::Bitfield,
     metainfo::{InfoHash, PieceIndex},
-    session::{Event, Handle, Remote, SessionId, Share},
+    session::{Remote, SessionEvent, SessionHandle, SessionId, SharedTorrent},
     status::{
-        report::{Board, PeerReport, Transfer, UNWATCHED, WATCHED, Way},
+        report::{Board, Direction, PeerReport, Transfer, UNWATCHED, WATCHED},
         speed::Speed,
     },
 };
@@ -27,7 +27,7 @@ const MAX_GONE: usize = 64;
 
 /// What a coordinator knows of a session besides.
 #[derive(Debug, Clone, Copy)]
-pub struct Stance<'a> {
+pub struct PeerKnowledge<'a> {
     /// The pieces that the peer says it has.
     pub have: &'a Bitfield,
     /// Whether we answer none of its requests.
@@ -36,13 +36,13 @@ pub struct Stance<'a> {
 
 /// One coordinator's eye.
 #[derive(Debug)]
-pub struct Observer {
+pub struct StatusWriter {
     board: Arc<Board>,
-    visitors: BTreeMap<SessionId, Visitor>,
+    sessions: BTreeMap<SessionId, SessionStatus>,
     /// Those who left last, and whom they came for.
     gone: BTreeMap<SessionId, (Arc<Remote>, InfoHash)>,
     /// The torrents that somebody is connected for, or was a moment ago.
-    swarms: HashMap<InfoHash, Swarm>,
+    swarms: HashMap<InfoHash, TorrentRates>,
     /// Pieces that have passed since the last look.
     passed: Vec<Transfer>,
     /// Whether somebody watched at the last look.
@@ -51,8 +51,8 @@ pub struct Observer {
 }
 
 #[derive(Debug)]
-struct Visitor {
-    handle: Handle,
+struct SessionStatus {
+    handle: SessionHandle,
     client: Option<String>,
     they_choke: bool,
     they_want: bool,
@@ -69,17 +69,17 @@ struct Visitor {
 }
 
 #[derive(Debug)]
-struct Swarm {
-    share: Arc<Share>,
+struct TorrentRates {
+    share: Arc<SharedTorrent>,
     down: Speed,
     up: Speed,
 }
 
-impl Observer {
+impl StatusWriter {
     /// Nothing has happened yet.
-    pub fn new(board: Arc<Board>, now: Instant) -> Observer {
+    pub fn new(board: Arc<Board>, now: Instant) -> StatusWriter {
         let (visitors, gone, swarms, passed) = (BTreeMap::new(), BTreeMap::new(), HashMap::new(), Vec::new());
-        Observer { board, visitors, gone, swarms, passed, was_watched: false, looked: now }
+        StatusWriter { board, sessions: visitors, gone, swarms, passed, was_watched: false, looked: now }
     }
 
     /// When it is time to publish.
@@ -98,25 +98,25 @@ impl Observer {
     }
 
     /// Something happens on a session.
-    pub fn sees(&mut self, event: &Event, now: Instant) {
+    pub fn sees(&mut self, event: &SessionEvent, now: Instant) {
         match event {
-            Event::Opened(handle) => {
+            SessionEvent::Opened(handle) => {
                 let share = &handle.share;
-                let visitor = Visitor::new(handle.clone(), self.board.is_watched(), now);
-                self.visitors.insert(handle.id(), visitor);
-                self.swarms.entry(share.metainfo.info_hash()).or_insert_with(|| Swarm::new(share.clone(), now));
+                let visitor = SessionStatus::new(handle.clone(), self.board.is_watched(), now);
+                self.sessions.insert(handle.id(), visitor);
+                self.swarms.entry(share.metainfo.info_hash()).or_insert_with(|| TorrentRates::new(share.clone(), now));
             }
-            Event::Closed { session, .. } => self.goes(*session),
-            Event::Introduced { session, client, .. } => {
+            SessionEvent::Closed { session, .. } => self.goes(*session),
+            SessionEvent::ExtensionHandshake { session, client, .. } => {
                 self.with(*session, |visitor| visitor.client.clone_from(client));
             }
-            Event::Unchoked(session, _) => self.with(*session, |visitor| visitor.they_choke = false),
-            Event::Choked(session, _) => self.with(*session, |visitor| visitor.they_choke = true),
-            Event::Interested(session, want) => self.with(*session, |visitor| {
+            SessionEvent::Unchoked(session, _) => self.with(*session, |visitor| visitor.they_choke = false),
+            SessionEvent::Choked(session, _) => self.with(*session, |visitor| visitor.they_choke = true),
+            SessionEvent::Interested(session, want) => self.with(*session, |visitor| {
                 visitor.they_want = *want;
                 visitor.is_fetcher |= *want;
             }),
-            Event::Gained(session, piece) => {
+            SessionEvent::Gained(session, piece) => {
                 let watched = self.board.is_watched();
                 self.with(*session, |visitor| {
                     if watched && visitor.is_fetcher && visitor.gained.len() < MAX_NOTED {
@@ -124,26 +124,30 @@ impl Observer {
                     }
                 });
             }
-            Event::Has(..) | Event::Sent(..) | Event::Hungry(..) | Event::Errand(..) | Event::StorageFailed(_) => {}
+            SessionEvent::Has(..)
+            | SessionEvent::Sent(..)
+            | SessionEvent::BytesWanted(..)
+            | SessionEvent::EndgameBlock(..)
+            | SessionEvent::StorageFailed(_) => {}
         }
     }
 
     /// A piece has passed between a session's peer and somebody.
-    pub fn passes(&mut self, session: SessionId, piece: PieceIndex, way: Way) {
+    pub fn passes(&mut self, session: SessionId, piece: PieceIndex, way: Direction) {
         if !self.board.is_watched() || self.passed.len() >= MAX_NOTED {
             return;
         }
-        let here = self.visitors.get(&session).map(|visitor| visitor.transfer(piece.get(), way));
+        let here = self.sessions.get(&session).map(|visitor| visitor.transfer(piece.get(), way));
         let gone = || self.gone.get(&session).map(|(remote, hash)| transfer(remote, *hash, piece.get(), way));
         self.passed.extend(here.or_else(gone));
     }
 
     /// Puts on the board how things are now; `stance` tells what the coordinator knows of a session.
-    pub fn publish<'a>(&mut self, now: Instant, stance: impl Fn(&Handle) -> Option<Stance<'a>>) {
+    pub fn publish<'a>(&mut self, now: Instant, stance: impl Fn(&SessionHandle) -> Option<PeerKnowledge<'a>>) {
         self.looked = now;
         self.note_given();
         let mut peers: HashMap<InfoHash, Vec<PeerReport>> = HashMap::new();
-        for visitor in self.visitors.values_mut() {
+        for visitor in self.sessions.values_mut() {
             visitor.note(now);
             let reports = peers.entry(visitor.handle.share.metainfo.info_hash()).or_default();
             reports.extend(stance(&visitor.handle).map(|stance| visitor.report(stance)));
@@ -158,7 +162,7 @@ impl Observer {
 
     /// A session is over. Nobody who watches misses what it was given last, or what it gave and is hashed yet.
     fn goes(&mut self, session: SessionId) {
-        let Some(mut visitor) = self.visitors.remove(&session) else { return };
+        let Some(mut visitor) = self.sessions.remove(&session) else { return };
         visitor.note_given(self.board.is_watched(), &mut self.passed);
         // Its writer is done, so what is not given by now was not given here.
         visitor.judge_gained(&mut self.passed);
@@ -172,7 +176,7 @@ impl Observer {
 
     fn note_given(&mut self) {
         let watched = self.board.is_watched();
-        for visitor in self.visitors.values_mut() {
+        for visitor in self.sessions.values_mut() {
             visitor.note_given(watched, &mut self.passed);
             visitor.judge_gained(&mut self.passed);
         }
@@ -182,16 +186,16 @@ impl Observer {
         self.was_watched = watched;
     }
 
-    fn with(&mut self, session: SessionId, change: impl FnOnce(&mut Visitor)) {
-        if let Some(visitor) = self.visitors.get_mut(&session) {
+    fn with(&mut self, session: SessionId, change: impl FnOnce(&mut SessionStatus)) {
+        if let Some(visitor) = self.sessions.get_mut(&session) {
             change(visitor);
         }
     }
 }
 
-impl Visitor {
-    fn new(handle: Handle, watched: bool, now: Instant) -> Visitor {
-        Visitor {
+impl SessionStatus {
+    fn new(handle: SessionHandle, watched: bool, now: Instant) -> SessionStatus {
+        SessionStatus {
             client: None,
             they_choke: true,
             they_want: false,
@@ -213,14 +217,14 @@ impl Visitor {
 
     /// Notes what was given since the last look; nothing of what was given before somebody watched.
     fn note_given(&mut self, watched: bool, passed: &mut Vec<Transfer>) {
-        let given = watched.then(|| self.handle.given.snapshot());
+        let given = watched.then(|| self.handle.uploaded_pieces.snapshot());
         let before = std::mem::replace(&mut self.given, given);
         if let (Some(given), Some(before)) = (&self.given, before)
             && given.count() > before.count()
         {
             let new = given.iter().filter(|piece| !before.get(*piece));
             let room = MAX_NOTED.saturating_sub(passed.len());
-            passed.extend(new.take(room).map(|piece| self.transfer(piece, Way::Given)));
+            passed.extend(new.take(room).map(|piece| self.transfer(piece, Direction::Uploaded)));
         }
     }
 
@@ -231,10 +235,10 @@ impl Visitor {
         let Some(given) = &self.given else { return };
         let elsewhere = due.into_iter().filter(|piece| !given.get(*piece));
         let room = MAX_NOTED.saturating_sub(passed.len());
-        passed.extend(elsewhere.take(room).map(|piece| self.transfer(piece, Way::Elsewhere)));
+        passed.extend(elsewhere.take(room).map(|piece| self.transfer(piece, Direction::Elsewhere)));
     }
 
-    fn report(&self, stance: Stance<'_>) -> PeerReport {
+    fn report(&self, stance: PeerKnowledge<'_>) -> PeerReport {
         PeerReport {
             address: self.handle.remote.address,
             peer_id: self.handle.remote.peer_id,
@@ -253,20 +257,20 @@ impl Visitor {
         }
     }
 
-    fn transfer(&self, piece: u32, way: Way) -> Transfer {
+    fn transfer(&self, piece: u32, way: Direction) -> Transfer {
         transfer(&self.handle.remote, self.handle.share.metainfo.info_hash(), piece, way)
     }
 }
 
-fn transfer(remote: &Remote, info_hash: InfoHash, piece: u32, way: Way) -> Transfer {
+fn transfer(remote: &Remote, info_hash: InfoHash, piece: u32, way: Direction) -> Transfer {
     Transfer { info_hash, piece, peer: remote.peer_id, address: remote.address, way }
 }
 
-impl Swarm {
-    fn new(share: Arc<Share>, now: Instant) -> Swarm {
+impl TorrentRates {
+    fn new(share: Arc<SharedTorrent>, now: Instant) -> TorrentRates {
         let down = Speed::new(share.traffic.downloaded.load(Ordering::Relaxed), now);
         let up = Speed::new(share.traffic.uploaded.load(Ordering::Relaxed), now);
-        Swarm { share, down, up }
+        TorrentRates { share, down, up }
     }
 
     fn has_come_to_rest(&self) -> bool {

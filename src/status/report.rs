@@ -34,7 +34,7 @@ const MAX_TRANSFERS: usize = 2048;
 #[derive(Debug, Default)]
 pub struct Board {
     torrents: Mutex<HashMap<InfoHash, Arc<TorrentReport>>>,
-    transfers: Mutex<Transfers>,
+    transfers: Mutex<RecentTransfers>,
     watching: Arc<AtomicUsize>,
 }
 
@@ -143,22 +143,22 @@ pub struct Transfer {
     /// Its address.
     pub address: SocketAddr,
     /// Which way the piece went.
-    pub way: Way,
+    pub way: Direction,
 }
 
 /// Which way a piece went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Direction {
     /// From here: all of its blocks were sent.
-    Given,
+    Uploaded,
     /// To here, where it is verified; from several peers perhaps, of which the one that gave the end of it is named.
-    Taken,
+    Downloaded,
     /// The peer has it now, and not from here.
     Elsewhere,
 }
 
 #[derive(Debug, Default)]
-struct Transfers {
+struct RecentTransfers {
     /// The number of the first that is kept.
     first: u64,
     kept: VecDeque<Transfer>,
@@ -304,7 +304,7 @@ mod tests {
 
     fn transfer(piece: usize) -> Transfer {
         let (info_hash, peer) = (InfoHash([7; 20]), PeerId([1; 20]));
-        Transfer { info_hash, piece: piece as u32, peer, address: ([127, 0, 0, 1], 1).into(), way: Way::Given }
+        Transfer { info_hash, piece: piece as u32, peer, address: ([127, 0, 0, 1], 1).into(), way: Direction::Uploaded }
     }
 
     #[test]

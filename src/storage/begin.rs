@@ -22,7 +22,9 @@ use rustix::{
 };
 use sha1::{Digest, Sha1};
 
-use super::{Access, Error, ResumeLog, Stamps, Store, claim::Claim, folder::Purpose, resume::Belief, verify};
+use super::{
+    ResumeLog, Stamps, StorageError, Store, StoreAccess, claim::Claim, folder::Purpose, resume::Belief, verify,
+};
 use crate::{
     bitfield::Bitfield,
     metainfo::{File, Geometry, Metainfo, PieceIndex},
@@ -62,8 +64,8 @@ pub fn begin(
     writing: Writing,
     workers: usize,
     progress: &(dyn Fn(u32, u32) + Sync),
-) -> Result<Begun, Error> {
-    let look = Store::open(metainfo.clone(), dir, Access::Look)?;
+) -> Result<Begun, StorageError> {
+    let look = Store::open(metainfo.clone(), dir, StoreAccess::Look)?;
     let (dir, info_hash) = (look.dir(), metainfo.info_hash());
     let (claim, obstacle) = match Claim::to_write(metainfo, dir) {
         Ok(claim) => (Some(claim), None),
@@ -72,7 +74,7 @@ pub fn begin(
     let stamps = Stamps::of(&look)?;
     // What another fetch writes to is believed when it is hashed, and not because its log says so.
     let old = match obstacle {
-        Some(Error::InUse { .. }) => None,
+        Some(StorageError::InUse { .. }) => None,
         _ => ResumeLog::find(dir, info_hash)?,
     };
     let belief = Belief::of(old.as_ref(), metainfo, &stamps)?;
@@ -98,7 +100,7 @@ pub fn begin(
         }
         Way::Free => claim,
     };
-    let access = Access::Write { preallocate: writing.preallocate };
+    let access = StoreAccess::Write { preallocate: writing.preallocate };
     let store = Store::open(metainfo.clone(), dir, access)?;
     let log = match old {
         Some(log) => log,
@@ -115,7 +117,12 @@ pub fn begin(
 }
 
 /// The log of what is complete. That none can be kept is no reason to fail when nothing has to be written.
-fn log_of_whole(store: &Store, old: Option<ResumeLog>, have: &Bitfield, stamps: &Stamps) -> Result<ResumeLog, Error> {
+fn log_of_whole(
+    store: &Store,
+    old: Option<ResumeLog>,
+    have: &Bitfield,
+    stamps: &Stamps,
+) -> Result<ResumeLog, StorageError> {
     if let Some(log) = old {
         return Ok(log);
     }
@@ -136,7 +143,7 @@ enum Way {
 }
 
 /// Sees to it that every file that is there may be written to, or is an error.
-fn make_way(look: &Store, have: &Bitfield, vouched: bool, overwrite: bool) -> Result<Way, Error> {
+fn make_way(look: &Store, have: &Bitfield, vouched: bool, overwrite: bool) -> Result<Way, StorageError> {
     let mut evidence = Evidence::new(look.metainfo(), have);
     let mut foreign = Vec::new();
     for (index, file) in look.normal_files() {
@@ -148,29 +155,29 @@ fn make_way(look: &Store, have: &Bitfield, vouched: bool, overwrite: bool) -> Re
             (true, false) | (false, _) if overwrite => foreign.push(path),
             (true, true) if overwrite && (vouched || found.nlink() == 1) => cut(look, index, file.length)?,
             (true, true) if overwrite => foreign.push(path),
-            (true, true) => return Err(Error::TooLong { path, length: found.len(), expected: file.length }),
-            (true, false) => return Err(Error::Linked { path }),
-            (false, _) => return Err(Error::NotOurs { path }),
+            (true, true) => return Err(StorageError::TooLong { path, length: found.len(), expected: file.length }),
+            (true, false) => return Err(StorageError::Linked { path }),
+            (false, _) => return Err(StorageError::NotOurs { path }),
         }
     }
     look.close_all();
     for path in &foreign {
         log::warn!("{} is replaced", path.display());
-        fs::remove_file(path).map_err(|error| Error::new("remove", path, error))?;
+        fs::remove_file(path).map_err(|error| StorageError::new("remove", path, error))?;
     }
     Ok(if foreign.is_empty() { Way::Free } else { Way::Replaced })
 }
 
-fn cut(look: &Store, index: usize, length: u64) -> Result<(), Error> {
+fn cut(look: &Store, index: usize, length: u64) -> Result<(), StorageError> {
     let path = look.path_of(index);
     let file = super::folder::open(look.dir(), &look.metainfo().files()[index].path, Purpose::Reread)?;
-    file.set_len(length).map_err(|error| Error::new("cut", &path, error))
+    file.set_len(length).map_err(|error| StorageError::new("cut", &path, error))
 }
 
 /// Whether nothing but zeros is in a file.
-fn is_blank(look: &Store, index: usize) -> Result<bool, Error> {
+fn is_blank(look: &Store, index: usize) -> Result<bool, StorageError> {
     let file = look.file(index, Purpose::Look)?;
-    let failed = |error: std::io::Error| Error::new("read", &look.path_of(index), error);
+    let failed = |error: std::io::Error| StorageError::new("read", &look.path_of(index), error);
     let (mut buffer, mut at) = (vec![0; LOOK_LENGTH], 0);
     loop {
         match seek(&file, SeekFrom::Data(at)) {

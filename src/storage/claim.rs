@@ -16,7 +16,7 @@ use std::{
 use rustix::process::geteuid;
 
 use super::{
-    Error, Store,
+    StorageError, Store,
     folder::{self, Purpose},
 };
 use crate::metainfo::Metainfo;
@@ -41,8 +41,8 @@ enum Lock {
 
 impl Claim {
     /// The right to write. Makes the folder, and the torrent's own file or folder in it.
-    pub fn to_write(metainfo: &Metainfo, dir: &Path) -> Result<Claim, Error> {
-        fs::create_dir_all(dir).map_err(|error| Error::new("create", dir, error))?;
+    pub fn to_write(metainfo: &Metainfo, dir: &Path) -> Result<Claim, StorageError> {
+        fs::create_dir_all(dir).map_err(|error| StorageError::new("create", dir, error))?;
         let name = Path::new(metainfo.name());
         let top = match metainfo.is_single_file() {
             true => folder::open(dir, name, Purpose::Fetch { executable: metainfo.files()[0].is_executable })?,
@@ -54,18 +54,18 @@ impl Claim {
     }
 
     /// Keeps fetches from writing to what is seeded.
-    pub fn to_read(store: &Store) -> Result<Claim, Error> {
+    pub fn to_read(store: &Store) -> Result<Claim, StorageError> {
         let first = store.path_of(0);
         let below = first.strip_prefix(store.dir()).unwrap_or(&first);
         let top = below.iter().next().map_or_else(|| first.clone(), |name| store.dir().join(name));
-        let file = fs::File::open(&top).map_err(|error| Error::new("open", &top, error))?;
+        let file = fs::File::open(&top).map_err(|error| StorageError::new("open", &top, error))?;
         Ok(Claim { _locks: vec![lock(file, Lock::Shared, &top)?] })
     }
 }
 
 /// Locks `dir` and the folders around it, as far up as they are this user's: a folder that is fetched is the fetcher's.
-fn around(dir: &Path) -> Result<Vec<fs::File>, Error> {
-    let dir = dir.canonicalize().map_err(|error| Error::new("look at", dir, error))?;
+fn around(dir: &Path) -> Result<Vec<fs::File>, StorageError> {
+    let dir = dir.canonicalize().map_err(|error| StorageError::new("look at", dir, error))?;
     let mut locks = Vec::new();
     for path in dir.ancestors() {
         let Ok(file) = fs::File::open(path) else { break };
@@ -77,7 +77,7 @@ fn around(dir: &Path) -> Result<Vec<fs::File>, Error> {
     Ok(locks)
 }
 
-fn lock(file: fs::File, how: Lock, path: &Path) -> Result<fs::File, Error> {
+fn lock(file: fs::File, how: Lock, path: &Path) -> Result<fs::File, StorageError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let locked = match how {
@@ -86,7 +86,7 @@ fn lock(file: fs::File, how: Lock, path: &Path) -> Result<fs::File, Error> {
         };
         match locked {
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(POLL),
-            Err(TryLockError::WouldBlock) => return Err(Error::InUse { path: path.to_owned() }),
+            Err(TryLockError::WouldBlock) => return Err(StorageError::InUse { path: path.to_owned() }),
             Ok(()) | Err(TryLockError::Error(_)) => return Ok(file),
         }
     }
@@ -101,7 +101,7 @@ mod tests {
     fn is_refused(torrent: &Torrent, dir: &Path) -> bool {
         match Claim::to_write(&torrent.metainfo, dir) {
             Ok(_) => false,
-            Err(Error::InUse { .. }) => true,
+            Err(StorageError::InUse { .. }) => true,
             Err(other) => panic!("{other}"),
         }
     }

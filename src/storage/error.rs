@@ -4,7 +4,7 @@ use std::{fmt, io, path::Path, path::PathBuf};
 
 /// Why the bytes could not be read or put to rest.
 #[derive(Debug)]
-pub enum Error {
+pub enum StorageError {
     /// The disk, or the user's quota on it, is full.
     NoRoom {
         /// The file that was to grow.
@@ -73,65 +73,65 @@ pub enum Error {
     },
 }
 
-impl Error {
+impl StorageError {
     /// The error of `doing` something to `path`, in our terms.
-    pub(super) fn new(doing: &'static str, path: &Path, source: impl Into<io::Error>) -> Error {
+    pub(super) fn new(doing: &'static str, path: &Path, source: impl Into<io::Error>) -> StorageError {
         let (path, source) = (path.to_owned(), source.into());
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::NoRoom { path },
-            io::ErrorKind::NotFound => Error::Missing { path },
-            io::ErrorKind::UnexpectedEof => Error::Short { path },
-            io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => Error::InTheWay { path },
-            _ => Error::Io { doing, path, source },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StorageError::NoRoom { path },
+            io::ErrorKind::NotFound => StorageError::Missing { path },
+            io::ErrorKind::UnexpectedEof => StorageError::Short { path },
+            io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => StorageError::InTheWay { path },
+            _ => StorageError::Io { doing, path, source },
         }
     }
 
     /// Whether this only says that the bytes are not there.
     pub fn is_absence(&self) -> bool {
-        matches!(self, Error::Missing { .. } | Error::Short { .. })
+        matches!(self, StorageError::Missing { .. } | StorageError::Short { .. })
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::NoRoom { path } => write!(f, "no room is left on the disk for {}", path.display()),
-            Error::Missing { path } => write!(f, "{} is not there", path.display()),
-            Error::Short { path } => write!(f, "{} is shorter than the metainfo says", path.display()),
-            Error::TooLong { path, length, expected } => write!(
+            StorageError::NoRoom { path } => write!(f, "no room is left on the disk for {}", path.display()),
+            StorageError::Missing { path } => write!(f, "{} is not there", path.display()),
+            StorageError::Short { path } => write!(f, "{} is shorter than the metainfo says", path.display()),
+            StorageError::TooLong { path, length, expected } => write!(
                 f,
                 "{} has {length} bytes where the metainfo says {expected}; it is left as it is: move it away, fetch elsewhere, or have it cut with --overwrite",
                 path.display()
             ),
-            Error::NotOurs { path } => write!(
+            StorageError::NotOurs { path } => write!(
                 f,
                 "{} is there already and no piece of it is this torrent's; it is left as it is: move it away, fetch elsewhere, or have it replaced with --overwrite",
                 path.display()
             ),
-            Error::Linked { path } => write!(
+            StorageError::Linked { path } => write!(
                 f,
                 "{} has other names on this disk (hard links), and would change under them too; it is left as it is: put a copy in its place, fetch elsewhere, or have it replaced with --overwrite",
                 path.display()
             ),
-            Error::InTheWay { path } => {
+            StorageError::InTheWay { path } => {
                 write!(f, "{} is in the way: the torrent needs a plain file or folder there", path.display())
             }
-            Error::Disturbed { path } => {
+            StorageError::Disturbed { path } => {
                 write!(f, "{} was removed or cut by another program while it was fetched", path.display())
             }
-            Error::Changed { path } => {
+            StorageError::Changed { path } => {
                 write!(f, "{} was changed by another program since its pieces were checked", path.display())
             }
-            Error::InUse { path } => {
+            StorageError::InUse { path } => {
                 write!(
                     f,
                     "{} is in use: another fetch writes to it, or it is being seeded; wait for that to end, or fetch elsewhere",
                     path.display()
                 )
             }
-            Error::Io { doing, path, source } => write!(f, "cannot {doing} {}: {source}", path.display()),
+            StorageError::Io { doing, path, source } => write!(f, "cannot {doing} {}: {source}", path.display()),
         }
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for StorageError {}

@@ -12,7 +12,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::Error;
+use super::StorageError;
 
 /// What a file is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(super) enum Purpose {
 }
 
 /// Opens the plain file at `path` below `root`. The path is relative and has only normal components.
-pub(super) fn open(root: &Path, path: &Path, purpose: Purpose) -> Result<fs::File, Error> {
+pub(super) fn open(root: &Path, path: &Path, purpose: Purpose) -> Result<fs::File, StorageError> {
     let full = root.join(path);
     let file = match purpose {
         Purpose::Serve => openat(CWD, &full, OFlags::RDONLY | ALWAYS, Mode::empty()),
@@ -44,13 +44,13 @@ pub(super) fn open(root: &Path, path: &Path, purpose: Purpose) -> Result<fs::Fil
     let file = fs::File::from(file.map_err(|error| refusal(&full, error))?);
     match file.metadata() {
         Ok(metadata) if metadata.is_file() => Ok(file),
-        Ok(_) => Err(Error::InTheWay { path: full }),
-        Err(error) => Err(Error::new("look at", &full, error)),
+        Ok(_) => Err(StorageError::InTheWay { path: full }),
+        Err(error) => Err(StorageError::new("look at", &full, error)),
     }
 }
 
 /// Makes the folder called `name` in `root`, if it is not there, and opens it. A symbolic link is refused.
-pub(super) fn make(root: &Path, name: &Path) -> Result<fs::File, Error> {
+pub(super) fn make(root: &Path, name: &Path) -> Result<fs::File, StorageError> {
     let full = root.join(name);
     let made = match mkdirat(CWD, &full, Mode::from_raw_mode(0o777)) {
         Ok(()) | Err(Errno::EXIST) => openat(CWD, &full, FOLDER | OFlags::NOFOLLOW, Mode::empty()),
@@ -61,7 +61,7 @@ pub(super) fn make(root: &Path, name: &Path) -> Result<fs::File, Error> {
 
 /// Makes a symbolic link at `path` below `root`, and the folders on its way; what it holds is `target`. It is there
 /// already if just such a link is; anything else is in the way.
-pub(super) fn link(root: &Path, path: &Path, target: &Path) -> Result<(), Error> {
+pub(super) fn link(root: &Path, path: &Path, target: &Path) -> Result<(), StorageError> {
     let full = root.join(path);
     let make = || {
         let (at, name) = parent(root, path, true)?;
@@ -73,8 +73,8 @@ pub(super) fn link(root: &Path, path: &Path, target: &Path) -> Result<(), Error>
         }
     };
     make().map_err(|error| match error {
-        Errno::EXIST | Errno::INVAL | Errno::LOOP => Error::InTheWay { path: full },
-        error => Error::new("make the link", &full, error),
+        Errno::EXIST | Errno::INVAL | Errno::LOOP => StorageError::InTheWay { path: full },
+        error => StorageError::new("make the link", &full, error),
     })
 }
 
@@ -115,9 +115,9 @@ fn parent<'a>(root: &Path, path: &'a Path, create: bool) -> Result<(OwnedFd, &'a
 }
 
 /// A symbolic link that must not be followed shows as `ELOOP`, and as `ENOTDIR` where a folder was due.
-fn refusal(path: &Path, error: Errno) -> Error {
+fn refusal(path: &Path, error: Errno) -> StorageError {
     match error {
-        Errno::LOOP => Error::InTheWay { path: path.to_owned() },
-        error => Error::new("open", path, error),
+        Errno::LOOP => StorageError::InTheWay { path: path.to_owned() },
+        error => StorageError::new("open", path, error),
     }
 }

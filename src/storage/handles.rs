@@ -19,13 +19,13 @@ pub(super) const MAX_OPEN_FILES: usize = 64;
 
 /// The open files of a torrent, by their numbers in the metainfo.
 pub(super) struct Handles {
-    slots: Box<[Slot]>,
+    slots: Box<[HandleSlot]>,
     /// The numbers of the slots that hold a file, the next to be looked at in front.
     row: Mutex<VecDeque<usize>>,
 }
 
 #[derive(Default)]
-struct Slot {
+struct HandleSlot {
     file: RwLock<Option<Arc<fs::File>>>,
     used: AtomicBool,
 }
@@ -35,7 +35,7 @@ const LOCK: &str = "no thread panics while it holds this lock";
 impl Handles {
     /// Room for `count` files, none of them open.
     pub(super) fn new(count: usize) -> Handles {
-        Handles { slots: (0..count).map(|_| Slot::default()).collect(), row: Mutex::default() }
+        Handles { slots: (0..count).map(|_| HandleSlot::default()).collect(), row: Mutex::default() }
     }
 
     /// File `index`, if it is open.

@@ -14,7 +14,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::{Begun, Error, ResumeLog, Stamps, Store};
+use super::{Begun, ResumeLog, Stamps, StorageError, Store};
 use crate::metainfo::PieceIndex;
 
 /// How long a piece may wait for its sync to begin. At most two seconds may be lost in a power cut, and a sync takes its time.
@@ -25,7 +25,7 @@ const MAX_ORDERS: usize = 256;
 
 /// The journal's thread. Dropping it syncs what waits, and ends it.
 pub struct Journal {
-    orders: Sender<Order>,
+    orders: Sender<JournalOrder>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -36,12 +36,12 @@ pub struct Ledger {
     pending: Mutex<Pending>,
     /// The files as they were when all of the torrent was right and on the disk.
     settled: Arc<OnceLock<Stamps>>,
-    orders: Sender<Order>,
+    orders: Sender<JournalOrder>,
 }
 
 /// How the closing of a ledger came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum JournalEnding {
     /// Everything is on the disk; the next start trusts it without hashing.
     Clean,
     /// The disk was too slow; the next start hashes the pieces that were not synced.
@@ -55,15 +55,15 @@ struct Pending {
     /// Whether the journal knows of them.
     told: bool,
     /// Why the last sync failed, until somebody has heard.
-    failure: Option<Error>,
+    failure: Option<StorageError>,
 }
 
-enum Order {
+enum JournalOrder {
     /// Pieces wait since then.
     Sync(Arc<Ledger>, Instant),
     /// Every piece is committed.
     Settle(Arc<Ledger>),
-    Close(Arc<Ledger>, Sender<Result<(), Error>>),
+    Close(Arc<Ledger>, Sender<Result<(), StorageError>>),
     End,
 }
 
@@ -83,15 +83,15 @@ impl Journal {
     /// Syncs the ledger a last time and marks it as ended in order; waits no longer than `within`.
     ///
     /// Nobody may commit any more. The log is unlocked once every other holder of the ledger has let it go.
-    pub fn close(&self, ledger: Arc<Ledger>, within: Duration) -> Result<Ending, Error> {
+    pub fn close(&self, ledger: Arc<Ledger>, within: Duration) -> Result<JournalEnding, StorageError> {
         let deadline = Instant::now() + within;
         let (answer, answered) = bounded(1);
-        if self.orders.send_deadline(Order::Close(ledger, answer), deadline).is_err() {
-            return Ok(Ending::Late);
+        if self.orders.send_deadline(JournalOrder::Close(ledger, answer), deadline).is_err() {
+            return Ok(JournalEnding::Late);
         }
         match answered.recv_deadline(deadline) {
-            Ok(closed) => closed.map(|()| Ending::Clean),
-            Err(_) => Ok(Ending::Late),
+            Ok(closed) => closed.map(|()| JournalEnding::Clean),
+            Err(_) => Ok(JournalEnding::Late),
         }
     }
 }
@@ -99,13 +99,13 @@ impl Journal {
 impl Drop for Journal {
     fn drop(&mut self) {
         // If either fails the thread has panicked, which it has told on its own.
-        let _ = self.orders.send(Order::End);
+        let _ = self.orders.send(JournalOrder::End);
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
 impl Ledger {
-    fn new(begun: Begun, orders: Sender<Order>) -> Arc<Ledger> {
+    fn new(begun: Begun, orders: Sender<JournalOrder>) -> Arc<Ledger> {
         let Begun { store, log, have: _, whole } = begun;
         let settled = Arc::new(whole.map_or_else(OnceLock::new, OnceLock::from));
         Arc::new(Ledger { store, log, pending: Mutex::default(), settled, orders })
@@ -120,14 +120,14 @@ impl Ledger {
     /// Writes a piece whose hash is right: notes it in the log, writes its blocks, leaves the rest to the journal.
     ///
     /// Also fails, once, if the disk did not take pieces that were committed before; this one is then written all the same.
-    pub fn commit(self: &Arc<Ledger>, piece: PieceIndex, blocks: &[IoSlice<'_>]) -> Result<(), Error> {
+    pub fn commit(self: &Arc<Ledger>, piece: PieceIndex, blocks: &[IoSlice<'_>]) -> Result<(), StorageError> {
         self.log.note_written(piece)?;
         self.store.write(self.store.metainfo().geometry().offset(piece), blocks)?;
         self.pend(piece)
     }
 
     /// Counts a piece whose blocks were written to the store as they came, and whose hash, read back, is right.
-    pub fn confirm(self: &Arc<Ledger>, piece: PieceIndex) -> Result<(), Error> {
+    pub fn confirm(self: &Arc<Ledger>, piece: PieceIndex) -> Result<(), StorageError> {
         self.log.note_written(piece)?;
         self.pend(piece)
     }
@@ -135,7 +135,7 @@ impl Ledger {
     /// Says that every piece is committed: once all is on the disk, the files are to stay as they are then. False when the
     /// journal has too much to do; the next attempt may succeed.
     pub fn complete(self: &Arc<Ledger>) -> bool {
-        self.settled.get().is_some() || self.orders.try_send(Order::Settle(self.clone())).is_ok()
+        self.settled.get().is_some() || self.orders.try_send(JournalOrder::Settle(self.clone())).is_ok()
     }
 
     /// The files as they were when all was right and on the disk, once that is so.
@@ -149,7 +149,7 @@ impl Ledger {
     }
 
     /// Brings every piece committed so far to the disk and marks it, without waiting for the journal's turn.
-    pub fn sync(&self) -> Result<(), Error> {
+    pub fn sync(&self) -> Result<(), StorageError> {
         let mut pieces = {
             let mut pending = self.pending();
             pending.told = false;
@@ -166,7 +166,7 @@ impl Ledger {
 
     /// Brings everything to the disk and notes how the files look then: from now on a change of them shows, after a kill
     /// as well.
-    pub(super) fn settle(&self) -> Result<(), Error> {
+    pub(super) fn settle(&self) -> Result<(), StorageError> {
         self.sync()?;
         self.store.is_undisturbed()?;
         let stamps = Stamps::of(&self.store)?;
@@ -176,12 +176,12 @@ impl Ledger {
         Ok(())
     }
 
-    fn pend(self: &Arc<Ledger>, piece: PieceIndex) -> Result<(), Error> {
+    fn pend(self: &Arc<Ledger>, piece: PieceIndex) -> Result<(), StorageError> {
         let mut pending = self.pending();
         pending.pieces.push(piece.get());
         if !pending.told {
             // If the queue is full the next piece tries again. If the journal has ended its pieces stay hints.
-            pending.told = self.orders.try_send(Order::Sync(self.clone(), Instant::now())).is_ok();
+            pending.told = self.orders.try_send(JournalOrder::Sync(self.clone(), Instant::now())).is_ok();
         }
         pending.failure.take().map_or(Ok(()), Err)
     }
@@ -194,7 +194,7 @@ impl Ledger {
     }
 
     /// The last sync, and the mark of an orderly end. What was complete must still be as it was then.
-    pub(super) fn close(&self) -> Result<(), Error> {
+    pub(super) fn close(&self) -> Result<(), StorageError> {
         if let Some(stamps) = self.settled.get() {
             return stamps.check(&self.store);
         }
@@ -210,7 +210,7 @@ impl Ledger {
     }
 }
 
-fn run(orders: &Receiver<Order>) {
+fn run(orders: &Receiver<JournalOrder>) {
     let mut waiting: Vec<Arc<Ledger>> = Vec::new();
     let mut due = None;
     loop {
@@ -219,12 +219,12 @@ fn run(orders: &Receiver<Order>) {
             None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match order {
-            Ok(Order::Sync(ledger, since)) => {
+            Ok(JournalOrder::Sync(ledger, since)) => {
                 // What came while another sync was under way has waited for a part of its time already.
                 due.get_or_insert(since + SYNC_INTERVAL);
                 waiting.push(ledger);
             }
-            Ok(Order::Settle(ledger)) => {
+            Ok(JournalOrder::Settle(ledger)) => {
                 if ledger.settled.get().is_none()
                     && let Err(failure) = ledger.settle()
                 {
@@ -232,7 +232,7 @@ fn run(orders: &Receiver<Order>) {
                     ledger.pending().failure = Some(failure);
                 }
             }
-            Ok(Order::Close(ledger, answer)) => {
+            Ok(JournalOrder::Close(ledger, answer)) => {
                 waiting.retain(|other| !Arc::ptr_eq(other, &ledger));
                 let closed = ledger.close();
                 drop(ledger); // Unlocks the log before anyone hears that it is closed.
@@ -242,7 +242,7 @@ fn run(orders: &Receiver<Order>) {
                 waiting.drain(..).for_each(|ledger| ledger.sync_in_turn());
                 due = None;
             }
-            Ok(Order::End) | Err(RecvTimeoutError::Disconnected) => {
+            Ok(JournalOrder::End) | Err(RecvTimeoutError::Disconnected) => {
                 return waiting.iter().for_each(|ledger| ledger.sync_in_turn());
             }
         }
@@ -264,7 +264,7 @@ mod tests {
         (journal.attach(begun), have, hashed.into_inner())
     }
 
-    fn commit(ledger: &Arc<Ledger>, torrent: &Torrent, piece: u32) -> Result<(), Error> {
+    fn commit(ledger: &Arc<Ledger>, torrent: &Torrent, piece: u32) -> Result<(), StorageError> {
         let piece = torrent.metainfo.geometry().piece(piece).unwrap();
         ledger.commit(piece, &[IoSlice::new(torrent.piece(piece))])
     }
@@ -297,7 +297,7 @@ mod tests {
             let (ledger, have, hashed) = attach(&journal, &torrent, dir.path());
             assert_eq!((&have, hashed), (&expected, 0));
             commit(&ledger, &torrent, have.len() as u32).unwrap();
-            assert_eq!(journal.close(ledger, PATIENCE).unwrap(), Ending::Clean);
+            assert_eq!(journal.close(ledger, PATIENCE).unwrap(), JournalEnding::Clean);
         }
     }
 
@@ -332,7 +332,7 @@ mod tests {
         ledger.store().close_all();
         std::fs::remove_file(dir.path().join("t/b")).unwrap();
         ledger.sync_in_turn();
-        assert!(matches!(commit(&ledger, &torrent, 0), Err(Error::Missing { .. })));
+        assert!(matches!(commit(&ledger, &torrent, 0), Err(StorageError::Missing { .. })));
         assert!(commit(&ledger, &torrent, 1).is_ok());
         drop(ledger);
     }

@@ -11,14 +11,14 @@ use crate::metainfo::{File, FileKind};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
     /// What holds it.
-    pub place: Place,
+    pub place: FilePlace,
     /// How long it is, in bytes; never 0.
     pub length: u64,
 }
 
 /// What holds an extent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum FilePlace {
     /// A file, by its number in the metainfo.
     File {
         /// The file's number.
@@ -40,8 +40,8 @@ pub fn extents(files: &[File], range: Range<u64>) -> impl Iterator<Item = Extent
         let start = range.start.max(file.offset);
         let end = range.end.min(file.offset + file.length);
         let place = match file.kind {
-            FileKind::Pad => Place::Zeros,
-            FileKind::Normal | FileKind::Symlink => Place::File { index, at: start - file.offset },
+            FileKind::Pad => FilePlace::Zeros,
+            FileKind::Normal | FileKind::Symlink => FilePlace::File { index, at: start - file.offset },
         };
         Extent { place, length: end - start }
     })
@@ -62,8 +62,8 @@ mod tests {
 
     fn found(files: &[File], range: Range<u64>) -> Vec<(Option<(usize, u64)>, u64)> {
         let place = |place| match place {
-            Place::File { index, at } => Some((index, at)),
-            Place::Zeros => None,
+            FilePlace::File { index, at } => Some((index, at)),
+            FilePlace::Zeros => None,
         };
         extents(files, range).map(|extent| (place(extent.place), extent.length)).collect()
     }

@@ -29,10 +29,10 @@ mod verify;
 
 pub use begin::{Begun, Writing, begin};
 pub use claim::Claim;
-pub use error::Error;
+pub use error::StorageError;
 pub use journal::{Journal, Ledger};
 pub use records::Records;
 pub use resume::ResumeLog;
 pub use stamp::Stamps;
-pub use store::{Access, Store};
+pub use store::{Store, StoreAccess};
 pub use verify::verify;

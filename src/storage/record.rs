@@ -31,7 +31,7 @@ const SHA1_LENGTH: usize = 20;
 
 /// One line of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Record {
+pub(super) enum LogRecord {
     /// A piece whose hash was right is about to be written: a hint, to be proved by a hash.
     Written(u32),
     /// `count` pieces from `first` on are on the disk: a fact.
@@ -51,13 +51,13 @@ pub(super) struct Replay {
     pub(super) clean: Option<u64>,
 }
 
-impl Record {
+impl LogRecord {
     /// The record in the log of that torrent.
     pub(super) fn encode(self, info_hash: &InfoHash) -> [u8; RECORD_LENGTH] {
         let (kind, a, b) = match self {
-            Record::Written(piece) => (1, piece, 0),
-            Record::Synced { first, count } => (2, first, count),
-            Record::Clean(digest) => (3, (digest >> 32) as u32, digest as u32),
+            LogRecord::Written(piece) => (1, piece, 0),
+            LogRecord::Synced { first, count } => (2, first, count),
+            LogRecord::Clean(digest) => (3, (digest >> 32) as u32, digest as u32),
         };
         let mut bytes = [0; RECORD_LENGTH];
         for (field, value) in bytes.chunks_exact_mut(4).zip([kind, a, b]) {
@@ -69,15 +69,15 @@ impl Record {
     }
 
     /// Reads a record that is whole and of that torrent.
-    pub(super) fn decode(bytes: &[u8; RECORD_LENGTH], info_hash: &InfoHash) -> Option<Record> {
+    pub(super) fn decode(bytes: &[u8; RECORD_LENGTH], info_hash: &InfoHash) -> Option<LogRecord> {
         if bytes[12..] != check(bytes, info_hash) {
             return None;
         }
         let [kind, a, b] = [0, 4, 8].map(|at| u32::from_be_bytes(*bytes[at..].first_chunk().expect("16 bytes")));
         match kind {
-            1 if b == 0 => Some(Record::Written(a)),
-            2 => Some(Record::Synced { first: a, count: b }),
-            3 => Some(Record::Clean(u64::from(a) << 32 | u64::from(b))),
+            1 if b == 0 => Some(LogRecord::Written(a)),
+            2 => Some(LogRecord::Synced { first: a, count: b }),
+            3 => Some(LogRecord::Clean(u64::from(a) << 32 | u64::from(b))),
             _ => None,
         }
     }
@@ -118,7 +118,7 @@ pub(super) fn replay(mut log: impl Read, info_hash: &InfoHash, inode: u64, piece
     let mut record = [0; RECORD_LENGTH];
     loop {
         match read_full(&mut log, &mut record)? {
-            RECORD_LENGTH => replay.apply(Record::decode(&record, info_hash)),
+            RECORD_LENGTH => replay.apply(LogRecord::decode(&record, info_hash)),
             0 => return Ok(Some(replay)),
             _torn => return Ok(Some(Replay { clean: None, ..replay })),
         }
@@ -126,19 +126,19 @@ pub(super) fn replay(mut log: impl Read, info_hash: &InfoHash, inode: u64, piece
 }
 
 impl Replay {
-    fn apply(&mut self, record: Option<Record>) {
+    fn apply(&mut self, record: Option<LogRecord>) {
         let pieces = self.synced.len();
         self.clean = None;
         match record {
-            Some(Record::Written(piece)) if piece < pieces => {
+            Some(LogRecord::Written(piece)) if piece < pieces => {
                 self.written.set(piece);
             }
-            Some(Record::Synced { first, count }) if first.checked_add(count).is_some_and(|end| end <= pieces) => {
+            Some(LogRecord::Synced { first, count }) if first.checked_add(count).is_some_and(|end| end <= pieces) => {
                 (first..first + count).for_each(|piece| {
                     self.synced.set(piece);
                 });
             }
-            Some(Record::Clean(digest)) => self.clean = Some(digest),
+            Some(LogRecord::Clean(digest)) => self.clean = Some(digest),
             _ => {}
         }
     }
@@ -169,7 +169,7 @@ mod tests {
     const INODE: u64 = 0x0102_0304_0506_0708;
     const HEAD: usize = 80;
 
-    fn log(records: &[Record]) -> Vec<u8> {
+    fn log(records: &[LogRecord]) -> Vec<u8> {
         let mut safe = Bitfield::empty(PIECES);
         safe.set(20);
         records.iter().fold(head(&HASH, INODE, &safe), |log, record| [log, record.encode(&HASH).to_vec()].concat())
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn the_bytes_of_a_log_are_these() {
-        let log = log(&[Record::Synced { first: 1, count: 2 }]);
+        let log = log(&[LogRecord::Synced { first: 1, count: 2 }]);
         assert_eq!(log[..16], *b"minitorrent log\x02");
         assert_eq!(log[16..36], [7; 20]);
         assert_eq!(log[36..44], [1, 2, 3, 4, 5, 6, 7, 8]);
@@ -196,7 +196,8 @@ mod tests {
     #[test]
     fn a_log_tells_what_was_written_into_it() {
         let replay =
-            read(&log(&[Record::Written(3), Record::Written(4), Record::Synced { first: 3, count: 1 }])).unwrap();
+            read(&log(&[LogRecord::Written(3), LogRecord::Written(4), LogRecord::Synced { first: 3, count: 1 }]))
+                .unwrap();
         assert_eq!(replay.synced.iter().collect::<Vec<_>>(), [3, 20]);
         assert_eq!(replay.written.iter().collect::<Vec<_>>(), [3, 4]);
         assert_eq!(replay.clean, None);
@@ -204,16 +205,16 @@ mod tests {
 
     #[test]
     fn a_clean_end_holds_only_as_the_last_record() {
-        let clean = Record::Clean(0x0123_4567_89ab_cdef);
+        let clean = LogRecord::Clean(0x0123_4567_89ab_cdef);
         assert_eq!(read(&log(&[clean])).unwrap().clean, Some(0x0123_4567_89ab_cdef));
-        assert_eq!(read(&log(&[clean, Record::Written(0)])).unwrap().clean, None);
+        assert_eq!(read(&log(&[clean, LogRecord::Written(0)])).unwrap().clean, None);
         assert_eq!(read(&[log(&[clean]), vec![0; 16]].concat()).unwrap().clean, None);
         assert_eq!(read(&[log(&[clean]), vec![0; 3]].concat()).unwrap().clean, None);
     }
 
     #[test]
     fn a_log_of_another_torrent_a_copy_or_one_with_a_damaged_head_says_nothing() {
-        let log = log(&[Record::Written(1)]);
+        let log = log(&[LogRecord::Written(1)]);
         assert_eq!(replay(&log[..], &InfoHash([8; 20]), INODE, PIECES).unwrap(), None);
         assert_eq!(replay(&log[..], &HASH, INODE + 1, PIECES).unwrap(), None);
         assert_eq!(replay(&log[..], &HASH, INODE, PIECES + 1000).unwrap(), None);
@@ -228,20 +229,20 @@ mod tests {
     #[test]
     fn pieces_that_the_torrent_does_not_have_are_skipped() {
         let records = [
-            Record::Written(PIECES),
-            Record::Synced { first: 20, count: 2 },
-            Record::Synced { first: 1, count: u32::MAX },
+            LogRecord::Written(PIECES),
+            LogRecord::Synced { first: 20, count: 2 },
+            LogRecord::Synced { first: 1, count: u32::MAX },
         ];
         let replay = read(&log(&records)).unwrap();
         assert_eq!((replay.synced.count(), replay.written.count()), (1, 0));
     }
 
-    fn records() -> impl Strategy<Value = Vec<Record>> {
+    fn records() -> impl Strategy<Value = Vec<LogRecord>> {
         let synced = (0..PIECES).prop_flat_map(|first| (Just(first), 1..=PIECES - first));
         let record = prop_oneof![
-            (0..PIECES).prop_map(Record::Written),
-            synced.prop_map(|(first, count)| Record::Synced { first, count }),
-            any::<u64>().prop_map(Record::Clean),
+            (0..PIECES).prop_map(LogRecord::Written),
+            synced.prop_map(|(first, count)| LogRecord::Synced { first, count }),
+            any::<u64>().prop_map(LogRecord::Clean),
         ];
         prop::collection::vec(record, 0..12)
     }

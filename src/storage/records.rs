@@ -17,7 +17,7 @@ use rustix::{
     process::geteuid,
 };
 
-use super::Error;
+use super::StorageError;
 use crate::metainfo::path;
 
 /// Permission bits that let somebody else write.
@@ -32,25 +32,25 @@ pub struct Records {
 
 impl Records {
     /// The records below `dir`, if there are any that may be believed.
-    pub fn find(dir: &Path) -> Result<Option<Records>, Error> {
+    pub fn find(dir: &Path) -> Result<Option<Records>, StorageError> {
         let path = dir.join(path::RECORDS);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder = match openat(CWD, &path, flags, Mode::empty()) {
             Ok(folder) => fs::File::from(folder),
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP | Errno::NOTDIR | Errno::ACCESS) => return Ok(distrust(&path)),
-            Err(error) => return Err(Error::new("open", &path, error)),
+            Err(error) => return Err(StorageError::new("open", &path, error)),
         };
-        let found = folder.metadata().map_err(|error| Error::new("look at", &path, error))?;
+        let found = folder.metadata().map_err(|error| StorageError::new("look at", &path, error))?;
         Ok(if is_ours(&found) { Some(Records { folder, path }) } else { distrust(&path) })
     }
 
     /// The records below `dir`, made if there are none; nothing if what is there may not be believed.
-    pub fn make(dir: &Path) -> Result<Option<Records>, Error> {
+    pub fn make(dir: &Path) -> Result<Option<Records>, StorageError> {
         let path = dir.join(path::RECORDS);
         match mkdirat(CWD, &path, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => Records::find(dir),
-            Err(error) => Err(Error::new("create", &path, error)),
+            Err(error) => Err(StorageError::new("create", &path, error)),
         }
     }
 
@@ -67,17 +67,17 @@ impl Records {
     }
 
     /// The bytes of a record, if there is one that may be believed.
-    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
         let Some(mut file) = self.open(name)? else { return Ok(None) };
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(|error| Error::new("read", &self.path_of(name), error))?;
+        file.read_to_end(&mut bytes).map_err(|error| StorageError::new("read", &self.path_of(name), error))?;
         Ok(Some(bytes))
     }
 
     /// Puts a record in the place of an older one, whole or not at all.
-    pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
         let new = fresh(name);
-        let failed = |error: io::Error| Error::new("write", &self.path_of(name), error);
+        let failed = |error: io::Error| StorageError::new("write", &self.path_of(name), error);
         let mut file = self.create(&new)?;
         file.write_all(bytes).and_then(|()| file.sync_data()).map_err(failed)?;
         self.rename(&new, name)
@@ -89,34 +89,36 @@ impl Records {
     }
 
     /// A record to be read and added to, if there is one that may be believed.
-    pub(super) fn open(&self, name: &str) -> Result<Option<fs::File>, Error> {
+    pub(super) fn open(&self, name: &str) -> Result<Option<fs::File>, StorageError> {
         match self.open_with(name, OFlags::RDWR | OFlags::APPEND) {
             Ok(file) => {
-                let found = file.metadata().map_err(|error| Error::new("look at", &self.path_of(name), error))?;
+                let found =
+                    file.metadata().map_err(|error| StorageError::new("look at", &self.path_of(name), error))?;
                 let is_good = found.is_file() && is_ours(&found) && found.nlink() == 1;
                 Ok(if is_good { Some(file) } else { distrust(&self.path_of(name)) })
             }
             Err(Errno::NOENT) => Ok(None),
             Err(Errno::ROFS) => Ok(None), // Nothing can be added to it, and what it says is found out without it.
             Err(Errno::LOOP | Errno::ISDIR | Errno::ACCESS | Errno::NXIO) => Ok(distrust(&self.path_of(name))),
-            Err(error) => Err(Error::new("open", &self.path_of(name), error)),
+            Err(error) => Err(StorageError::new("open", &self.path_of(name), error)),
         }
     }
 
     /// A new record under the name [`fresh`] gives; what a kill left there goes.
-    pub(super) fn create(&self, name: &str) -> Result<fs::File, Error> {
+    pub(super) fn create(&self, name: &str) -> Result<fs::File, StorageError> {
         self.remove(name);
         let file = self.open_with(name, OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL);
-        file.map_err(|error| Error::new("create", &self.path_of(name), error))
+        file.map_err(|error| StorageError::new("create", &self.path_of(name), error))
     }
 
-    pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
-        renameat(&self.folder, from, &self.folder, to).map_err(|error| Error::new("create", &self.path_of(to), error))
+    pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), StorageError> {
+        renameat(&self.folder, from, &self.folder, to)
+            .map_err(|error| StorageError::new("create", &self.path_of(to), error))
     }
 
     /// Brings the names of records to the disk.
-    pub(super) fn sync_names(&self) -> Result<(), Error> {
-        self.folder.sync_all().map_err(|error| Error::new("sync", &self.path, error))
+    pub(super) fn sync_names(&self) -> Result<(), StorageError> {
+        self.folder.sync_all().map_err(|error| StorageError::new("sync", &self.path, error))
     }
 
     fn open_with(&self, name: &str, flags: OFlags) -> Result<fs::File, Errno> {

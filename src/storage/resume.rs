@@ -19,10 +19,10 @@ use std::{
 };
 
 use super::{
-    Error, Records, Stamps,
+    Records, Stamps, StorageError,
     claim::Claim,
-    layout::{Place, extents},
-    record::{self, Record, Replay},
+    layout::{FilePlace, extents},
+    record::{self, LogRecord, Replay},
     records,
     stamp::Stamp,
 };
@@ -69,7 +69,7 @@ pub(super) struct Belief {
 
 impl Belief {
     /// What the log of a torrent, if there is one, and a look at its files tell.
-    pub(super) fn of(log: Option<&ResumeLog>, metainfo: &Metainfo, stamps: &Stamps) -> Result<Belief, Error> {
+    pub(super) fn of(log: Option<&ResumeLog>, metainfo: &Metainfo, stamps: &Stamps) -> Result<Belief, StorageError> {
         let replay = log.map(|log| log.replay(metainfo)).transpose()?.flatten();
         Ok(Belief::form(replay, present(metainfo, stamps), stamps, log.and_then(ResumeLog::age)))
     }
@@ -101,8 +101,8 @@ fn present(metainfo: &Metainfo, stamps: &Stamps) -> Bitfield {
     let mut present = Bitfield::empty(geometry.piece_count());
     for piece in geometry.pieces() {
         let whole = extents(metainfo.files(), geometry.range_of(piece)).all(|extent| match extent.place {
-            Place::Zeros => true,
-            Place::File { index, at } => stamps.get(index).is_some_and(|stamp| stamp.size >= at + extent.length),
+            FilePlace::Zeros => true,
+            FilePlace::File { index, at } => stamps.get(index).is_some_and(|stamp| stamp.size >= at + extent.length),
         });
         if whole {
             present.set(piece.get());
@@ -121,47 +121,47 @@ fn filter(pieces: &Bitfield, keep: impl Fn(u32) -> bool) -> Bitfield {
 
 impl ResumeLog {
     /// Notes that the piece, whose hash was right, is about to be written. To be called before its bytes are.
-    pub fn note_written(&self, piece: PieceIndex) -> Result<(), Error> {
-        self.append(&Record::Written(piece.get()).encode(&self.info_hash))
+    pub fn note_written(&self, piece: PieceIndex) -> Result<(), StorageError> {
+        self.append(&LogRecord::Written(piece.get()).encode(&self.info_hash))
     }
 
     /// Notes, and brings to the disk, that these pieces are on it. They ascend.
-    pub(super) fn note_synced(&self, pieces: &[u32]) -> Result<(), Error> {
+    pub(super) fn note_synced(&self, pieces: &[u32]) -> Result<(), StorageError> {
         let runs = pieces.chunk_by(|a, b| a + 1 == *b);
-        let record = |run: &[u32]| Record::Synced { first: run[0], count: run.len() as u32 }.encode(&self.info_hash);
+        let record = |run: &[u32]| LogRecord::Synced { first: run[0], count: run.len() as u32 }.encode(&self.info_hash);
         self.append(&runs.flat_map(record).collect::<Vec<_>>())?;
         self.sync()
     }
 
     /// Notes that everything written is synced, and how the files looked then.
-    pub(super) fn note_clean(&self, stamps: &Stamps) -> Result<(), Error> {
-        self.append(&Record::Clean(stamps.digest()).encode(&self.info_hash))
+    pub(super) fn note_clean(&self, stamps: &Stamps) -> Result<(), StorageError> {
+        self.append(&LogRecord::Clean(stamps.digest()).encode(&self.info_hash))
     }
 
-    fn append(&self, records: &[u8]) -> Result<(), Error> {
+    fn append(&self, records: &[u8]) -> Result<(), StorageError> {
         let Some(mut file) = self.file.as_ref() else { return Ok(()) };
-        file.write_all(records).map_err(|error| Error::new("write", &self.path, error))
+        file.write_all(records).map_err(|error| StorageError::new("write", &self.path, error))
     }
 
-    fn sync(&self) -> Result<(), Error> {
+    fn sync(&self) -> Result<(), StorageError> {
         let Some(file) = &self.file else { return Ok(()) };
-        file.sync_data().map_err(|error| Error::new("sync", &self.path, error))
+        file.sync_data().map_err(|error| StorageError::new("sync", &self.path, error))
     }
 
     /// The log of an earlier fetch, if there is one that may be believed.
-    pub(super) fn find(dir: &Path, info_hash: InfoHash) -> Result<Option<ResumeLog>, Error> {
+    pub(super) fn find(dir: &Path, info_hash: InfoHash) -> Result<Option<ResumeLog>, StorageError> {
         let Some(records) = Records::find(dir)? else { return Ok(None) };
         let (path, file) = (records.path_of(&name(&info_hash)), records.open(&name(&info_hash))?);
         Ok(file.map(|file| ResumeLog { file: Some(file), path, info_hash, _claim: None }))
     }
 
     /// Puts a log in the old one's place that begins with the pieces in `have`.
-    pub(super) fn begin(dir: &Path, info_hash: InfoHash, have: &Bitfield) -> Result<ResumeLog, Error> {
+    pub(super) fn begin(dir: &Path, info_hash: InfoHash, have: &Bitfield) -> Result<ResumeLog, StorageError> {
         let Some(records) = Records::make(dir)? else { return Ok(ResumeLog::without(dir, info_hash)) };
         let (name, fresh) = (name(&info_hash), records::fresh(&name(&info_hash)));
         let file = records.create(&fresh)?;
         let path = records.path_of(&name);
-        let inode = file.metadata().map_err(|error| Error::new("look at", &path, error))?.ino();
+        let inode = file.metadata().map_err(|error| StorageError::new("look at", &path, error))?.ino();
         let log = ResumeLog { file: Some(file), path, info_hash, _claim: None };
         log.append(&record::head(&info_hash, inode, have))?;
         // Without a piece there is nothing to lose, and a start need not wait for the disk.
@@ -187,9 +187,9 @@ impl ResumeLog {
         ResumeLog { _claim: Some(claim), ..self }
     }
 
-    fn replay(&self, metainfo: &Metainfo) -> Result<Option<Replay>, Error> {
+    fn replay(&self, metainfo: &Metainfo) -> Result<Option<Replay>, StorageError> {
         let Some(file) = &self.file else { return Ok(None) };
-        let failed = |error| Error::new("read", &self.path, error);
+        let failed = |error| StorageError::new("read", &self.path, error);
         let inode = file.metadata().map_err(failed)?.ino();
         let pieces = metainfo.geometry().piece_count();
         let replay = record::replay(BufReader::new(file), &self.info_hash, inode, pieces).map_err(failed)?;

@@ -4,7 +4,7 @@
 //! of [`Ledger::commit`](super::Ledger::commit) and [`Ledger::sync`](super::Ledger::sync), in their order, and a seed decides who
 //! takes the next one, whether the journal's queue has room, and what a power cut leaves of what was not synced.
 
-use super::record::{self, RECORD_LENGTH, Record, Replay};
+use super::record::{self, LogRecord, RECORD_LENGTH, Replay};
 use crate::{bitfield::Bitfield, chance::Chance, metainfo::InfoHash};
 
 const HASH: InfoHash = InfoHash([7; 20]);
@@ -95,7 +95,7 @@ impl World {
             Worker::Idle if self.next < PIECES => {
                 let piece = self.next;
                 self.next += 1;
-                self.log.extend(Record::Written(piece).encode(&HASH));
+                self.log.extend(LogRecord::Written(piece).encode(&HASH));
                 Worker::Noted(piece)
             }
             Worker::Idle => Worker::Idle,
@@ -131,7 +131,7 @@ impl World {
                 Journal::Synced(pieces)
             }
             Journal::Synced(pieces) => {
-                let record = |piece: &u32| Record::Synced { first: *piece, count: 1 }.encode(&HASH);
+                let record = |piece: &u32| LogRecord::Synced { first: *piece, count: 1 }.encode(&HASH);
                 self.log.extend(pieces.iter().flat_map(record));
                 Journal::Noted(pieces)
             }

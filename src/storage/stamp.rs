@@ -9,7 +9,7 @@ use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
-use super::{Error, Store};
+use super::{StorageError, Store};
 use crate::metainfo::{File, FileKind, Metainfo};
 
 /// The stamps of a torrent's files, in the metainfo's order.
@@ -31,7 +31,7 @@ pub struct Stamp {
 
 impl Stamps {
     /// Looks at the store's files. Pad files and symlinks have no stamp, nor has what is not there.
-    pub fn of(store: &Store) -> Result<Stamps, Error> {
+    pub fn of(store: &Store) -> Result<Stamps, StorageError> {
         let stamp = |(index, file): (usize, &File)| match file.kind {
             FileKind::Normal => Stamp::of(&store.path_of(index)),
             FileKind::Pad | FileKind::Symlink => Ok(None),
@@ -40,10 +40,10 @@ impl Stamps {
     }
 
     /// Whether the store's files are still as they were; what is not there any more has changed too.
-    pub fn check(&self, store: &Store) -> Result<(), Error> {
+    pub fn check(&self, store: &Store) -> Result<(), StorageError> {
         let now = Stamps::of(store)?;
         match (0..self.0.len()).find(|index| self.0[*index] != now.0[*index]) {
-            Some(index) => Err(Error::Changed { path: store.path_of(index) }),
+            Some(index) => Err(StorageError::Changed { path: store.path_of(index) }),
             None => Ok(()),
         }
     }
@@ -90,12 +90,12 @@ impl Stamps {
 
 impl Stamp {
     /// The stamp of the file at `path`, if there is a file.
-    pub fn of(path: &Path) -> Result<Option<Stamp>, Error> {
+    pub fn of(path: &Path) -> Result<Option<Stamp>, StorageError> {
         match fs::metadata(path) {
             Ok(found) if !found.is_file() => Ok(None),
             Ok(found) => Ok(Some(Stamp::from(&found))),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-            Err(error) => Err(Error::new("look at", path, error)),
+            Err(error) => Err(StorageError::new("look at", path, error)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A torrent's bytes at rest: positioned reads and writes by offsets in the torrent, from many threads at once.
 //!
 //! Files come to be when their first byte is written, or the right to write them is had, and grow as bytes arrive, so a file's size never claims more than
-//! was written. Gaps take no room unless the space is reserved up front ([`Access::Write`]), which leaves the size alone
+//! was written. Gaps take no room unless the space is reserved up front ([`StoreAccess::Write`]), which leaves the size alone
 //! as well. Nothing is ever cut or deleted.
 
 use std::{
@@ -26,18 +26,18 @@ use rustix::{
 };
 
 use super::{
-    Error, Stamps,
+    Stamps, StorageError,
     folder::{self, Purpose},
     gather::write_all,
     handles::Handles,
-    layout::{Extent, Place, extents},
+    layout::{Extent, FilePlace, extents},
     stamp::Stamp,
 };
 use crate::metainfo::{File, FileKind, Metainfo};
 
 /// What a store may do with its files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub enum StoreAccess {
     /// Read files that are there. They may be symbolic links.
     Read,
     /// Read what a fetch into the folder would write to, where anything of it is there.
@@ -53,7 +53,7 @@ pub enum Access {
 pub struct Store {
     metainfo: Arc<Metainfo>,
     dir: PathBuf,
-    access: Access,
+    access: StoreAccess,
     handles: Handles,
     changes: Box<[Changes]>,
 }
@@ -74,16 +74,16 @@ impl Store {
     ///
     /// To read, nothing need be there yet. To write, `dir` and the torrent's empty files are made, and whatever stands
     /// where a file has to be but cannot be that file is an error now rather than in the middle of the fetch.
-    pub fn open(metainfo: Arc<Metainfo>, dir: &Path, access: Access) -> Result<Store, Error> {
+    pub fn open(metainfo: Arc<Metainfo>, dir: &Path, access: StoreAccess) -> Result<Store, StorageError> {
         // What is left of `big.iso` when its name is taken off.
         let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         let count = metainfo.files().len();
         let changes = (0..count).map(|_| Changes::default()).collect();
         let store = Store { metainfo, dir: dir.to_owned(), access, handles: Handles::new(count), changes };
         match access {
-            Access::Read => {}
-            Access::Look => store.survey()?,
-            Access::Write { preallocate } => store.prepare(preallocate)?,
+            StoreAccess::Read => {}
+            StoreAccess::Look => store.survey()?,
+            StoreAccess::Write { preallocate } => store.prepare(preallocate)?,
         }
         Ok(store)
     }
@@ -103,22 +103,22 @@ impl Store {
         self.dir.join(self.relative_path(index))
     }
 
-    /// Fills `buffer` with the torrent's bytes from `offset` on. Bytes that are not there yet are [`Error::Missing`],
-    /// [`Error::Short`] or, in gaps, zeros.
+    /// Fills `buffer` with the torrent's bytes from `offset` on. Bytes that are not there yet are [`StorageError::Missing`],
+    /// [`StorageError::Short`] or, in gaps, zeros.
     ///
     /// # Panics
     /// When the range exceeds the torrent.
-    pub fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+    pub fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), StorageError> {
         self.read_and_look(offset, buffer, |_, _| Ok(()))
     }
 
-    /// The same, of files that are as they were when they had these stamps; otherwise [`Error::Changed`].
-    pub fn read_unchanged(&self, offset: u64, buffer: &mut [u8], stamps: &Stamps) -> Result<(), Error> {
+    /// The same, of files that are as they were when they had these stamps; otherwise [`StorageError::Changed`].
+    pub fn read_unchanged(&self, offset: u64, buffer: &mut [u8], stamps: &Stamps) -> Result<(), StorageError> {
         // After the bytes: whatever was written before they were read shows.
         self.read_and_look(offset, buffer, |index, file| {
             let now = file.metadata().map_err(|error| self.error("look at", index, error))?;
             let is_unchanged = stamps.get(index) == Some(Stamp::from(&now));
-            if is_unchanged { Ok(()) } else { Err(Error::Changed { path: self.path_of(index) }) }
+            if is_unchanged { Ok(()) } else { Err(StorageError::Changed { path: self.path_of(index) }) }
         })
     }
 
@@ -126,14 +126,14 @@ impl Store {
         &self,
         offset: u64,
         buffer: &mut [u8],
-        look: impl Fn(usize, &fs::File) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+        look: impl Fn(usize, &fs::File) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
         let mut rest = buffer;
         for Extent { place, length } in self.extents(offset, rest.len()) {
             let (now, later) = rest.split_at_mut(length as usize);
             match place {
-                Place::Zeros => now.fill(0),
-                Place::File { index, at } => {
+                FilePlace::Zeros => now.fill(0),
+                FilePlace::File { index, at } => {
                     let file = self.file(index, self.reading())?;
                     file.read_exact_at(now, at).map_err(|error| self.error("read", index, error))?;
                     look(index, &file)?;
@@ -149,11 +149,11 @@ impl Store {
     ///
     /// # Panics
     /// When the range exceeds the torrent.
-    pub fn write(&self, offset: u64, blocks: &[IoSlice<'_>]) -> Result<(), Error> {
+    pub fn write(&self, offset: u64, blocks: &[IoSlice<'_>]) -> Result<(), StorageError> {
         let mut done = 0;
         for Extent { place, length } in self.extents(offset, blocks.iter().map(|block| block.len()).sum()) {
             let length = length as usize;
-            if let Place::File { index, at } = place {
+            if let FilePlace::File { index, at } = place {
                 let file = self.file(index, self.fetching(index))?;
                 self.check_undisturbed(index, || file.metadata())?;
                 write_all(&file, at, blocks, done, length).map_err(|error| self.error("write", index, error))?;
@@ -166,27 +166,31 @@ impl Store {
     }
 
     /// Whether every file that we wrote to is still there, and as long as we left it.
-    pub fn is_undisturbed(&self) -> Result<(), Error> {
+    pub fn is_undisturbed(&self) -> Result<(), StorageError> {
         let written = (0..self.changes.len()).filter(|index| self.changes[*index].reach.load(Acquire) > 0);
         written.into_iter().try_for_each(|index| self.check_undisturbed(index, || fs::metadata(self.path_of(index))))
     }
 
     /// Others may write to the folder too. What they cut off would come back as a hole under the pieces behind it.
     /// How far we wrote is asked before how long the file is: in between another thread may write behind its end.
-    fn check_undisturbed(&self, index: usize, look: impl FnOnce() -> io::Result<fs::Metadata>) -> Result<(), Error> {
+    fn check_undisturbed(
+        &self,
+        index: usize,
+        look: impl FnOnce() -> io::Result<fs::Metadata>,
+    ) -> Result<(), StorageError> {
         let reach = self.changes[index].reach.load(Acquire);
         match look() {
             Ok(file) if reach == 0 || file.len() >= reach && file.nlink() > 0 => Ok(()),
-            Ok(_) => Err(Error::Disturbed { path: self.path_of(index) }),
+            Ok(_) => Err(StorageError::Disturbed { path: self.path_of(index) }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(Error::Disturbed { path: self.path_of(index) })
+                Err(StorageError::Disturbed { path: self.path_of(index) })
             }
             Err(error) => Err(self.error("look at", index, error)),
         }
     }
 
     /// Brings every write that came to its end before this call to the disk, the names of new files included.
-    pub fn sync(&self) -> Result<(), Error> {
+    pub fn sync(&self) -> Result<(), StorageError> {
         let state =
             |(index, changes): (usize, &Changes)| (index, changes.made.load(Acquire), changes.synced.load(Acquire));
         let unsynced: Vec<_> =
@@ -209,15 +213,15 @@ impl Store {
     }
 
     /// The files that are not there, or shorter than the metainfo says, as errors that say so.
-    pub fn absent(&self) -> Vec<Error> {
+    pub fn absent(&self) -> Vec<StorageError> {
         let files = self.metainfo.files().iter().enumerate();
         let written = files.filter(|(_, file)| file.kind == FileKind::Normal && file.length > 0);
         let absent = written.filter_map(|(index, file)| {
             let path = self.path_of(index);
             match fs::metadata(&path) {
-                Ok(found) if found.len() < file.length => Some(Error::Short { path }),
+                Ok(found) if found.len() < file.length => Some(StorageError::Short { path }),
                 Ok(_) => None,
-                Err(error) => Some(Error::new("look at", &path, error)).filter(Error::is_absence),
+                Err(error) => Some(StorageError::new("look at", &path, error)).filter(StorageError::is_absence),
             }
         });
         absent.collect()
@@ -238,13 +242,13 @@ impl Store {
         left_out.collect()
     }
 
-    fn prepare(&self, preallocate: bool) -> Result<(), Error> {
-        fs::create_dir_all(&self.dir).map_err(|error| Error::new("create", &self.dir, error))?;
+    fn prepare(&self, preallocate: bool) -> Result<(), StorageError> {
+        fs::create_dir_all(&self.dir).map_err(|error| StorageError::new("create", &self.dir, error))?;
         self.survey()?;
         for (index, file) in self.normal_files() {
             if let Some(found) = self.found(index)?.filter(|found| found.len() > file.length) {
                 let path = self.path_of(index);
-                return Err(Error::TooLong { path, length: found.len(), expected: file.length });
+                return Err(StorageError::TooLong { path, length: found.len(), expected: file.length });
             }
             if file.length == 0 {
                 folder::open(&self.dir, &file.path, self.fetching(index))?;
@@ -257,18 +261,18 @@ impl Store {
     }
 
     /// A file is on the disk only if its name is: syncs every folder from those of the files up to the store's own.
-    fn sync_names(&self, files: impl Iterator<Item = usize>) -> Result<(), Error> {
+    fn sync_names(&self, files: impl Iterator<Item = usize>) -> Result<(), StorageError> {
         let folders: BTreeSet<_> = files
             .flat_map(|index| folder::parents(&self.dir, &self.relative_path(index)).collect::<Vec<_>>())
             .collect();
         folders.iter().try_for_each(|path| {
             let synced = fs::File::open(path).and_then(|folder| folder.sync_all());
-            synced.map_err(|error| Error::new("sync", path, error))
+            synced.map_err(|error| StorageError::new("sync", path, error))
         })
     }
 
     /// Looks at what there is of the files; an error if something there cannot be one of them.
-    fn survey(&self) -> Result<(), Error> {
+    fn survey(&self) -> Result<(), StorageError> {
         for (index, _) in self.normal_files() {
             if self.found(index)?.is_some() {
                 // What a former process wrote may not have come to the disk.
@@ -279,12 +283,12 @@ impl Store {
     }
 
     /// What there is of file `index`; an error if it is no plain file.
-    pub(super) fn found(&self, index: usize) -> Result<Option<fs::Metadata>, Error> {
+    pub(super) fn found(&self, index: usize) -> Result<Option<fs::Metadata>, StorageError> {
         let path = self.path_of(index);
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::new("look at", &path, error)),
-            Ok(found) if !found.is_file() => Err(Error::InTheWay { path }),
+            Err(error) => Err(StorageError::new("look at", &path, error)),
+            Ok(found) if !found.is_file() => Err(StorageError::InTheWay { path }),
             Ok(found) => Ok(Some(found)),
         }
     }
@@ -299,7 +303,7 @@ impl Store {
         extents(self.metainfo.files(), offset..end.expect("a range within the torrent"))
     }
 
-    pub(super) fn file(&self, index: usize, purpose: Purpose) -> Result<Arc<fs::File>, Error> {
+    pub(super) fn file(&self, index: usize, purpose: Purpose) -> Result<Arc<fs::File>, StorageError> {
         if let Some(file) = self.handles.get(index) {
             return Ok(file);
         }
@@ -311,7 +315,7 @@ impl Store {
     fn relative_path(&self, index: usize) -> Cow<'_, Path> {
         let chosen = &self.metainfo.files()[index].path;
         match self.metainfo.spelled_path(index) {
-            Some(spelled) if self.access == Access::Read && !self.dir.join(chosen).exists() => spelled.into(),
+            Some(spelled) if self.access == StoreAccess::Read && !self.dir.join(chosen).exists() => spelled.into(),
             _ => chosen.into(),
         }
     }
@@ -322,14 +326,14 @@ impl Store {
 
     fn reading(&self) -> Purpose {
         match self.access {
-            Access::Read => Purpose::Serve,
-            Access::Look => Purpose::Look,
-            Access::Write { .. } => Purpose::Reread,
+            StoreAccess::Read => Purpose::Serve,
+            StoreAccess::Look => Purpose::Look,
+            StoreAccess::Write { .. } => Purpose::Reread,
         }
     }
 
-    fn error(&self, doing: &'static str, index: usize, error: impl Into<io::Error>) -> Error {
-        Error::new(doing, &self.path_of(index), error)
+    fn error(&self, doing: &'static str, index: usize, error: impl Into<io::Error>) -> StorageError {
+        StorageError::new(doing, &self.path_of(index), error)
     }
 }
 

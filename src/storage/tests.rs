@@ -5,7 +5,7 @@ use std::{path::Path, process::Command, sync::Arc};
 use sha1::{Digest, Sha1};
 use tempfile::TempDir;
 
-use super::{Access, Store};
+use super::{Store, StoreAccess};
 use crate::metainfo::{Metainfo, PieceIndex};
 
 /// A torrent called `t`, and its bytes.
@@ -70,13 +70,13 @@ impl Torrent {
     }
 
     pub(super) fn write_to(&self, dir: &Path) {
-        let store = Store::open(self.metainfo.clone(), dir, Access::Write { preallocate: false }).unwrap();
+        let store = Store::open(self.metainfo.clone(), dir, StoreAccess::Write { preallocate: false }).unwrap();
         store.write(0, &[std::io::IoSlice::new(&self.content)]).unwrap();
     }
 
     /// A store that only reads.
     pub(super) fn open(&self, dir: &Path) -> Store {
-        Store::open(self.metainfo.clone(), dir, Access::Read).unwrap()
+        Store::open(self.metainfo.clone(), dir, StoreAccess::Read).unwrap()
     }
 }
 

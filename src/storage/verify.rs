@@ -4,7 +4,7 @@ use std::{sync::Mutex, thread};
 
 use sha1::{Digest, Sha1};
 
-use super::{Error, Store};
+use super::{StorageError, Store};
 use crate::{
     bitfield::Bitfield,
     metainfo::{Metainfo, PieceIndex},
@@ -23,12 +23,12 @@ pub fn verify(
     wanted: &Bitfield,
     workers: usize,
     progress: &(dyn Fn(PieceIndex, bool) + Sync),
-) -> Result<Bitfield, Error> {
+) -> Result<Bitfield, StorageError> {
     let geometry = store.metainfo().geometry();
     let pieces = Mutex::new(wanted.iter().filter_map(|piece| geometry.piece(piece)).fuse());
     let next = || pieces.lock().expect("taking the next number does not panic").next();
     let right = Mutex::new(Bitfield::empty(geometry.piece_count()));
-    let work = || -> Result<(), Error> {
+    let work = || -> Result<(), StorageError> {
         let mut buffer = vec![0; BUFFER_LENGTH.min(geometry.piece_length() as usize)];
         while let Some(piece) = next() {
             let good = match is_right(store, piece, &mut buffer) {
@@ -52,7 +52,7 @@ pub fn verify(
     Ok(right.into_inner().expect("every worker has ended"))
 }
 
-fn is_right(store: &Store, piece: PieceIndex, buffer: &mut [u8]) -> Result<bool, Error> {
+fn is_right(store: &Store, piece: PieceIndex, buffer: &mut [u8]) -> Result<bool, StorageError> {
     let metainfo: &Metainfo = store.metainfo();
     let range = metainfo.geometry().range_of(piece);
     let mut hash = Sha1::new();
@@ -124,6 +124,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("t/a")).unwrap();
         let failed = verify(&torrent.open(dir.path()), &Bitfield::full(3), 2, &|_, _| {});
-        assert!(matches!(failed, Err(Error::InTheWay { .. })));
+        assert!(matches!(failed, Err(StorageError::InTheWay { .. })));
     }
 }

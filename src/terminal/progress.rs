@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Rate, Time, say};
 use crate::{
-    status::fetch::Report,
+    status::fetch::FetchReport,
     text::{Size, escape},
 };
 
@@ -38,7 +38,7 @@ impl Progress {
     }
 
     /// How a fetch goes; `note` is what a person should know besides.
-    pub fn fetch(&mut self, report: &Report, note: Option<&str>) {
+    pub fn fetch(&mut self, report: &FetchReport, note: Option<&str>) {
         let left = report.time_left().map(|time| format!(", {} left", Time(time))).unwrap_or_default();
         let mut text = format!(
             "{}{left}, {} {}",

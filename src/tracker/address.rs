@@ -21,12 +21,12 @@ pub const THIS_PROCESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 pub struct Asker {
     source: IpAddr,
     reached: IpAddr,
-    place: Place,
+    place: NetworkPlace,
 }
 
 /// Where an asker is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum NetworkPlace {
     Elsewhere,
     ThisMachine,
     ThisProcess,
@@ -40,37 +40,37 @@ impl Asker {
     pub fn new(source: IpAddr, reached: IpAddr, own: &[IpAddr]) -> Asker {
         let (source, reached) = (source.to_canonical(), reached.to_canonical());
         let is_local = source.is_loopback() || source == reached || own.iter().any(|ip| ip.to_canonical() == source);
-        Asker { source, reached, place: if is_local { Place::ThisMachine } else { Place::Elsewhere } }
+        Asker { source, reached, place: if is_local { NetworkPlace::ThisMachine } else { NetworkPlace::Elsewhere } }
     }
 
     /// A seeder or fetcher in the tracker's own process.
     pub fn this_process() -> Asker {
-        Asker { source: THIS_PROCESS, reached: THIS_MACHINE, place: Place::ThisProcess }
+        Asker { source: THIS_PROCESS, reached: THIS_MACHINE, place: NetworkPlace::ThisProcess }
     }
 
     /// The same, but somebody handed the announce on: `source` is theirs.
     pub fn handed_on(self) -> Asker {
-        Asker { place: Place::Unknown, ..self }
+        Asker { place: NetworkPlace::Unknown, ..self }
     }
 
     /// Whether the asker runs on the tracker's machine.
     pub fn is_local(&self) -> bool {
-        matches!(self.place, Place::ThisMachine | Place::ThisProcess)
+        matches!(self.place, NetworkPlace::ThisMachine | NetworkPlace::ThisProcess)
     }
 
     /// Whether the asker is the tracker's own process.
     pub fn is_this_process(&self) -> bool {
-        self.place == Place::ThisProcess
+        self.place == NetworkPlace::ThisProcess
     }
 
     /// Whether nobody knows where the asker is, so that it cannot be listed.
     pub fn is_handed_on(&self) -> bool {
-        self.place == Place::Unknown
+        self.place == NetworkPlace::Unknown
     }
 
     /// The address that the asker is kept under.
     pub fn kept_as(&self) -> IpAddr {
-        if self.place == Place::ThisMachine { THIS_MACHINE } else { self.source }
+        if self.place == NetworkPlace::ThisMachine { THIS_MACHINE } else { self.source }
     }
 
     /// The address that people are shown for it: this machine's for all that run on it.

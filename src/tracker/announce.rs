@@ -35,14 +35,14 @@ pub struct Announce {
     /// Bytes it lacks; 0 for a seeder, [`LEFT_UNKNOWN`] where it did not say.
     pub left: u64,
     /// What happened.
-    pub event: Event,
+    pub event: AnnounceEvent,
     /// How many peers it would like, at most [`MAX_WANTED`].
     pub wanted: usize,
 }
 
 /// What makes a peer announce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+pub enum AnnounceEvent {
     /// The interval is over. BEP 21's `paused` counts as this too: such a peer stays in the swarm and gives.
     Regular,
     /// It is the first announce of this run.
@@ -55,7 +55,7 @@ pub enum Event {
 
 /// How a reply lists its peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum PeerListForm {
     /// 6 or 18 bytes each (BEP 23, BEP 7).
     Compact,
     /// A dictionary each (BEP 3).
@@ -70,10 +70,10 @@ impl Announce {
     ///
     /// What a peer cannot be listed without is required: info hash, peer id and port. A figure that cannot be read
     /// counts as one that is not there, since no peer loses its place by what is only shown.
-    pub fn parse(query: &[u8]) -> Result<(Announce, Form), Refusal> {
+    pub fn parse(query: &[u8]) -> Result<(Announce, PeerListForm), Refusal> {
         let (mut info_hash, mut peer_id, mut port, mut left) = (None, None, None, None);
         let (mut uploaded, mut downloaded, mut wanted) = (0, 0, DEFAULT_WANTED);
-        let (mut event, mut compact, mut peer_ids) = (Event::Regular, true, true);
+        let (mut event, mut compact, mut peer_ids) = (AnnounceEvent::Regular, true, true);
         for (name, value) in query::fields(query) {
             match name {
                 b"info_hash" => info_hash = Some(query::info_hash(&value)?),
@@ -83,14 +83,14 @@ impl Announce {
                 b"downloaded" => downloaded = query::number(&value).unwrap_or(0),
                 b"left" => left = query::number(&value),
                 b"numwant" => wanted = parse_wanted(&value),
-                b"event" => event = Event::parse(&value),
+                b"event" => event = AnnounceEvent::parse(&value),
                 b"compact" => compact = *value != *b"0",
                 b"no_peer_id" => peer_ids = *value != *b"1",
                 _ => {}
             }
         }
         let port = port.ok_or(Refusal::Missing("port"))?;
-        if port == 0 && event != Event::Stopped {
+        if port == 0 && event != AnnounceEvent::Stopped {
             return Err(Refusal::Port("0".to_owned()));
         }
         let announce = Announce {
@@ -99,11 +99,11 @@ impl Announce {
             port,
             uploaded,
             downloaded,
-            left: left.unwrap_or(if event == Event::Completed { 0 } else { LEFT_UNKNOWN }),
+            left: left.unwrap_or(if event == AnnounceEvent::Completed { 0 } else { LEFT_UNKNOWN }),
             event,
             wanted,
         };
-        Ok((announce, if compact { Form::Compact } else { Form::Dicts { peer_ids } }))
+        Ok((announce, if compact { PeerListForm::Compact } else { PeerListForm::Dicts { peer_ids } }))
     }
 
     /// The URL to ask the tracker at `url` by; one that has a query already is added to.
@@ -133,22 +133,22 @@ impl Announce {
     }
 }
 
-impl Event {
-    fn parse(value: &[u8]) -> Event {
+impl AnnounceEvent {
+    fn parse(value: &[u8]) -> AnnounceEvent {
         match value {
-            b"started" => Event::Started,
-            b"completed" => Event::Completed,
-            b"stopped" => Event::Stopped,
-            _ => Event::Regular,
+            b"started" => AnnounceEvent::Started,
+            b"completed" => AnnounceEvent::Completed,
+            b"stopped" => AnnounceEvent::Stopped,
+            _ => AnnounceEvent::Regular,
         }
     }
 
     fn name(self) -> Option<&'static str> {
         match self {
-            Event::Regular => None,
-            Event::Started => Some("started"),
-            Event::Completed => Some("completed"),
-            Event::Stopped => Some("stopped"),
+            AnnounceEvent::Regular => None,
+            AnnounceEvent::Started => Some("started"),
+            AnnounceEvent::Completed => Some("completed"),
+            AnnounceEvent::Stopped => Some("stopped"),
         }
     }
 }
@@ -177,7 +177,7 @@ mod tests {
     const HASH: &str = "info_hash=%12%34%56%78%9a%bc%de%f1%23%45%67%89%ab%cd%ef%12%34%56%78%9a";
     const PEER: &str = "peer_id=-XX0001-abcdefghijkl";
 
-    fn parse(tail: &str) -> Result<(Announce, Form), Refusal> {
+    fn parse(tail: &str) -> Result<(Announce, PeerListForm), Refusal> {
         Announce::parse(format!("{HASH}&{PEER}&port=6881&left=0{tail}").as_bytes())
     }
 
@@ -204,22 +204,25 @@ mod tests {
             uploaded: 10,
             downloaded: 20,
             left: 30,
-            event: Event::Started,
+            event: AnnounceEvent::Started,
             wanted: 80,
         };
-        assert_eq!((announce, form), (want, Form::Compact));
+        assert_eq!((announce, form), (want, PeerListForm::Compact));
     }
 
     #[test]
     fn what_is_not_said_has_its_default() {
         let (announce, form) = Announce::parse(format!("{HASH}&{PEER}&port=1").as_bytes()).unwrap();
-        assert_eq!((announce.left, announce.wanted, announce.event), (LEFT_UNKNOWN, DEFAULT_WANTED, Event::Regular));
-        assert_eq!(form, Form::Compact);
+        assert_eq!(
+            (announce.left, announce.wanted, announce.event),
+            (LEFT_UNKNOWN, DEFAULT_WANTED, AnnounceEvent::Regular)
+        );
+        assert_eq!(form, PeerListForm::Compact);
         let completed = Announce::parse(format!("{HASH}&{PEER}&port=1&event=completed").as_bytes()).unwrap().0;
         assert!(completed.is_seeder());
-        assert_eq!(parse("&event=paused").unwrap().0.event, Event::Regular);
-        assert_eq!(parse("&compact=0").unwrap().1, Form::Dicts { peer_ids: true });
-        assert_eq!(parse("&compact=0&no_peer_id=1").unwrap().1, Form::Dicts { peer_ids: false });
+        assert_eq!(parse("&event=paused").unwrap().0.event, AnnounceEvent::Regular);
+        assert_eq!(parse("&compact=0").unwrap().1, PeerListForm::Dicts { peer_ids: true });
+        assert_eq!(parse("&compact=0&no_peer_id=1").unwrap().1, PeerListForm::Dicts { peer_ids: false });
     }
 
     #[test]
@@ -284,10 +287,11 @@ mod tests {
 
     #[test]
     fn what_is_built_reads_as_it_was() {
-        for event in [Event::Regular, Event::Started, Event::Completed, Event::Stopped] {
+        for event in [AnnounceEvent::Regular, AnnounceEvent::Started, AnnounceEvent::Completed, AnnounceEvent::Stopped]
+        {
             let announce = Announce { event, peer_id: PeerId(std::array::from_fn(|at| at as u8 * 13)), ..sample() };
             let url = announce.url("http://t/?", 0, None);
-            assert_eq!(Announce::parse(&url.as_bytes()["http://t/?".len()..]), Ok((announce, Form::Compact)));
+            assert_eq!(Announce::parse(&url.as_bytes()["http://t/?".len()..]), Ok((announce, PeerListForm::Compact)));
         }
     }
 }

@@ -9,7 +9,7 @@ pub const SHARE_OF_ADDRESS: usize = 100;
 
 /// How much the table may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct TrackerLimits {
     /// Swarms, those included that are empty but have been fetched. An empty one takes about 300 bytes.
     pub swarms: usize,
     /// Peers in all. One takes about 135 bytes.
@@ -25,10 +25,10 @@ pub struct Limits {
     pub peers_of_machine: usize,
 }
 
-impl Default for Limits {
+impl Default for TrackerLimits {
     /// About 40 MB when all is full.
-    fn default() -> Limits {
-        Limits {
+    fn default() -> TrackerLimits {
+        TrackerLimits {
             swarms: 20_000,
             peers: 200_000,
             peers_of_swarm: 120_000,
@@ -42,15 +42,15 @@ impl Default for Limits {
 /// Which limit keeps a peer from being listed, and where it lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
-    /// [`Limits::swarms`]
+    /// [`TrackerLimits::swarms`]
     Swarms(usize),
-    /// [`Limits::peers`]
+    /// [`TrackerLimits::peers`]
     Peers(usize),
-    /// [`Limits::peers_of_swarm`]
+    /// [`TrackerLimits::peers_of_swarm`]
     Swarm(usize),
-    /// [`Limits::peers_of_address`] or [`Limits::peers_of_machine`]
+    /// [`TrackerLimits::peers_of_address`] or [`TrackerLimits::peers_of_machine`]
     Address(usize),
-    /// [`Limits::peers_of_address_in_swarm`]
+    /// [`TrackerLimits::peers_of_address_in_swarm`]
     AddressInSwarm(usize),
     /// Not a limit: a proxy stands between, so that nobody knows where the peer is.
     Proxy,
@@ -112,12 +112,12 @@ impl Tally {
 
 /// How many peers there are, in all and of each address.
 #[derive(Debug, Default)]
-pub struct Census {
+pub struct PeerCensus {
     peers: usize,
     tally: Tally,
 }
 
-impl Census {
+impl PeerCensus {
     /// How many peers there are in all.
     pub fn peers(&self) -> usize {
         self.peers
@@ -135,7 +135,13 @@ impl Census {
 
     /// Counts a newcomer to a swarm that has `in_swarm` peers, `of_address` of them of its address, unless a limit is
     /// reached. The tracker's own process has as many as it has files.
-    pub fn join(&mut self, asker: &Asker, in_swarm: usize, of_address: usize, limits: &Limits) -> Result<(), Full> {
+    pub fn join(
+        &mut self,
+        asker: &Asker,
+        in_swarm: usize,
+        of_address: usize,
+        limits: &TrackerLimits,
+    ) -> Result<(), Full> {
         let ip = asker.kept_as();
         let most = if asker.is_local() { limits.peers_of_machine } else { limits.peers_of_address };
         match () {
@@ -189,11 +195,11 @@ mod tests {
 
     #[test]
     fn who_has_left_takes_no_memory() {
-        let mut census = Census::default();
+        let mut census = PeerCensus::default();
         let asker = |source| Asker::new(ip(source), ip("10.0.0.9"), &[]);
         let askers = ["10.0.0.1", "10.0.0.1", "2001:db8::1", "2001:db8::2", "127.0.0.1"].map(asker);
         for asker in askers.iter().chain([&Asker::this_process()]) {
-            census.join(asker, 0, 0, &Limits::default()).unwrap();
+            census.join(asker, 0, 0, &TrackerLimits::default()).unwrap();
         }
         assert_eq!((census.peers(), census.tally.by_address.len()), (6, 3));
         for address in ["127.0.0.1", "2001:db8::2", "10.0.0.1", "127.0.0.2", "2001:db8::1", "10.0.0.1"] {
@@ -205,12 +211,12 @@ mod tests {
 
     #[test]
     fn no_address_counts_for_more_than_its_share() {
-        let mut census = Census::default();
+        let mut census = PeerCensus::default();
         let [many, few] = ["10.0.0.1", "10.0.0.2"].map(|source| Asker::new(ip(source), ip("10.0.0.9"), &[]));
         for _ in 0..2 * SHARE_OF_ADDRESS {
-            census.join(&many, 0, 0, &Limits::default()).unwrap();
+            census.join(&many, 0, 0, &TrackerLimits::default()).unwrap();
         }
-        census.join(&few, 0, 0, &Limits::default()).unwrap();
+        census.join(&few, 0, 0, &TrackerLimits::default()).unwrap();
         assert_eq!(census.within_share(), SHARE_OF_ADDRESS + 1);
         for left in (0..2 * SHARE_OF_ADDRESS).rev() {
             census.leave(many.kept_as());

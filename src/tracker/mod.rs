@@ -4,8 +4,6 @@
 //! - [`announce`], [`scrape`]: what is asked; `query`: how it is written in a URL.
 //! - [`table`]: the swarms, made of `swarm` and `peers`, bounded by `census`; [`address`]: who may dial whom.
 //! - [`reply`]: what is answered, in bencode and in JSON.
-//!   [`tiers`]: which of several trackers to ask, and when;
-//!   [`hosts`]: which of their hosts answer.
 //!
 //! All of it is pure. Listening for announces is `web`'s.
 
@@ -21,5 +19,5 @@ pub mod scrape;
 mod swarm;
 pub mod table;
 
-pub use census::{Full, Limits};
+pub use census::{Full, TrackerLimits};
 pub use query::Refusal;

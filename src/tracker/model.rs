@@ -8,9 +8,9 @@ use std::{collections::HashSet, net::IpAddr, time::Duration};
 use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
 
 use super::{
-    Limits,
+    TrackerLimits,
     address::Asker,
-    announce::{Announce, Event},
+    announce::{Announce, AnnounceEvent},
     table::SwarmTable,
 };
 use crate::metainfo::{InfoHash, PeerId};
@@ -27,7 +27,7 @@ struct Told {
     /// Which of the programs that may listen there.
     name: u8,
     left: u64,
-    event: Event,
+    event: AnnounceEvent,
     wait: Duration,
     chance: u64,
 }
@@ -44,7 +44,12 @@ struct Peer {
 }
 
 fn announces() -> impl Strategy<Value = Vec<Told>> {
-    let event = prop::sample::select(vec![Event::Regular, Event::Started, Event::Completed, Event::Stopped]);
+    let event = prop::sample::select(vec![
+        AnnounceEvent::Regular,
+        AnnounceEvent::Started,
+        AnnounceEvent::Completed,
+        AnnounceEvent::Stopped,
+    ]);
     let place = (0..3_u8, 1..5_u8, 1..4_u16, 0..2_u8);
     let told =
         (place, 0..3_u64, event, 0..MOST_MILLIS, any::<u64>()).prop_map(|(place, left, event, millis, chance)| {
@@ -58,14 +63,14 @@ fn announces() -> impl Strategy<Value = Vec<Told>> {
 fn hear(model: &mut Vec<Peer>, endpoint: (IpAddr, u16), announce: &Announce, seen: u64) -> bool {
     let same = |peer: &Peer| peer.hash == announce.info_hash && peer.endpoint == endpoint;
     let known = model.iter().position(same).map(|at| model.swap_remove(at));
-    let known = known.filter(|peer| peer.peer_id == announce.peer_id || announce.event == Event::Stopped);
+    let known = known.filter(|peer| peer.peer_id == announce.peer_id || announce.event == AnnounceEvent::Stopped);
     let had_completed = known.as_ref().is_some_and(|peer| peer.has_completed);
-    if announce.event == Event::Stopped {
+    if announce.event == AnnounceEvent::Stopped {
         // A goodbye under another name is late, and moves nobody.
         model.extend(known.filter(|peer| peer.peer_id != announce.peer_id));
         return false;
     }
-    let completes = announce.event == Event::Completed && announce.left == 0 && !had_completed;
+    let completes = announce.event == AnnounceEvent::Completed && announce.left == 0 && !had_completed;
     let (hash, peer_id, left) = (announce.info_hash, announce.peer_id, announce.left);
     model.push(Peer { hash, endpoint, peer_id, left, seen, has_completed: had_completed || completes });
     completes
@@ -74,7 +79,7 @@ fn hear(model: &mut Vec<Peer>, endpoint: (IpAddr, u16), announce: &Announce, see
 proptest! {
     #[test]
     fn the_table_says_what_it_was_told_and_nothing_else(announces in announces()) {
-        let mut table = SwarmTable::new(Limits::default());
+        let mut table = SwarmTable::new(TrackerLimits::default());
         let (mut model, mut completed) = (Vec::new(), [0; 3]);
         let mut now = Duration::from_secs(1000);
         for told in announces {
@@ -110,7 +115,7 @@ proptest! {
             let others = swarm.iter().filter(|peer| peer.endpoint != endpoint && peer.peer_id != announce.peer_id);
             let wanted: HashSet<_> = others.filter(is_of_use).map(|peer| peer.endpoint).collect();
             let got: HashSet<_> = reply.peers.iter().map(|peer| (peer.address.ip(), peer.address.port())).collect();
-            if announce.event == Event::Stopped {
+            if announce.event == AnnounceEvent::Stopped {
                 prop_assert!(got.is_empty());
             } else {
                 prop_assert_eq!(got, wanted);

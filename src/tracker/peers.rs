@@ -10,7 +10,7 @@
 
 use std::{collections::HashMap, hash::Hash};
 
-use super::announce::{Announce, Event, LEFT_UNKNOWN};
+use super::announce::{Announce, AnnounceEvent, LEFT_UNKNOWN};
 use crate::metainfo::PeerId;
 
 /// How long a peer may stay silent that has not shown that it keeps to our interval, in seconds. libtorrent announces
@@ -29,7 +29,7 @@ const SHRINK_FROM: usize = 64;
 
 /// What is known of one peer: 64 bytes for IPv4.
 #[derive(Debug, Clone)]
-pub struct Record<A> {
+pub struct PeerRecord<A> {
     /// Where it is reached: the address it announced from.
     pub ip: A,
     /// The port it announced.
@@ -54,18 +54,18 @@ pub struct Record<A> {
 /// One family's peers.
 #[derive(Debug)]
 pub struct Peers<A> {
-    list: Vec<Record<A>>,
+    list: Vec<PeerRecord<A>>,
     seeders: usize,
     index: HashMap<(A, u16), u32>,
     /// Where the next look for gone peers begins.
     hand: usize,
 }
 
-impl<A: Copy + Eq + Hash> Record<A> {
-    fn new(ip: A, port: u16, peer_id: PeerId, now: u32) -> Record<A> {
+impl<A: Copy + Eq + Hash> PeerRecord<A> {
+    fn new(ip: A, port: u16, peer_id: PeerId, now: u32) -> PeerRecord<A> {
         let (left, uploaded, downloaded) = (LEFT_UNKNOWN, 0, 0);
         let (seen, patience, is_prompt, has_completed) = (now, 0, false, false);
-        Record { ip, port, peer_id, left, uploaded, downloaded, seen, patience, is_prompt, has_completed }
+        PeerRecord { ip, port, peer_id, left, uploaded, downloaded, seen, patience, is_prompt, has_completed }
     }
 
     /// Takes in an announce; true when it is the first that says completed.
@@ -73,14 +73,14 @@ impl<A: Copy + Eq + Hash> Record<A> {
         let due = 2 * interval + SLACK;
         let gap = now.saturating_sub(self.seen);
         // Events come at any moment and so does an announce over a second interface: neither tells a rhythm.
-        if announce.event == Event::Regular && self.patience > 0 && gap >= interval / 2 {
+        if announce.event == AnnounceEvent::Regular && self.patience > 0 && gap >= interval / 2 {
             self.is_prompt = gap <= due;
         }
         let patience = if self.is_prompt { due } else { due.max(PATIENCE) };
         self.patience = u16::try_from(patience).unwrap_or(u16::MAX);
         self.seen = now;
         (self.left, self.uploaded, self.downloaded) = (announce.left, announce.uploaded, announce.downloaded);
-        let completes = announce.event == Event::Completed && announce.is_seeder() && !self.has_completed;
+        let completes = announce.event == AnnounceEvent::Completed && announce.is_seeder() && !self.has_completed;
         self.has_completed |= completes;
         completes
     }
@@ -114,7 +114,7 @@ impl<A: Copy + Eq + Hash> Peers<A> {
     }
 
     /// Every peer.
-    pub fn iter(&self) -> impl Iterator<Item = &Record<A>> {
+    pub fn iter(&self) -> impl Iterator<Item = &PeerRecord<A>> {
         self.list.iter()
     }
 
@@ -125,7 +125,7 @@ impl<A: Copy + Eq + Hash> Peers<A> {
 
     /// Takes in an announce from `ip`, adding the peer where it is new; true when it completed just now.
     pub fn hear(&mut self, ip: A, announce: &Announce, now: u32, interval: u32) -> bool {
-        let newcomer = Record::new(ip, announce.port, announce.peer_id, now);
+        let newcomer = PeerRecord::new(ip, announce.port, announce.peer_id, now);
         let at = match self.index.get(&(ip, announce.port)) {
             Some(at) => *at as usize,
             None => self.push(newcomer.clone()),
@@ -166,16 +166,16 @@ impl<A: Copy + Eq + Hash> Peers<A> {
     }
 
     /// Up to `count` seeders from a place that `chance` names, wrapping around.
-    pub fn some_seeders(&self, count: usize, chance: u64) -> impl Iterator<Item = &Record<A>> {
+    pub fn some_seeders(&self, count: usize, chance: u64) -> impl Iterator<Item = &PeerRecord<A>> {
         window(&self.list[..self.seeders], count, chance)
     }
 
     /// Up to `count` leechers from a place that `chance` names, wrapping around.
-    pub fn some_leechers(&self, count: usize, chance: u64) -> impl Iterator<Item = &Record<A>> {
+    pub fn some_leechers(&self, count: usize, chance: u64) -> impl Iterator<Item = &PeerRecord<A>> {
         window(&self.list[self.seeders..], count, chance)
     }
 
-    fn push(&mut self, record: Record<A>) -> usize {
+    fn push(&mut self, record: PeerRecord<A>) -> usize {
         let at = self.list.len();
         if at == self.list.capacity() {
             // An eighth more each time, where Vec would double: the memory of a peer is promised.
@@ -244,7 +244,7 @@ mod tests {
     const INTERVAL: u32 = 5;
     const DUE: u32 = 2 * INTERVAL + SLACK;
 
-    fn announce(port: u16, left: u64, event: Event) -> Announce {
+    fn announce(port: u16, left: u64, event: AnnounceEvent) -> Announce {
         let (info_hash, peer_id) = (InfoHash([0; 20]), PeerId([port as u8; 20]));
         Announce { info_hash, peer_id, port, uploaded: 0, downloaded: 0, left, event, wanted: 50 }
     }
@@ -268,14 +268,14 @@ mod tests {
 
     #[test]
     fn a_record_of_ipv4_takes_64_bytes() {
-        assert_eq!(size_of::<Record<std::net::Ipv4Addr>>(), 64);
+        assert_eq!(size_of::<PeerRecord<std::net::Ipv4Addr>>(), 64);
     }
 
     #[test]
     fn a_peer_that_keeps_to_the_interval_goes_a_bit_over_twice_of_it_later() {
         let mut peers = Peers::default();
-        peers.hear(1, &announce(1, 9, Event::Started), 0, INTERVAL);
-        peers.hear(1, &announce(1, 9, Event::Regular), 5, INTERVAL);
+        peers.hear(1, &announce(1, 9, AnnounceEvent::Started), 0, INTERVAL);
+        peers.hear(1, &announce(1, 9, AnnounceEvent::Regular), 5, INTERVAL);
         assert!(!is_gone_at(&mut peers, 5 + DUE));
         assert!(is_gone_at(&mut peers, 5 + DUE + 1));
     }
@@ -283,10 +283,10 @@ mod tests {
     #[test]
     fn a_peer_that_announces_in_its_own_time_is_waited_for() {
         let mut peers = Peers::default();
-        peers.hear(1, &announce(1, 9, Event::Started), 0, INTERVAL);
-        peers.hear(1, &announce(1, 0, Event::Completed), 3, INTERVAL);
-        peers.hear(1, &announce(1, 0, Event::Regular), 303, INTERVAL);
-        peers.hear(1, &announce(1, 0, Event::Regular), 303, INTERVAL);
+        peers.hear(1, &announce(1, 9, AnnounceEvent::Started), 0, INTERVAL);
+        peers.hear(1, &announce(1, 0, AnnounceEvent::Completed), 3, INTERVAL);
+        peers.hear(1, &announce(1, 0, AnnounceEvent::Regular), 303, INTERVAL);
+        peers.hear(1, &announce(1, 0, AnnounceEvent::Regular), 303, INTERVAL);
         assert!(!is_gone_at(&mut peers, 303 + PATIENCE));
         assert!(is_gone_at(&mut peers, 303 + PATIENCE + 1));
     }
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn a_client_started_anew_takes_its_former_place_and_a_late_goodbye_is_not_its_own() {
         let mut peers = Peers::default();
-        let old = announce(1, 0, Event::Started);
+        let old = announce(1, 0, AnnounceEvent::Started);
         let new = Announce { peer_id: PeerId([9; 20]), left: 5, ..old };
         peers.hear(1, &old, 0, INTERVAL);
         peers.hear(1, &new, 1, INTERVAL);
@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn a_peer_id_from_another_address_touches_nobody() {
         let mut peers = Peers::default();
-        let mine = announce(1, 0, Event::Started);
+        let mine = announce(1, 0, AnnounceEvent::Started);
         peers.hear(1, &mine, 0, INTERVAL);
         peers.hear(2, &Announce { left: 7, ..mine }, 0, INTERVAL);
         assert_eq!((peers.seeders(), peers.leechers()), (1, 1));
@@ -319,11 +319,11 @@ mod tests {
     fn memory_is_given_back() {
         let mut peers = Peers::default();
         for port in 1..=1000 {
-            peers.hear(1, &announce(port, 0, Event::Started), 0, INTERVAL);
+            peers.hear(1, &announce(port, 0, AnnounceEvent::Started), 0, INTERVAL);
         }
         assert!(peers.list.capacity() <= 1000 * 9 / 8 + 4);
         for port in 1..=999 {
-            assert!(peers.leave(1, port, announce(port, 0, Event::Stopped).peer_id));
+            assert!(peers.leave(1, port, announce(port, 0, AnnounceEvent::Stopped).peer_id));
         }
         assert!(peers.list.capacity() <= SHRINK_FROM && peers.index.capacity() <= 2 * SHRINK_FROM);
         while !peers.sweep(PATIENCE + 1, &mut 100, |_| {}) {}
@@ -342,7 +342,7 @@ mod tests {
                 match what {
                     0 => peers.leave(ip, port, PeerId([port as u8; 20])),
                     1 => peers.sweep(now, &mut 5, |_| {}),
-                    _ => peers.hear(ip, &announce(port, left, Event::Regular), now, INTERVAL),
+                    _ => peers.hear(ip, &announce(port, left, AnnounceEvent::Regular), now, INTERVAL),
                 };
                 peers.check();
             }

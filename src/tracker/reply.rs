@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::{announce::Form, table::Reply};
+use super::{announce::PeerListForm, table::AnnounceReply};
 use crate::bencode::{DictEncoder, Encoder};
 
 /// The bencoded reply. `tracker_id` is what the client is to send back with its next announce.
-pub fn bencode(reply: &Reply, form: Form, tracker_id: &str) -> Vec<u8> {
+pub fn bencode(reply: &AnnounceReply, form: PeerListForm, tracker_id: &str) -> Vec<u8> {
     let mut out = Encoder::new();
     out.dict(|dict| {
         dict.key("complete").integer(reply.counts.complete);
@@ -17,8 +17,8 @@ pub fn bencode(reply: &Reply, form: Form, tracker_id: &str) -> Vec<u8> {
         dict.key("interval").integer(reply.interval);
         dict.key("min interval").integer(reply.min_interval);
         match form {
-            Form::Compact => compact_peers(dict, reply),
-            Form::Dicts { peer_ids } => peer_dicts(dict.key("peers"), reply, peer_ids),
+            PeerListForm::Compact => compact_peers(dict, reply),
+            PeerListForm::Dicts { peer_ids } => peer_dicts(dict.key("peers"), reply, peer_ids),
         }
         dict.key("tracker id").bytes(tracker_id);
         if let Some(full) = reply.unlisted {
@@ -35,7 +35,7 @@ pub fn bencode_failure(reason: &str) -> Vec<u8> {
     out.finish()
 }
 
-fn compact_peers(dict: &mut DictEncoder<'_>, reply: &Reply) {
+fn compact_peers(dict: &mut DictEncoder<'_>, reply: &AnnounceReply) {
     let (mut v4, mut v6) = (Vec::with_capacity(6 * reply.peers.len()), Vec::new());
     for peer in &reply.peers {
         let port = peer.address.port().to_be_bytes();
@@ -50,7 +50,7 @@ fn compact_peers(dict: &mut DictEncoder<'_>, reply: &Reply) {
     }
 }
 
-fn peer_dicts(out: &mut Encoder, reply: &Reply, peer_ids: bool) {
+fn peer_dicts(out: &mut Encoder, reply: &AnnounceReply, peer_ids: bool) {
     out.list(|list| {
         for peer in &reply.peers {
             list.dict(|dict| {
@@ -89,7 +89,7 @@ struct JsonFailure<'a> {
 }
 
 /// The reply in JSON. A peer id is any bytes: what is no printable ASCII in it is escaped as in `\x00`.
-pub fn json(reply: &Reply) -> Vec<u8> {
+pub fn json(reply: &AnnounceReply) -> Vec<u8> {
     let peers = reply.peers.iter().map(|peer| JsonPeer {
         ip: peer.address.ip(),
         port: peer.address.port(),
@@ -126,9 +126,9 @@ mod tests {
         },
     };
 
-    fn reply() -> Reply {
+    fn reply() -> AnnounceReply {
         let peer = |address: &str, id: u8| PeerAddress { address: address.parse().unwrap(), peer_id: PeerId([id; 20]) };
-        Reply {
+        AnnounceReply {
             interval: 5,
             min_interval: 2,
             counts: Counts { complete: 1, incomplete: 2, downloaded: 3 },
@@ -149,14 +149,14 @@ mod tests {
             r"{HEAD}5:peers6:\x01\x02\x03\x04\x1a\xe16:peers618: \x01\r\xb8{zeros}\x01\x00P10:tracker id2:mie",
             zeros = r"\x00".repeat(11)
         );
-        assert_eq!(text(&bencode(&reply(), Form::Compact, "mi")), want);
+        assert_eq!(text(&bencode(&reply(), PeerListForm::Compact, "mi")), want);
     }
 
     #[test]
     fn a_reply_without_peers_still_has_the_key() {
-        let reply = Reply { peers: Vec::new(), ..reply() };
-        assert_eq!(text(&bencode(&reply, Form::Compact, "")), format!("{HEAD}5:peers0:10:tracker id0:e"));
-        let form = Form::Dicts { peer_ids: true };
+        let reply = AnnounceReply { peers: Vec::new(), ..reply() };
+        assert_eq!(text(&bencode(&reply, PeerListForm::Compact, "")), format!("{HEAD}5:peers0:10:tracker id0:e"));
+        let form = PeerListForm::Dicts { peer_ids: true };
         assert_eq!(text(&bencode(&reply, form, "")), format!("{HEAD}5:peersle10:tracker id0:e"));
     }
 
@@ -167,14 +167,14 @@ mod tests {
             let want = format!(
                 "{HEAD}5:peersld2:ip7:1.2.3.4{first}4:porti6881eed2:ip11:2001:db8::1{second}4:porti80eee10:tracker id0:e"
             );
-            assert_eq!(text(&bencode(&reply(), Form::Dicts { peer_ids }, "")), want);
+            assert_eq!(text(&bencode(&reply(), PeerListForm::Dicts { peer_ids }, "")), want);
         }
     }
 
     #[test]
     fn who_is_not_listed_is_told_why() {
-        let reply = Reply { unlisted: Some(Full::Swarm(7)), peers: Vec::new(), ..reply() };
-        let got = text(&bencode(&reply, Form::Compact, ""));
+        let reply = AnnounceReply { unlisted: Some(Full::Swarm(7)), peers: Vec::new(), ..reply() };
+        let got = text(&bencode(&reply, PeerListForm::Compact, ""));
         assert!(got.ends_with("15:warning message52:you are not listed: this torrent already has 7 peerse"), "{got}");
         assert!(text(&json(&reply)).contains("warning_message"));
     }

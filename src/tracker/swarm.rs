@@ -13,7 +13,7 @@ use super::{
     address::{Asker, THIS_MACHINE, THIS_PROCESS},
     announce::Announce,
     census::Tally,
-    peers::{Peers, Record},
+    peers::{PeerRecord, Peers},
     table::{Counts, PeerAddress, PeerView},
 };
 use crate::metainfo::{InfoHash, PeerId};
@@ -155,7 +155,7 @@ impl Pick<'_> {
         picked.extend(leechers.filter_map(|peer| self.usable(peer)).take(rest));
     }
 
-    fn usable<A: Copy + Eq + Hash + Into<IpAddr>>(&self, peer: &Record<A>) -> Option<PeerAddress> {
+    fn usable<A: Copy + Eq + Hash + Into<IpAddr>>(&self, peer: &PeerRecord<A>) -> Option<PeerAddress> {
         let kept = peer.ip.into();
         let is_asker =
             peer.peer_id == self.announce.peer_id || (kept == self.asker.kept_as() && peer.port == self.announce.port);
@@ -167,7 +167,7 @@ impl Pick<'_> {
     }
 }
 
-fn view<A: Copy + Into<IpAddr>>(peer: &Record<A>) -> PeerView {
+fn view<A: Copy + Into<IpAddr>>(peer: &PeerRecord<A>) -> PeerView {
     let kept = peer.ip.into();
     let ip = if kept == THIS_PROCESS { THIS_MACHINE } else { kept };
     PeerView {

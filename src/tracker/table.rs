@@ -4,7 +4,7 @@
 //! stretch of peers, and looks at a fixed number of others for those that are gone. [`SwarmTable::sweep`] does the same
 //! for swarms that nobody announces to.
 //!
-//! Memory is bounded by [`Limits`]. Where one is reached nobody is pushed out: the newcomer is answered like
+//! Memory is bounded by [`TrackerLimits`]. Where one is reached nobody is pushed out: the newcomer is answered like
 //! everyone, so it can dial the others, but is not listed, and the reply says so. There are two that make room for a swarm:
 //! one without peers, and a small one whose peers all are of addresses that have far more than their share. So whoever
 //! fills the table with swarms that do not exist only pushes out himself.
@@ -13,8 +13,8 @@ use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use super::{
     address::Asker,
-    announce::{Announce, Event},
-    census::{Census, Full, Limits, SHARE_OF_ADDRESS, room},
+    announce::{Announce, AnnounceEvent},
+    census::{Full, PeerCensus, SHARE_OF_ADDRESS, TrackerLimits, room},
     swarm::Swarm,
 };
 use crate::metainfo::{InfoHash, PeerId};
@@ -41,7 +41,7 @@ const SMALL_SWARM: usize = 8;
 
 /// What an announce is answered with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
+pub struct AnnounceReply {
     /// Seconds until the next announce.
     pub interval: u32,
     /// Seconds that a peer in need of others must wait at least.
@@ -94,40 +94,40 @@ pub struct PeerView {
 /// All swarms. Time is what has passed since any fixed moment.
 #[derive(Debug, Default)]
 pub struct SwarmTable {
-    limits: Limits,
+    limits: TrackerLimits,
     swarms: Vec<Swarm>,
     index: HashMap<InfoHash, u32>,
-    census: Census,
+    census: PeerCensus,
     /// The swarm that the next sweep goes on with.
     hand: usize,
 }
 
 impl SwarmTable {
     /// A table of nobody.
-    pub fn new(limits: Limits) -> SwarmTable {
+    pub fn new(limits: TrackerLimits) -> SwarmTable {
         SwarmTable { limits, ..SwarmTable::default() }
     }
 
     /// Takes in one announce and answers it. `chance` is any random number; it decides who is handed out.
-    pub fn announce(&mut self, announce: &Announce, asker: &Asker, now: Duration, chance: u64) -> Reply {
+    pub fn announce(&mut self, announce: &Announce, asker: &Asker, now: Duration, chance: u64) -> AnnounceReply {
         self.sweep(now, SWEEP_LOOKS);
         let interval = self.interval();
         let counts = Counts::default();
         let unlisted = asker.is_handed_on().then_some(Full::Proxy);
-        let mut reply = Reply { interval, min_interval: interval / 2, counts, peers: Vec::new(), unlisted };
+        let mut reply = AnnounceReply { interval, min_interval: interval / 2, counts, peers: Vec::new(), unlisted };
         let at = match self.find(&announce.info_hash) {
             Some(at) => at,
-            None if announce.event == Event::Stopped || asker.is_handed_on() => return reply,
+            None if announce.event == AnnounceEvent::Stopped || asker.is_handed_on() => return reply,
             None => match self.add_swarm(announce.info_hash, asker) {
                 Ok(at) => at,
-                Err(full) => return Reply { unlisted: Some(full), ..reply },
+                Err(full) => return AnnounceReply { unlisted: Some(full), ..reply },
             },
         };
         let now = seconds(now);
         let (swarm, census, ip) = (&mut self.swarms[at], &mut self.census, asker.kept_as());
         let mut looks = SWEEP_LOOKS;
         swarm.sweep(now, &mut looks, |ip| census.leave(ip));
-        if announce.event == Event::Stopped {
+        if announce.event == AnnounceEvent::Stopped {
             // Behind a proxy that name could be anybody's.
             if !asker.is_handed_on() && swarm.leave(ip, announce.port, announce.peer_id) {
                 census.leave(ip);
@@ -144,7 +144,7 @@ impl SwarmTable {
             }
             reply.peers = swarm.pick(announce, asker, now, chance);
         }
-        Reply { counts: swarm.counts(), ..reply }
+        AnnounceReply { counts: swarm.counts(), ..reply }
     }
 
     /// Looks at about `looks` peers and swarms, going on from where it last ended, and removes what is gone. Every

@@ -7,11 +7,11 @@ use percent_encoding::percent_decode;
 use serde_json::Value;
 
 use super::{
-    Order, Site,
+    NodeOrder, Site,
     access::{COOKIE_TIME, cookie_name},
     api,
-    failure::Failure,
-    library::Entry,
+    failure::HttpFailure,
+    library::LibraryEntry,
 };
 use crate::{
     http::{Reply, Request},
@@ -36,28 +36,28 @@ pub enum Verb {
 
 /// Fields of a form, or of a JSON object: texts and numbers alike.
 #[derive(Debug, Default)]
-pub struct Fields(BTreeMap<String, String>);
+pub struct SentFields(BTreeMap<String, String>);
 
 /// `POST /api/files/HASH/…`
-pub fn change(site: &Site, request: &mut Request<'_>, hash: &str, verb: Verb) -> Result<Reply, Failure> {
+pub fn change(site: &Site, request: &mut Request<'_>, hash: &str, verb: Verb) -> Result<Reply, HttpFailure> {
     site.access.check_control(request, site.swarms.names())?;
-    let fields = Fields::read(request)?;
+    let fields = SentFields::read(request)?;
     let view = api::view(site, &site.viewer(request), hash)?;
-    let hash: InfoHash = hash.parse().map_err(|_| Failure::new(404, "there is no such file on this page"))?;
+    let hash: InfoHash = hash.parse().map_err(|_| HttpFailure::new(404, "there is no such file on this page"))?;
     let is_here = site.board.torrent(&hash).is_some();
     if !is_here && verb != Verb::Remove {
-        return Err(Failure::new(409, format!("{} is not on this machine; others have it", view.file.name)));
+        return Err(HttpFailure::new(409, format!("{} is not on this machine; others have it", view.file.name)));
     }
     let order = match verb {
-        Verb::Pause => Order::Pause(hash),
-        Verb::Resume => Order::Resume(hash),
-        Verb::Remove => Order::Remove(hash),
+        Verb::Pause => NodeOrder::Pause(hash),
+        Verb::Resume => NodeOrder::Resume(hash),
+        Verb::Remove => NodeOrder::Remove(hash),
         Verb::Limits => {
-            Order::Limit { torrent: Some(hash), upload: fields.rate("upload")?, download: fields.rate("download")? }
+            NodeOrder::Limit { torrent: Some(hash), upload: fields.rate("upload")?, download: fields.rate("download")? }
         }
     };
     if is_here {
-        site.order(order).map_err(|sentence| Failure::new(409, sentence))?;
+        site.order(order).map_err(|sentence| HttpFailure::new(409, sentence))?;
     }
     if verb == Verb::Remove {
         remove(site, hash)?;
@@ -67,28 +67,28 @@ pub fn change(site: &Site, request: &mut Request<'_>, hash: &str, verb: Verb) ->
 }
 
 /// Takes a file off the page; an upload's content goes with it.
-fn remove(site: &Site, hash: InfoHash) -> Result<(), Failure> {
+fn remove(site: &Site, hash: InfoHash) -> Result<(), HttpFailure> {
     site.swarms.unfollow(&hash);
     let Some(shelf) = &site.shelf else { return Ok(()) };
     let Some((name, entry)) = shelf.library.find_hash(hash) else { return Ok(()) };
-    log::info!("{name:?} is removed{}", if Entry::is_upload(&entry) { " with its content" } else { "" });
-    shelf.library.remove(&name).map_err(|error| Failure::of_disk(&error))
+    log::info!("{name:?} is removed{}", if LibraryEntry::is_upload(&entry) { " with its content" } else { "" });
+    shelf.library.remove(&name).map_err(|error| HttpFailure::of_disk(&error))
 }
 
 /// `POST /api/limits`: of all transfers together.
-pub fn limit_all(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
+pub fn limit_all(site: &Site, request: &mut Request<'_>) -> Result<Reply, HttpFailure> {
     site.access.check_control(request, site.swarms.names())?;
-    let fields = Fields::read(request)?;
+    let fields = SentFields::read(request)?;
     let (upload, download) = (fields.rate("upload")?, fields.rate("download")?);
-    let order = Order::Limit { torrent: None, upload, download };
-    site.order(order).map_err(|sentence| Failure::new(409, sentence))?;
+    let order = NodeOrder::Limit { torrent: None, upload, download };
+    site.order(order).map_err(|sentence| HttpFailure::new(409, sentence))?;
     site.set_limits(upload, download);
     Ok(done(request, &fields, came_from(request).unwrap_or("/")))
 }
 
 /// `GET /control?token=…`: the link that the program printed. A browser goes on to the page at once, so that the token does not stay
 /// in its address bar.
-pub fn open_link(site: &Site, request: &Request<'_>) -> Result<Reply, Failure> {
+pub fn open_link(site: &Site, request: &Request<'_>) -> Result<Reply, HttpFailure> {
     site.access.check_home(request, site.swarms.names())?;
     let back = Reply::text(303, "done").with("Location", "/").with("Cache-Control", "no-store");
     // Opened again, as from a bookmark, by a browser that has control.
@@ -103,25 +103,25 @@ pub fn open_link(site: &Site, request: &Request<'_>) -> Result<Reply, Failure> {
 }
 
 /// `POST /login`
-pub fn log_in(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
+pub fn log_in(site: &Site, request: &mut Request<'_>) -> Result<Reply, HttpFailure> {
     site.access.check_home(request, site.swarms.names())?;
-    let fields = Fields::read(request)?;
-    let password = fields.get("password").ok_or_else(|| Failure::new(400, "the field password is missing"))?;
+    let fields = SentFields::read(request)?;
+    let password = fields.get("password").ok_or_else(|| HttpFailure::new(400, "the field password is missing"))?;
     let token = site.access.log_in(request, site.swarms.names(), password)?;
     let cookie = format!("{}={token}; Path=/; HttpOnly; SameSite=Strict", cookie_name(request));
     Ok(done(request, &fields, came_from(request).unwrap_or("/")).with("Set-Cookie", &cookie))
 }
 
 /// `POST /logout`
-pub fn log_out(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
-    let fields = Fields::read(request)?;
+pub fn log_out(site: &Site, request: &mut Request<'_>) -> Result<Reply, HttpFailure> {
+    let fields = SentFields::read(request)?;
     site.access.log_out(request);
     let cookie = format!("{}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0", cookie_name(request));
     Ok(done(request, &fields, "/").with("Set-Cookie", &cookie))
 }
 
 /// The answer to a change: `{"done":true}` for programs, the page again for a form.
-pub fn done(request: &Request<'_>, fields: &Fields, back: &str) -> Reply {
+pub fn done(request: &Request<'_>, fields: &SentFields, back: &str) -> Reply {
     if wants_json(request) {
         return api::json(&serde_json::json!({ "done": true }));
     }
@@ -145,42 +145,43 @@ pub fn wants_json(request: &Request<'_>) -> bool {
     holds("accept") || holds("content-type")
 }
 
-impl Fields {
+impl SentFields {
     /// Reads a small body, which is there as a whole.
-    pub fn read(request: &mut Request<'_>) -> Result<Fields, Failure> {
+    pub fn read(request: &mut Request<'_>) -> Result<SentFields, HttpFailure> {
         let mut body = Vec::new();
-        request.body.read_to_end(&mut body).map_err(|error| Failure::new(400, error.to_string()))?;
+        request.body.read_to_end(&mut body).map_err(|error| HttpFailure::new(400, error.to_string()))?;
         let content_type = request.field("content-type").unwrap_or_default();
         if body.is_empty() {
-            return Ok(Fields::default());
+            return Ok(SentFields::default());
         }
         if content_type.starts_with("application/json") {
-            return Fields::of_json(&body);
+            return SentFields::of_json(&body);
         }
         if content_type.starts_with("application/x-www-form-urlencoded") {
-            return Ok(Fields::of_form(&body));
+            return Ok(SentFields::of_form(&body));
         }
-        Err(Failure::new(415, "this takes application/json or application/x-www-form-urlencoded"))
+        Err(HttpFailure::new(415, "this takes application/json or application/x-www-form-urlencoded"))
     }
 
     /// The fields of a JSON object.
-    pub fn of_json(body: &[u8]) -> Result<Fields, Failure> {
-        let value = serde_json::from_slice(body).map_err(|error| Failure::new(400, format!("the body: {error}")))?;
-        let Value::Object(object) = value else { return Err(Failure::new(400, "the body must be a JSON object")) };
+    pub fn of_json(body: &[u8]) -> Result<SentFields, HttpFailure> {
+        let value =
+            serde_json::from_slice(body).map_err(|error| HttpFailure::new(400, format!("the body: {error}")))?;
+        let Value::Object(object) = value else { return Err(HttpFailure::new(400, "the body must be a JSON object")) };
         let mut fields = BTreeMap::new();
         for (name, value) in object {
             match value {
                 Value::Null => {}
                 Value::String(text) => _ = fields.insert(name, text),
                 Value::Number(number) => _ = fields.insert(name, number.to_string()),
-                _ => return Err(Failure::new(400, format!("{name} must be a text or a number"))),
+                _ => return Err(HttpFailure::new(400, format!("{name} must be a text or a number"))),
             }
         }
-        Ok(Fields(fields))
+        Ok(SentFields(fields))
     }
 
     /// The fields of a form.
-    pub fn of_form(body: &[u8]) -> Fields {
+    pub fn of_form(body: &[u8]) -> SentFields {
         let text = |bytes: &[u8]| {
             let spaced: Vec<u8> = bytes.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
             percent_decode(&spaced).decode_utf8_lossy().into_owned()
@@ -190,7 +191,7 @@ impl Fields {
             Some(at) => (text(&pair[..at]), text(&pair[at + 1..])),
             None => (text(pair), String::new()),
         });
-        Fields(fields.collect())
+        SentFields(fields.collect())
     }
 
     /// The value of a field.
@@ -199,7 +200,7 @@ impl Fields {
     }
 
     /// Bytes a second, such as `512000`, `500K` or `10M`; 0 or an empty field for no limit, nothing where there is no such field.
-    fn rate(&self, name: &str) -> Result<Option<u64>, Failure> {
+    fn rate(&self, name: &str) -> Result<Option<u64>, HttpFailure> {
         let Some(text) = self.get(name).map(str::trim) else { return Ok(None) };
         if text.is_empty() {
             return Ok(Some(0));
@@ -213,7 +214,7 @@ impl Fields {
         let number = Some(digits).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
         let rate = number.and_then(|digits| digits.parse::<u64>().ok()?.checked_mul(1 << shift));
         let sentence = || format!("{name} must be bytes a second, such as 500K or 10M, and 0 for no limit");
-        rate.map(Some).ok_or_else(|| Failure::new(400, sentence()))
+        rate.map(Some).ok_or_else(|| HttpFailure::new(400, sentence()))
     }
 }
 
@@ -223,23 +224,23 @@ mod tests {
 
     #[test]
     fn fields_are_the_same_in_json_and_in_a_form() {
-        let json = Fields::of_json(b"{\"upload\":512000,\"download\":\"1 M\",\"x\":null}").unwrap();
-        let form = Fields::of_form(b"upload=512000&download=1+%4D&&y");
+        let json = SentFields::of_json(b"{\"upload\":512000,\"download\":\"1 M\",\"x\":null}").unwrap();
+        let form = SentFields::of_form(b"upload=512000&download=1+%4D&&y");
         for fields in [&json, &form] {
             assert_eq!((fields.get("upload"), fields.get("download")), (Some("512000"), Some("1 M")));
         }
         assert_eq!((json.get("x"), form.get("y")), (None, Some("")));
         for bad in ["", "[]", "1", "{\"a\":[]}", "{\"a\":{}}", "{"] {
-            assert!(Fields::of_json(bad.as_bytes()).is_err(), "{bad}");
+            assert!(SentFields::of_json(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn a_rate_has_a_unit_or_none_and_nothing_said_changes_nothing() {
-        let rate = |text: &str| Fields::of_form(format!("upload={text}").as_bytes()).rate("upload");
+        let rate = |text: &str| SentFields::of_form(format!("upload={text}").as_bytes()).rate("upload");
         assert_eq!(rate("512000").unwrap(), Some(512_000));
         assert_eq!((rate("500k").unwrap(), rate("").unwrap(), rate("0").unwrap()), (Some(512_000), Some(0), Some(0)));
-        assert_eq!(Fields::default().rate("upload").unwrap(), None);
+        assert_eq!(SentFields::default().rate("upload").unwrap(), None);
         for bad in ["-1", "1.5", "x", "K", "1T", "99999999999G"] {
             assert_eq!(rate(bad).unwrap_err().status, 400, "{bad}");
         }

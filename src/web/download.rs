@@ -15,12 +15,12 @@ use sha1::{Digest, Sha1};
 use tiny_http::Method;
 
 use super::{
-    failure::Failure,
+    failure::HttpFailure,
     names,
-    range::{self, Stretch},
+    range::{self, DownloadRange},
 };
 use crate::{
-    http::{Content, Part, Reply, Request},
+    http::{Part, Reply, ReplyContent, Request},
     metainfo::{Metainfo, announced},
 };
 
@@ -29,21 +29,23 @@ const JSON: &str = "application/json";
 const TORRENT: &str = "application/x-bittorrent";
 
 /// Answers with the file at `path`, to be saved as `name`.
-pub fn send(request: &Request<'_>, path: &Path, name: &str, content_type: &str) -> Result<Reply, Failure> {
+pub fn send(request: &Request<'_>, path: &Path, name: &str, content_type: &str) -> Result<Reply, HttpFailure> {
     let (metadata, file) = open(path)?;
     let length = metadata.len();
     let version = Version::of_file(length, metadata.modified().unwrap_or(UNIX_EPOCH));
     let reply = match version.judge(request) {
         Verdict::Failed => return Ok(failed()),
-        Verdict::Known => Reply::with_content(304, content_type, Content::Omitted(length)),
+        Verdict::Known => Reply::with_content(304, content_type, ReplyContent::Omitted(length)),
         Verdict::Send => match stretch(request, &version, length) {
-            Stretch::Whole => Reply::with_content(200, content_type, Content::File { file, offset: 0, length }),
-            Stretch::Part { start, length: wanted } => {
-                let content = Content::File { file, offset: start, length: wanted };
+            DownloadRange::Whole => {
+                Reply::with_content(200, content_type, ReplyContent::File { file, offset: 0, length })
+            }
+            DownloadRange::Part { start, length: wanted } => {
+                let content = ReplyContent::File { file, offset: start, length: wanted };
                 let range = format!("bytes {start}-{}/{length}", start + wanted - 1);
                 Reply::with_content(206, content_type, content).with("Content-Range", &range)
             }
-            Stretch::Outside => {
+            DownloadRange::Outside => {
                 let reply = Reply::text(416, format!("the file has {length} bytes"));
                 return Ok(reply.with("Content-Range", &format!("bytes */{length}")));
             }
@@ -60,7 +62,7 @@ pub fn send_announced(
     name: &str,
     trackers: &[String],
     kept: bool,
-) -> Result<Option<Reply>, Failure> {
+) -> Result<Option<Reply>, HttpFailure> {
     let (metadata, file) = open(path)?;
     let reader = BufReader::new(&file);
     let (content_type, announced) = match path.extension() {
@@ -70,7 +72,7 @@ pub fn send_announced(
     let announced = match announced {
         Ok(announced) => announced,
         Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(None),
-        Err(error) => return Err(Failure::of_disk(&error)),
+        Err(error) => return Err(HttpFailure::of_disk(&error)),
     };
     let trackers = HEXLOWER.encode(&Sha1::digest(&announced.trackers));
     let rest = announced.rest..metadata.len();
@@ -82,9 +84,9 @@ pub fn send_announced(
     let reply = match version.judge(request) {
         Verdict::Failed => return Ok(Some(failed())),
         Verdict::Known => {
-            Reply::with_content(304, content_type, Content::Omitted(parts.iter().map(Part::length).sum()))
+            Reply::with_content(304, content_type, ReplyContent::Omitted(parts.iter().map(Part::length).sum()))
         }
-        Verdict::Send => Reply::with_content(200, content_type, Content::Parts { file, parts }),
+        Verdict::Send => Reply::with_content(200, content_type, ReplyContent::Parts { file, parts }),
     };
     Ok(Some(saved_as(version.stamp(reply), name)))
 }
@@ -99,11 +101,11 @@ pub fn send_metainfo(request: &Request<'_>, metainfo: &Metainfo, form: &str, nam
 }
 
 /// Opens a file that is to be sent.
-fn open(path: &Path) -> Result<(Metadata, File), Failure> {
+fn open(path: &Path) -> Result<(Metadata, File), HttpFailure> {
     let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
     opened.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Failure::new(404, "there is no such file"),
-        _ => Failure::of_disk(&error),
+        io::ErrorKind::NotFound => HttpFailure::new(404, "there is no such file"),
+        _ => HttpFailure::of_disk(&error),
     })
 }
 
@@ -124,7 +126,7 @@ pub fn send_bytes(request: &Request<'_>, bytes: Cow<'static, [u8]>, content_type
     let version = Version::of_bytes(&bytes);
     let reply = match version.judge(request) {
         Verdict::Failed => return failed(),
-        Verdict::Known => Reply::with_content(304, content_type, Content::Omitted(bytes.len() as u64)),
+        Verdict::Known => Reply::with_content(304, content_type, ReplyContent::Omitted(bytes.len() as u64)),
         Verdict::Send => Reply::new(200, content_type, bytes),
     };
     version.stamp(reply)
@@ -212,10 +214,10 @@ impl Version {
 }
 
 /// What of the file is asked for. Parts are for GET alone (section 14.2).
-fn stretch(request: &Request<'_>, version: &Version, length: u64) -> Stretch {
+fn stretch(request: &Request<'_>, version: &Version, length: u64) -> DownloadRange {
     match request.field("range") {
         // A part of another state would be glued to the wrong rest.
         Some(range) if *request.method() == Method::Get && version.is_that_of(request) => range::stretch(range, length),
-        _ => Stretch::Whole,
+        _ => DownloadRange::Whole,
     }
 }

@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::{
     Site,
     api::Here,
-    failure::Failure,
-    multipart::{Event, Field, Parser},
+    failure::HttpFailure,
+    multipart::{FormEvent, FormField, Parser},
     names,
     parts::Part,
     site::{Sender, Shelf},
@@ -33,18 +33,18 @@ const MAX_FILES: usize = 64;
 const MAX_EPILOGUE: u64 = 1024;
 
 /// Answers with a page, in JSON or in lines of text, as it is asked for.
-pub fn post(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
+pub fn post(site: &Site, request: &mut Request<'_>) -> Result<Reply, HttpFailure> {
     site.access.check_upload(request, site.swarms.names())?;
     let shelf = site.shelf()?;
     let content_type = request.field("content-type").unwrap_or_default();
-    let parser = Parser::new(content_type).map_err(|error| Failure::new(415, error.to_string()))?;
+    let parser = Parser::new(content_type).map_err(|error| HttpFailure::new(415, error.to_string()))?;
     let sender = site.sender(request);
     shelf.check_space(request, "content-length", sender)?;
-    let mut form = Form { shelf, sender, parser, files: Vec::new(), port: String::new(), at: At::Nowhere };
+    let mut form = UploadForm { shelf, sender, parser, files: Vec::new(), port: String::new(), at: At::Nowhere };
     form.read(request)?;
-    let Form { files, port, .. } = form;
+    let UploadForm { files, port, .. } = form;
     if files.is_empty() {
-        return Err(Failure::new(400, "no file was chosen"));
+        return Err(HttpFailure::new(400, "no file was chosen"));
     }
     let port = parse_port(shelf, &port)?;
     // Each for itself: one that cannot be shared keeps no other from it.
@@ -60,7 +60,7 @@ pub fn post(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
     }
     if saved.is_empty() {
         let problems: Vec<&str> = refused.iter().map(|refused| refused.problem.as_str()).collect();
-        return Err(Failure::new(status, problems.join("; ")));
+        return Err(HttpFailure::new(status, problems.join("; ")));
     }
     if wants(request, "application/json") {
         let all: Vec<_> =
@@ -85,7 +85,7 @@ enum Outcome {
 }
 
 /// A form that is being read.
-struct Form<'a> {
+struct UploadForm<'a> {
     shelf: &'a Shelf,
     sender: Sender,
     parser: Parser,
@@ -103,28 +103,28 @@ enum At {
     File,
 }
 
-impl Form<'_> {
-    fn read(&mut self, request: &mut Request<'_>) -> Result<(), Failure> {
+impl UploadForm<'_> {
+    fn read(&mut self, request: &mut Request<'_>) -> Result<(), HttpFailure> {
         let mut buffer = vec![0; READ_LENGTH];
         let (mut start, mut end) = (0, 0);
         loop {
             let step = self.parser.step(&buffer[start..end]);
-            let (used, event) = step.map_err(|error| Failure::new(400, error.to_string()))?;
+            let (used, event) = step.map_err(|error| HttpFailure::new(400, error.to_string()))?;
             match event {
-                Event::Field(field) => self.begin(field)?,
-                Event::Content(range) => self.add(&buffer[start..][range])?,
-                Event::FieldEnd => self.end(),
-                Event::End => {
+                FormEvent::Field(field) => self.begin(field)?,
+                FormEvent::Content(range) => self.add(&buffer[start..][range])?,
+                FormEvent::FieldEnd => self.end(),
+                FormEvent::End => {
                     // A line end follows. What is more than that is left, and the connection with it.
                     let _ = io::copy(&mut (&mut request.body).take(MAX_EPILOGUE), &mut io::sink());
                     return Ok(());
                 }
-                Event::More => {
+                FormEvent::More => {
                     buffer.copy_within(start + used..end, 0);
                     (start, end) = (0, end - start - used);
                     let count = request.body.read(&mut buffer[end..]).map_err(broken)?;
                     if count == 0 {
-                        return Err(Failure::new(400, "the form ends before its last boundary"));
+                        return Err(HttpFailure::new(400, "the form ends before its last boundary"));
                     }
                     end += count;
                     continue;
@@ -134,13 +134,13 @@ impl Form<'_> {
         }
     }
 
-    fn begin(&mut self, field: Field) -> Result<(), Failure> {
+    fn begin(&mut self, field: FormField) -> Result<(), HttpFailure> {
         self.at = match field {
-            Field { name, file_name: None } if name == "port" => At::Port,
+            FormField { name, file_name: None } if name == "port" => At::Port,
             // A browser sends a nameless file when none was chosen.
-            Field { name, file_name: Some(file_name) } if name == "file" && !file_name.is_empty() => {
+            FormField { name, file_name: Some(file_name) } if name == "file" && !file_name.is_empty() => {
                 if self.files.len() == MAX_FILES {
-                    return Err(Failure::new(413, format!("at most {MAX_FILES} files can be sent at once")));
+                    return Err(HttpFailure::new(413, format!("at most {MAX_FILES} files can be sent at once")));
                 }
                 let name = names::clean(&file_name);
                 // A form has no tag and begins anew: it goes on with nothing, and nothing goes on with it.
@@ -161,11 +161,11 @@ impl Form<'_> {
         self.at = At::Nowhere;
     }
 
-    fn add(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    fn add(&mut self, bytes: &[u8]) -> Result<(), HttpFailure> {
         match self.at {
             At::Nowhere => Ok(()),
             At::Port if self.port.len() + bytes.len() > MAX_FIELD => {
-                Err(Failure::new(413, "the port field of the form is too long"))
+                Err(HttpFailure::new(413, "the port field of the form is too long"))
             }
             At::Port => {
                 self.port.push_str(&String::from_utf8_lossy(bytes));
@@ -173,7 +173,7 @@ impl Form<'_> {
             }
             At::File => {
                 let (_, part) = self.files.last_mut().expect("a file has begun");
-                part.write(bytes).map_err(|error| Failure::of_disk(&error))
+                part.write(bytes).map_err(|error| HttpFailure::of_disk(&error))
             }
         }
     }

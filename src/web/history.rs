@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::meter::Meter;
+use super::meter::RateMeter;
 use crate::metainfo::{InfoHash, PeerId};
 
 /// The most machines of one file: more rows than a person reads, in a page of 300 KiB.
@@ -44,11 +44,11 @@ pub struct Machine {
     /// Whether it has said goodbye.
     pub has_left: bool,
     /// What it gave, by its own account.
-    pub given: Meter,
+    pub given: RateMeter,
     /// What it took, by its own account.
-    pub taken: Meter,
+    pub taken: RateMeter,
     /// What it has, by what it tells those who are connected to it.
-    pub held: Meter,
+    pub held: RateMeter,
 }
 
 /// A machine, as an announce or a session shows it.
@@ -61,12 +61,12 @@ pub struct Sight {
     /// Bytes it lacks, where that is known.
     pub left: Option<u64>,
     /// How that was found out.
-    pub told: Told,
+    pub told: HistoryAnswer,
 }
 
 /// How a machine showed itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
+pub enum HistoryAnswer {
     /// It announced: bytes that it gave and took.
     Announced {
         /// Bytes given.
@@ -112,9 +112,9 @@ impl Machine {
             seen: now,
             finished: None,
             has_left: false,
-            given: Meter::default(),
-            taken: Meter::default(),
-            held: Meter::default(),
+            given: RateMeter::default(),
+            taken: RateMeter::default(),
+            held: RateMeter::default(),
         }
     }
 
@@ -125,12 +125,12 @@ impl Machine {
             self.left = Some(left);
         }
         match sight.told {
-            Told::Announced { uploaded, downloaded } => {
+            HistoryAnswer::Announced { uploaded, downloaded } => {
                 self.given.look(uploaded, now);
                 self.taken.look(downloaded, now);
             }
-            Told::Goodbye => self.has_left = true,
-            Told::Connected { has } => self.held.look(has, now),
+            HistoryAnswer::Goodbye => self.has_left = true,
+            HistoryAnswer::Connected { has } => self.held.look(has, now),
         }
         match (was_whole, self.is_whole()) {
             (false, true) => self.finished = self.finished.or(Some(now)),
@@ -169,7 +169,7 @@ impl History {
                     known.see(sight, now);
                 }
             }
-            None if sight.told == Told::Goodbye => {}
+            None if sight.told == HistoryAnswer::Goodbye => {}
             None => {
                 if machines.len() >= MAX_MACHINES || self.machines >= MAX_MACHINES_IN_ALL {
                     let gone = machines.iter().filter(|(_, machine)| machine.has_left);
@@ -219,7 +219,12 @@ mod tests {
 
     fn announced(number: u32, left: u64, downloaded: u64) -> Sight {
         let address = "10.0.0.1:6881".parse().unwrap();
-        Sight { peer_id: id(number), address, left: Some(left), told: Told::Announced { uploaded: 0, downloaded } }
+        Sight {
+            peer_id: id(number),
+            address,
+            left: Some(left),
+            told: HistoryAnswer::Announced { uploaded: 0, downloaded },
+        }
     }
 
     fn followed() -> History {
@@ -240,7 +245,7 @@ mod tests {
         for (left, downloaded, now) in [(1000, 0, 10), (500, 500, 15), (0, 1000, 17)] {
             history.see(&FILE, &announced(1, left, downloaded), at(now));
         }
-        history.see(&FILE, &Sight { told: Told::Goodbye, ..announced(1, 0, 1000) }, at(20));
+        history.see(&FILE, &Sight { told: HistoryAnswer::Goodbye, ..announced(1, 0, 1000) }, at(20));
         let machine = only(&history);
         assert_eq!((machine.began, machine.finished, machine.has_left), (at(10), Some(at(17)), true));
         assert_eq!((machine.taken.rate(), machine.peak_down()), (Some(250.0), Some(250.0)));
@@ -261,7 +266,7 @@ mod tests {
     fn strangers_torrents_and_late_goodbyes_take_no_memory() {
         let mut history = followed();
         history.see(&InfoHash([2; 20]), &announced(1, 0, 0), at(1));
-        history.see(&FILE, &Sight { told: Told::Goodbye, ..announced(1, 0, 0) }, at(1));
+        history.see(&FILE, &Sight { told: HistoryAnswer::Goodbye, ..announced(1, 0, 0) }, at(1));
         assert_eq!(history.machines, 0);
     }
 
@@ -286,7 +291,7 @@ mod tests {
         let ids = |history: &History| history.machines(&FILE).iter().map(|(id, _)| *id).collect::<Vec<_>>();
         let last = id(MAX_MACHINES as u32);
         assert!(ids(&history).len() == MAX_MACHINES && !ids(&history).contains(&last));
-        history.see(&FILE, &Sight { told: Told::Goodbye, ..announced(5, 1, 0) }, at(2));
+        history.see(&FILE, &Sight { told: HistoryAnswer::Goodbye, ..announced(5, 1, 0) }, at(2));
         history.see(&FILE, &announced(MAX_MACHINES as u32, 1, 0), at(3));
         assert!(ids(&history).contains(&last) && !ids(&history).contains(&id(5)));
         history.unfollow(&FILE);

@@ -25,7 +25,7 @@ pub struct Fetcher {
 
 /// What is known of a swarm.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Swarm {
+pub struct SwarmFigures {
     /// Bytes of the file.
     pub length: u64,
     /// The highest rate that the sources were seen to give at, all together, in bytes a second.
@@ -49,7 +49,7 @@ pub struct Measure {
 
 /// The last round: those whose times overlap, so that a machine that comes an hour later begins another one. Nothing when
 /// nobody has fetched.
-pub fn measure(swarm: &Swarm, now: Duration) -> Option<Measure> {
+pub fn measure(swarm: &SwarmFigures, now: Duration) -> Option<Measure> {
     let mut fetchers: Vec<Fetcher> = swarm.fetchers.iter().copied().filter(|one| one.counts()).collect();
     fetchers.sort_by_key(|one| one.began);
     let (mut first, mut end) = (0, fetchers.first()?.end(now));
@@ -138,8 +138,8 @@ mod tests {
         Fetcher { began, finished, is_here: true, peak_down: rate(down), peak_up: rate(up) }
     }
 
-    fn swarm(source_mib: f64, fetchers: Vec<Fetcher>) -> Swarm {
-        Swarm { length: 100 * MIB, source_up: Some(source_mib * MIB as f64), fetchers }
+    fn swarm(source_mib: f64, fetchers: Vec<Fetcher>) -> SwarmFigures {
+        SwarmFigures { length: 100 * MIB, source_up: Some(source_mib * MIB as f64), fetchers }
     }
 
     #[test]
@@ -165,7 +165,7 @@ mod tests {
         let blank = Fetcher { peak_down: None, peak_up: None, ..fetcher(0, Some(9), 1.0, 1.0) };
         let one = measure(&swarm(50.0, vec![blank, fetcher(0, Some(9), 1.0, 1.0)]), at(9)).unwrap();
         assert_eq!((one.bound, one.alone), (Some(at(2)), Some(at(4))));
-        let unknown = Swarm { source_up: None, ..swarm(1.0, vec![blank]) };
+        let unknown = SwarmFigures { source_up: None, ..swarm(1.0, vec![blank]) };
         let one = measure(&unknown, at(9)).unwrap();
         assert_eq!((one.bound, one.alone, one.sentence("it")), (None, None, "done in 9.0 s".to_owned()));
     }

@@ -11,13 +11,13 @@ const MOST_BELIEVED: f64 = 12.5e9;
 
 /// A count, and how fast it has grown.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Meter {
+pub struct RateMeter {
     from: Option<(Duration, u64)>,
     rate: Option<f64>,
     peak: Option<f64>,
 }
 
-impl Meter {
+impl RateMeter {
     /// Notes what the count is at `now`. A count that went back begins anew: its program did, too.
     pub fn look(&mut self, count: u64, now: Duration) {
         let Some((at, before)) = self.from else {
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_rate_is_what_came_between_two_looks_and_the_highest_is_kept() {
-        let mut meter = Meter::default();
+        let mut meter = RateMeter::default();
         meter.look(100, seconds(10.0));
         assert_eq!((meter.rate(), meter.peak()), (None, None), "one look tells no rate");
         meter.look(600, seconds(15.0));
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn looks_that_lie_too_close_together_count_as_one() {
-        let mut meter = Meter::default();
+        let mut meter = RateMeter::default();
         for (count, at) in [(0, 0.0), (1000, 0.5), (1000, 1.0)] {
             meter.look(count, seconds(at));
         }
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_count_that_goes_back_or_leaps_beyond_belief_tells_nothing() {
-        let mut meter = Meter::default();
+        let mut meter = RateMeter::default();
         for (count, at) in [(900, 0.0), (100, 5.0)] {
             meter.look(count, seconds(at));
         }

@@ -1,13 +1,13 @@
 //! The tracker and the page over HTTP: announces, what is shared, uploads and downloads, control.
 //!
-//! - [`door`] owns the port; it knows nothing of what is served.
+//! - [`http`] owns the port; it knows nothing of what is served.
 //! - [`Web`] is what is served: `routes` tells which path leads where. With a [`Site`] it has the page: `views` and `api`
 //!   show, `control` and `add` change, `access` says who may, `events` tell what happens; `upload`, `register` and `download` move bytes, [`library`] and `parts`
 //!   own what lies on disk.
 //! - [`swarms`] puts a clock and a lock around the tracker's table and `history`, what is remembered of the files on the
 //!   page; `clients`, `meter` and `measure` make figures of it.
 //!
-//! Nothing here knows a seeder: what its torrents do is read off a [`Board`](crate::status::report::Board), and what it shall do goes out as an [`Order`]
+//! Nothing here knows a seeder: what its torrents do is read off a [`Board`](crate::status::report::Board), and what it shall do goes out as a [`NodeOrder`]
 //! that `command` carries out.
 
 pub mod access;
@@ -47,12 +47,12 @@ use std::{
     time::SystemTime,
 };
 
-use crate::http::{self, Door, Gauge, Limits};
+use crate::http::{self, Door, DoorLimits, Gauge};
 use crate::tracker;
 use address::Names;
 use swarms::Swarms;
 
-pub use crate::node::{CarryOut, Order};
+pub use crate::node::{CarryOut, NodeOrder};
 pub use access::Rules;
 pub use site::{Kind, RateLimits, Setup, Site};
 
@@ -73,7 +73,7 @@ impl Web {
 
     /// The page of a machine that is no tracker: what its torrents do, and control over them.
     pub fn node(kind: Kind, setup: Setup) -> Result<Web, getrandom::Error> {
-        let swarms = Arc::new(Swarms::new(tracker::Limits::default(), Names::new(None, Vec::new()))?);
+        let swarms = Arc::new(Swarms::new(tracker::TrackerLimits::default(), Names::new(None, Vec::new()))?);
         let site = Site::node(kind, Arc::clone(&swarms), setup)?;
         Ok(Web { announces: false, ..Web::new(swarms, Some(site)) })
     }
@@ -85,8 +85,8 @@ impl Web {
     }
 
     /// Opens the door on a listener that is bound already.
-    pub fn serve(self: &Arc<Web>, listener: TcpListener, limits: Limits) -> io::Result<Door> {
-        let door = Door::open(listener, limits, Arc::clone(self) as Arc<dyn http::Service>)?;
+    pub fn serve(self: &Arc<Web>, listener: TcpListener, limits: DoorLimits) -> io::Result<Door> {
+        let door = Door::open(listener, limits, Arc::clone(self) as Arc<dyn http::HttpService>)?;
         self.gauge.get_or_init(|| door.gauge());
         Ok(door)
     }

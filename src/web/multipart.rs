@@ -21,12 +21,12 @@ pub const MAX_FIELDS: usize = 256;
 pub struct Parser {
     /// CR LF, two dashes, and the boundary.
     delimiter: Vec<u8>,
-    state: State,
+    state: ParserState,
     fields: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ParserState {
     /// Before the first boundary, which has no CR LF in front of it.
     Start,
     /// Behind a boundary: a line end and a field, or two dashes and the end.
@@ -38,9 +38,9 @@ enum State {
 
 /// What a form's bytes say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum FormEvent {
     /// A field begins.
-    Field(Field),
+    Field(FormField),
     /// These bytes of the buffer are its content.
     Content(Range<usize>),
     /// The field is complete.
@@ -53,7 +53,7 @@ pub enum Event {
 
 /// What a field is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Field {
+pub struct FormField {
     /// The field's name.
     pub name: String,
     /// The file's name, as the browser tells it, when the field is a file.
@@ -62,7 +62,7 @@ pub struct Field {
 
 /// Why bytes are no form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Error {
+pub enum FormError {
     /// The content type names no boundary that may be one.
     Boundary,
     /// No boundary where one must be.
@@ -73,92 +73,92 @@ pub enum Error {
     TooManyFields,
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for FormError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Boundary => f.write_str("the form must be multipart/form-data with a boundary"),
-            Error::Malformed => f.write_str("the form has no boundary where one must be"),
-            Error::FieldHead => {
+            FormError::Boundary => f.write_str("the form must be multipart/form-data with a boundary"),
+            FormError::Malformed => f.write_str("the form has no boundary where one must be"),
+            FormError::FieldHead => {
                 write!(f, "a field of the form has no name, or more than {MAX_FIELD_HEAD} bytes of head")
             }
-            Error::TooManyFields => write!(f, "the form has more than {MAX_FIELDS} fields"),
+            FormError::TooManyFields => write!(f, "the form has more than {MAX_FIELDS} fields"),
         }
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for FormError {}
 
 impl Parser {
     /// A parser for a form of that content type.
-    pub fn new(content_type: &str) -> Result<Parser, Error> {
-        let (kind, parameters) = content_type.split_once(';').ok_or(Error::Boundary)?;
-        let boundary = parameter(parameters, "boundary").ok_or(Error::Boundary)?;
+    pub fn new(content_type: &str) -> Result<Parser, FormError> {
+        let (kind, parameters) = content_type.split_once(';').ok_or(FormError::Boundary)?;
+        let boundary = parameter(parameters, "boundary").ok_or(FormError::Boundary)?;
         let fits = (1..=MAX_BOUNDARY).contains(&boundary.len()) && boundary.bytes().all(|byte| byte.is_ascii_graphic());
         if !kind.trim().eq_ignore_ascii_case("multipart/form-data") || !fits {
-            return Err(Error::Boundary);
+            return Err(FormError::Boundary);
         }
-        Ok(Parser { delimiter: format!("\r\n--{boundary}").into_bytes(), state: State::Start, fields: 0 })
+        Ok(Parser { delimiter: format!("\r\n--{boundary}").into_bytes(), state: ParserState::Start, fields: 0 })
     }
 
     /// What `input` begins with, and how many of its bytes that takes. The next call gets what follows them, with more
-    /// behind it after [`Event::More`].
-    pub fn step(&mut self, input: &[u8]) -> Result<(usize, Event), Error> {
+    /// behind it after [`FormEvent::More`].
+    pub fn step(&mut self, input: &[u8]) -> Result<(usize, FormEvent), FormError> {
         match self.state {
-            State::Start => match begins_with(input, &self.delimiter[2..]) {
-                Some(true) => self.enter(State::Boundary, self.delimiter.len() - 2, input),
-                Some(false) => Err(Error::Malformed),
-                None => Ok((0, Event::More)),
+            ParserState::Start => match begins_with(input, &self.delimiter[2..]) {
+                Some(true) => self.enter(ParserState::Boundary, self.delimiter.len() - 2, input),
+                Some(false) => Err(FormError::Malformed),
+                None => Ok((0, FormEvent::More)),
             },
-            State::Boundary => match input {
-                [b'-', b'-', ..] => self.enter(State::End, 2, input),
+            ParserState::Boundary => match input {
+                [b'-', b'-', ..] => self.enter(ParserState::End, 2, input),
                 [b'\r', b'\n', ..] => {
                     self.fields += 1;
                     if self.fields > MAX_FIELDS {
-                        return Err(Error::TooManyFields);
+                        return Err(FormError::TooManyFields);
                     }
-                    self.enter(State::FieldHead, 2, input)
+                    self.enter(ParserState::FieldHead, 2, input)
                 }
-                [] | [b'-' | b'\r'] => Ok((0, Event::More)),
-                _ => Err(Error::Malformed),
+                [] | [b'-' | b'\r'] => Ok((0, FormEvent::More)),
+                _ => Err(FormError::Malformed),
             },
-            State::FieldHead => {
+            ParserState::FieldHead => {
                 let window = &input[..input.len().min(MAX_FIELD_HEAD)];
                 match window.windows(4).position(|four| four == b"\r\n\r\n") {
                     Some(end) => {
-                        self.state = State::Content;
-                        Ok((end + 4, Event::Field(parse_field(&input[..end]).ok_or(Error::FieldHead)?)))
+                        self.state = ParserState::Content;
+                        Ok((end + 4, FormEvent::Field(parse_field(&input[..end]).ok_or(FormError::FieldHead)?)))
                     }
-                    None if input.len() >= MAX_FIELD_HEAD => Err(Error::FieldHead),
-                    None => Ok((0, Event::More)),
+                    None if input.len() >= MAX_FIELD_HEAD => Err(FormError::FieldHead),
+                    None => Ok((0, FormEvent::More)),
                 }
             }
-            State::Content => self.content(input),
-            State::End => Ok((input.len(), Event::End)),
+            ParserState::Content => self.content(input),
+            ParserState::End => Ok((input.len(), FormEvent::End)),
         }
     }
 
-    fn enter(&mut self, state: State, used: usize, input: &[u8]) -> Result<(usize, Event), Error> {
+    fn enter(&mut self, state: ParserState, used: usize, input: &[u8]) -> Result<(usize, FormEvent), FormError> {
         self.state = state;
         let (more, event) = self.step(&input[used..])?;
         Ok((used + more, event))
     }
 
-    fn content(&mut self, input: &[u8]) -> Result<(usize, Event), Error> {
+    fn content(&mut self, input: &[u8]) -> Result<(usize, FormEvent), FormError> {
         let mut at = 0;
         while let Some(found) = input[at..].iter().position(|byte| *byte == b'\r') {
             at += found;
             match begins_with(&input[at..], &self.delimiter) {
                 Some(true) if at == 0 => {
-                    self.state = State::Boundary;
-                    return Ok((self.delimiter.len(), Event::FieldEnd));
+                    self.state = ParserState::Boundary;
+                    return Ok((self.delimiter.len(), FormEvent::FieldEnd));
                 }
                 Some(false) => at += 1,
                 // The boundary, or perhaps its beginning: what lies before it is content.
-                _ if at > 0 => return Ok((at, Event::Content(0..at))),
-                _ => return Ok((0, Event::More)),
+                _ if at > 0 => return Ok((at, FormEvent::Content(0..at))),
+                _ => return Ok((0, FormEvent::More)),
             }
         }
-        if input.is_empty() { Ok((0, Event::More)) } else { Ok((input.len(), Event::Content(0..input.len()))) }
+        if input.is_empty() { Ok((0, FormEvent::More)) } else { Ok((input.len(), FormEvent::Content(0..input.len()))) }
     }
 }
 
@@ -171,7 +171,7 @@ fn begins_with(input: &[u8], prefix: &[u8]) -> Option<bool> {
     (common == prefix.len()).then_some(true)
 }
 
-fn parse_field(head: &[u8]) -> Option<Field> {
+fn parse_field(head: &[u8]) -> Option<FormField> {
     let head = String::from_utf8_lossy(head);
     let disposition = head.split("\r\n").find_map(|line| {
         let (field, value) = line.split_once(':')?;
@@ -187,7 +187,7 @@ fn parse_field(head: &[u8]) -> Option<Field> {
         percent_decode_str(encoded).decode_utf8().ok().map(|name| name.into_owned())
     });
     let file_name = extended.or_else(|| parameter(parameters, "filename"));
-    Some(Field { name: parameter(parameters, "name")?, file_name })
+    Some(FormField { name: parameter(parameters, "name")?, file_name })
 }
 
 /// The value of a parameter among `; name=value; name="value"`. In quotes, `\"` and `%22` are what browsers and curl write
@@ -245,10 +245,10 @@ mod tests {
 
     const TYPE: &str = "multipart/form-data; boundary=----x";
 
-    type Fields = Vec<(Field, Vec<u8>)>;
+    type Fields = Vec<(FormField, Vec<u8>)>;
 
     /// Every field with its content, read through a buffer that gets one of `parts` at a time.
-    fn read(parts: &[&[u8]]) -> Result<(Fields, bool), Error> {
+    fn read(parts: &[&[u8]]) -> Result<(Fields, bool), FormError> {
         let mut parser = Parser::new(TYPE).unwrap();
         let (mut buffer, mut fields, mut ended) = (Vec::new(), Fields::new(), 0);
         for part in parts {
@@ -256,14 +256,14 @@ mod tests {
             loop {
                 let (used, event) = parser.step(&buffer)?;
                 match event {
-                    Event::Field(field) => fields.push((field, Vec::new())),
-                    Event::Content(range) => fields.last_mut().unwrap().1.extend_from_slice(&buffer[range]),
-                    Event::FieldEnd => ended += 1,
-                    Event::End => {
+                    FormEvent::Field(field) => fields.push((field, Vec::new())),
+                    FormEvent::Content(range) => fields.last_mut().unwrap().1.extend_from_slice(&buffer[range]),
+                    FormEvent::FieldEnd => ended += 1,
+                    FormEvent::End => {
                         assert_eq!(ended, fields.len());
                         return Ok((fields, true));
                     }
-                    Event::More => {
+                    FormEvent::More => {
                         buffer.drain(..used);
                         break;
                     }
@@ -274,8 +274,8 @@ mod tests {
         Ok((fields, false))
     }
 
-    fn field(name: &str, file_name: Option<&str>) -> Field {
-        Field { name: name.to_owned(), file_name: file_name.map(str::to_owned) }
+    fn field(name: &str, file_name: Option<&str>) -> FormField {
+        FormField { name: name.to_owned(), file_name: file_name.map(str::to_owned) }
     }
 
     #[test]
@@ -317,20 +317,20 @@ mod tests {
     #[test]
     fn what_is_no_form_is_refused() {
         for bad in ["multipart/form-data", "multipart/form-data; boundary=", "text/plain; boundary=x", "x"] {
-            assert_eq!(Parser::new(bad).unwrap_err(), Error::Boundary, "{bad}");
+            assert_eq!(Parser::new(bad).unwrap_err(), FormError::Boundary, "{bad}");
         }
         let boundary =
             |length: usize| Parser::new(&format!("multipart/form-data; boundary=\"{}\"", "x".repeat(length)));
         assert!(boundary(MAX_BOUNDARY).is_ok());
-        assert_eq!(boundary(MAX_BOUNDARY + 1).unwrap_err(), Error::Boundary);
-        assert_eq!(read(&[b"no form"]), Err(Error::Malformed));
-        assert_eq!(read(&[b"------xy"]), Err(Error::Malformed));
-        assert_eq!(read(&[b"------x\r\nContent-Type: text/plain\r\n\r\n"]), Err(Error::FieldHead));
+        assert_eq!(boundary(MAX_BOUNDARY + 1).unwrap_err(), FormError::Boundary);
+        assert_eq!(read(&[b"no form"]), Err(FormError::Malformed));
+        assert_eq!(read(&[b"------xy"]), Err(FormError::Malformed));
+        assert_eq!(read(&[b"------x\r\nContent-Type: text/plain\r\n\r\n"]), Err(FormError::FieldHead));
         let head = |length: usize| [&b"------x\r\nA: "[..], &vec![b'x'; length - 3]].concat();
         assert!(read(&[&head(MAX_FIELD_HEAD - 1)]).is_ok());
-        assert_eq!(read(&[&head(MAX_FIELD_HEAD)]), Err(Error::FieldHead));
+        assert_eq!(read(&[&head(MAX_FIELD_HEAD)]), Err(FormError::FieldHead));
         let parts = |count| "------x\r\nContent-Disposition: form-data; name=a\r\n\r\n\r\n".repeat(count);
         assert!(read(&[parts(MAX_FIELDS).as_bytes()]).is_ok());
-        assert_eq!(read(&[parts(MAX_FIELDS + 1).as_bytes()]), Err(Error::TooManyFields));
+        assert_eq!(read(&[parts(MAX_FIELDS + 1).as_bytes()]), Err(FormError::TooManyFields));
     }
 }

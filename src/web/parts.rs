@@ -16,7 +16,7 @@ use std::{
 };
 
 use super::{
-    failure::Failure,
+    failure::HttpFailure,
     hashing::{Hashing, hash_file},
 };
 use crate::metainfo::{Hashes, PieceHasher, create::DEFAULT_PIECE_LENGTH};
@@ -48,9 +48,9 @@ const SHARE_OF_ADDRESS: (u64, u64) = (7, 8);
 
 /// The folder of parts, and who is at work in it.
 #[derive(Debug)]
-pub struct Parts {
+pub struct PartStore {
     folder: PathBuf,
-    known: Mutex<HashMap<String, Known>>,
+    known: Mutex<HashMap<String, KnownPart>>,
     /// Bytes of growing parts by the address that adds to them.
     growing: Mutex<HashMap<IpAddr, u64>>,
     /// Bytes that growing parts may still write without asking.
@@ -59,7 +59,7 @@ pub struct Parts {
 
 /// What memory has of a part, by its key.
 #[derive(Debug)]
-enum Known {
+enum KnownPart {
     /// Somebody adds to it.
     Growing,
     /// The hashes of all that is on disk.
@@ -78,7 +78,7 @@ pub struct Quota {
 /// A part that is growing. Dropping it keeps what is there.
 #[derive(Debug)]
 pub struct Part<'a> {
-    parts: &'a Parts,
+    parts: &'a PartStore,
     key: String,
     /// Open while bytes come.
     file: Option<File>,
@@ -97,7 +97,7 @@ pub struct Part<'a> {
 /// Bytes of the disk that are kept free of parts while something else is written.
 #[derive(Debug)]
 pub struct Reserved<'a> {
-    parts: &'a Parts,
+    parts: &'a PartStore,
     bytes: u64,
 }
 
@@ -108,11 +108,12 @@ struct Resting {
     length: u64,
 }
 
-impl Parts {
+impl PartStore {
     /// Opens, and if need be makes, the folder.
-    pub fn open(folder: PathBuf) -> io::Result<Parts> {
+    pub fn open(folder: PathBuf) -> io::Result<PartStore> {
         fs::create_dir_all(&folder)?;
-        let parts = Parts { folder, known: Mutex::default(), growing: Mutex::default(), promised: AtomicU64::new(0) };
+        let parts =
+            PartStore { folder, known: Mutex::default(), growing: Mutex::default(), promised: AtomicU64::new(0) };
         parts.sweep(SystemTime::now())?;
         Ok(parts)
     }
@@ -124,31 +125,33 @@ impl Parts {
 
     /// Whether somebody adds to it, or has gone without a word and is not given up yet.
     pub fn is_growing(&self, key: &str) -> bool {
-        matches!(self.known().get(key), Some(Known::Growing))
+        matches!(self.known().get(key), Some(KnownPart::Growing))
     }
 
     /// Begins a part anew: the one of that key, or beside it while somebody adds to that.
-    pub fn begin_anew(&self, key: &str, quota: Option<Quota>) -> Result<Part<'_>, Failure> {
+    pub fn begin_anew(&self, key: &str, quota: Option<Quota>) -> Result<Part<'_>, HttpFailure> {
         let beside = (2..=MAX_BESIDE).map(|number| format!("{key}~{number}"));
         let begun = iter::once(key.to_owned()).chain(beside).find_map(|key| match self.begin(&key, 0, quota) {
             Err(failure) if failure.status == 409 => None,
             begun => Some(begun),
         });
-        begun.unwrap_or_else(|| Err(Failure::new(409, "too many uploads of this name at once; wait until one ends")))
+        begun
+            .unwrap_or_else(|| Err(HttpFailure::new(409, "too many uploads of this name at once; wait until one ends")))
     }
 
     /// Goes on with a part from `offset`, which must be where it ends; 0 begins anew.
-    pub fn begin(&self, key: &str, offset: u64, quota: Option<Quota>) -> Result<Part<'_>, Failure> {
-        let hasher = match self.known().insert(key.to_owned(), Known::Growing) {
-            Some(Known::Growing) => {
-                return Err(Failure::new(409, "a file of this name is just being uploaded; wait until that ends"));
+    pub fn begin(&self, key: &str, offset: u64, quota: Option<Quota>) -> Result<Part<'_>, HttpFailure> {
+        let hasher = match self.known().insert(key.to_owned(), KnownPart::Growing) {
+            Some(KnownPart::Growing) => {
+                return Err(HttpFailure::new(409, "a file of this name is just being uploaded; wait until that ends"));
             }
-            Some(Known::Resting(hasher)) => Some(hasher),
+            Some(KnownPart::Resting(hasher)) => Some(hasher),
             None => None,
         };
         let has_room = if self.path(key).exists() { Ok(()) } else { self.make_room() };
-        let begun =
-            has_room.map_err(|error| Failure::of_disk(&error)).and_then(|()| self.reopen(key, offset, hasher, quota));
+        let begun = has_room
+            .map_err(|error| HttpFailure::of_disk(&error))
+            .and_then(|()| self.reopen(key, offset, hasher, quota));
         begun.inspect_err(|_| {
             self.known().remove(key);
         })
@@ -160,14 +163,14 @@ impl Parts {
         offset: u64,
         hasher: Option<PieceHasher>,
         quota: Option<Quota>,
-    ) -> Result<Part<'_>, Failure> {
-        let of_disk = |error| Failure::of_disk(&error);
+    ) -> Result<Part<'_>, HttpFailure> {
+        let of_disk = |error| HttpFailure::of_disk(&error);
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(offset == 0).open(self.path(key));
         let mut file = file.map_err(of_disk)?;
         let length = file.metadata().map_err(of_disk)?.len();
         if length != offset {
-            return Err(Failure::new(
+            return Err(HttpFailure::new(
                 409,
                 format!("{length} bytes of this file are here; go on from there, or begin anew"),
             ));
@@ -221,7 +224,7 @@ impl Parts {
                 metadata => metadata?,
             };
             let key = file.file_name().to_string_lossy().into_owned();
-            if !matches!(self.known().get(&key), Some(Known::Growing)) {
+            if !matches!(self.known().get(&key), Some(KnownPart::Growing)) {
                 resting.push(Resting { key, modified: metadata.modified()?, length: metadata.len() });
             }
         }
@@ -231,9 +234,9 @@ impl Parts {
     /// Removes a part, unless somebody adds to it by now.
     fn remove(&self, key: &str) -> io::Result<()> {
         match self.known().entry(key.to_owned()) {
-            Entry::Occupied(known) if matches!(known.get(), Known::Growing) => return Ok(()),
+            Entry::Occupied(known) if matches!(known.get(), KnownPart::Growing) => return Ok(()),
             // Nobody begins with it before it is gone.
-            entry => entry.insert_entry(Known::Growing),
+            entry => entry.insert_entry(KnownPart::Growing),
         };
         let removed = fs::remove_file(self.path(key));
         self.known().remove(key);
@@ -310,7 +313,7 @@ impl Parts {
         self.growing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<String, KnownPart>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -418,7 +421,7 @@ impl Drop for Part<'_> {
             // Nothing is left where it was moved away.
             let _ = fs::remove_file(self.path());
         } else if known.len() < KEPT_HASHERS {
-            known.insert(std::mem::take(&mut self.key), Known::Resting(hasher));
+            known.insert(std::mem::take(&mut self.key), KnownPart::Resting(hasher));
         }
     }
 }
@@ -437,10 +440,10 @@ mod tests {
     fn a_part_goes_on_from_where_it_broke_off_also_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let bytes = vec![7; 300_000];
-        let mut parts = Parts::open(folder.path().to_owned()).unwrap();
+        let mut parts = PartStore::open(folder.path().to_owned()).unwrap();
         for (from, to, restart) in [(0, 100, false), (100, 270_000, true), (270_000, 300_000, false)] {
             if restart {
-                parts = Parts::open(folder.path().to_owned()).unwrap();
+                parts = PartStore::open(folder.path().to_owned()).unwrap();
             }
             assert_eq!(parts.length("key").unwrap_or(0), from as u64);
             let mut part = parts.begin("key", from as u64, None).unwrap();
@@ -456,7 +459,7 @@ mod tests {
     #[test]
     fn a_part_has_one_writer_who_knows_where_it_ends() {
         let folder = tempfile::tempdir().unwrap();
-        let parts = Parts::open(folder.path().to_owned()).unwrap();
+        let parts = PartStore::open(folder.path().to_owned()).unwrap();
         let mut part = parts.begin("key", 0, None).unwrap();
         assert_eq!(parts.begin("key", 0, None).unwrap_err().status, 409);
         part.write(b"abc").unwrap();
@@ -469,7 +472,7 @@ mod tests {
     #[test]
     fn of_too_many_parts_the_smallest_go_and_growing_ones_stay() {
         let folder = tempfile::tempdir().unwrap();
-        let parts = Parts::open(folder.path().to_owned()).unwrap();
+        let parts = PartStore::open(folder.path().to_owned()).unwrap();
         parts.begin("large", 0, None).unwrap().write(&[1; 100]).unwrap();
         let mut growing = parts.begin("growing", 0, None).unwrap();
         growing.write(b"a").unwrap();
@@ -485,15 +488,15 @@ mod tests {
     #[test]
     fn no_address_alone_takes_all_the_room() {
         let folder = tempfile::tempdir().unwrap();
-        let parts = Parts::open(folder.path().to_owned()).unwrap();
+        let parts = PartStore::open(folder.path().to_owned()).unwrap();
         let by = IpAddr::from([10, 0, 0, 1]);
         let quota = |by, kept| Some(Quota { by, kept });
         let room = parts.room().unwrap();
         assert!(parts.check_share(quota(by, 0), room / 2).is_ok());
         assert!(parts.check_share(None, room).is_ok());
         let refused = parts.check_share(quota(by, 0), room - room / 16).unwrap_err();
-        assert_eq!(Failure::of_disk(&refused).status, 507);
-        assert!(Failure::of_disk(&refused).sentence.contains("from your address"));
+        assert_eq!(HttpFailure::of_disk(&refused).status, 507);
+        assert!(HttpFailure::of_disk(&refused).sentence.contains("from your address"));
         // What it has already counts, whole or growing, and others have their own share.
         assert!(parts.check_share(quota(by, room * 15), 1 << 20).is_err());
         let mut growing = parts.begin("a", 0, quota(by, 0)).unwrap();
@@ -507,7 +510,7 @@ mod tests {
     #[test]
     fn what_begins_anew_stands_beside_what_is_growing() {
         let folder = tempfile::tempdir().unwrap();
-        let parts = Parts::open(folder.path().to_owned()).unwrap();
+        let parts = PartStore::open(folder.path().to_owned()).unwrap();
         let mut all: Vec<_> = (0..MAX_BESIDE).map(|_| parts.begin_anew("key", None).unwrap()).collect();
         assert_eq!(parts.begin_anew("key", None).unwrap_err().status, 409);
         all[1].write(b"second").unwrap();
@@ -518,7 +521,7 @@ mod tests {
     #[test]
     fn old_parts_go_and_growing_ones_stay() {
         let folder = tempfile::tempdir().unwrap();
-        let parts = Parts::open(folder.path().to_owned()).unwrap();
+        let parts = PartStore::open(folder.path().to_owned()).unwrap();
         parts.begin("resting", 0, None).unwrap().write(b"abc").unwrap();
         let mut growing = parts.begin("growing", 0, None).unwrap();
         growing.write(b"abc").unwrap();

@@ -14,7 +14,7 @@ use crossbeam_channel::{self as channel, bounded};
 
 use super::{
     Site,
-    failure::Failure,
+    failure::HttpFailure,
     names,
     parts::Part,
     site::{Sender, Shelf},
@@ -35,7 +35,7 @@ const READ_LENGTH: usize = 64 * 1024;
 
 /// Bounds the memory that registering takes, however many do it at once.
 #[derive(Debug)]
-pub struct Registry {
+pub struct Registrations {
     limits: Limits,
     /// To the thread that reads and writes metainfos, one at a time: that takes several times their length. It ends with this.
     turns: channel::Sender<Turn>,
@@ -51,14 +51,14 @@ struct Registered {
 }
 
 /// Answers a metainfo with its links; 200 when the torrent was listed already, 201 when it is now.
-pub fn register(site: &Arc<Site>, request: &mut Request<'_>) -> Result<Reply, Failure> {
+pub fn register(site: &Arc<Site>, request: &mut Request<'_>) -> Result<Reply, HttpFailure> {
     let shelf = site.shelf()?;
     site.access.check_upload(request, site.swarms.names())?;
     let (sender, limits) = (site.sender(request), shelf.registry.limits);
     let part = receive(shelf, request, sender, limits.bytes)?;
     let (path, by, local, listed_on) = (part.path(), sender.address, request.local(), Arc::clone(site));
     let Registered { info_hash, name, is_new } = shelf.registry.in_turn(move || {
-        let bytes = fs::read(path).map_err(|error| Failure::of_disk(&error))?;
+        let bytes = fs::read(path).map_err(|error| HttpFailure::of_disk(&error))?;
         let metainfo = Metainfo::read_within(&bytes, &limits).map_err(refusal)?;
         let length = bytes.len() as u64;
         drop(bytes);
@@ -76,12 +76,18 @@ pub fn register(site: &Arc<Site>, request: &mut Request<'_>) -> Result<Reply, Fa
 }
 
 /// Lists a metainfo that came in so many bytes from `by` to `local`, unless it is listed already.
-fn list(site: &Site, metainfo: Metainfo, length: u64, by: IpAddr, local: SocketAddr) -> Result<Registered, Failure> {
+fn list(
+    site: &Site,
+    metainfo: Metainfo,
+    length: u64,
+    by: IpAddr,
+    local: SocketAddr,
+) -> Result<Registered, HttpFailure> {
     let (shelf, info_hash) = (site.shelf()?, metainfo.info_hash());
     if let Some((name, _)) = shelf.library.find_hash(info_hash) {
         return Ok(Registered { info_hash, name, is_new: false });
     }
-    let _room = shelf.parts.reserve(length * BYTES_ON_DISK).map_err(|error| Failure::of_disk(&error))?;
+    let _room = shelf.parts.reserve(length * BYTES_ON_DISK).map_err(|error| HttpFailure::of_disk(&error))?;
     let claim = shelf.library.claim(&names::clean(metainfo.name()));
     let name = claim.name().to_owned();
     let names = site.swarms.names();
@@ -95,8 +101,13 @@ fn list(site: &Site, metainfo: Metainfo, length: u64, by: IpAddr, local: SocketA
 }
 
 /// The body, on the disk: however many come at once, and however slowly, they take no memory.
-fn receive<'a>(shelf: &'a Shelf, request: &mut Request<'_>, sender: Sender, limit: u64) -> Result<Part<'a>, Failure> {
-    let too_long = || refusal(metainfo::Error::TooLong(limit));
+fn receive<'a>(
+    shelf: &'a Shelf,
+    request: &mut Request<'_>,
+    sender: Sender,
+    limit: u64,
+) -> Result<Part<'a>, HttpFailure> {
+    let too_long = || refusal(metainfo::MetainfoError::TooLong(limit));
     let announced = request.field("content-length").and_then(|length| length.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(too_long());
@@ -113,45 +124,45 @@ fn receive<'a>(shelf: &'a Shelf, request: &mut Request<'_>, sender: Sender, limi
         if request.body.received() > limit {
             return Err(too_long());
         }
-        part.write(&buffer[..count]).map_err(|error| Failure::of_disk(&error))?;
+        part.write(&buffer[..count]).map_err(|error| HttpFailure::of_disk(&error))?;
     }
 }
 
-fn refusal(error: metainfo::Error) -> Failure {
-    use metainfo::Error::{TooLong, TooManyValues};
+fn refusal(error: metainfo::MetainfoError) -> HttpFailure {
+    use metainfo::MetainfoError::{TooLong, TooManyValues};
     match error {
-        TooLong(_) | TooManyValues(_) => Failure::new(
+        TooLong(_) | TooManyValues(_) => HttpFailure::new(
             413,
             format!("the metainfo is {error}; whoever runs this tracker takes more by --max-metainfo"),
         ),
-        _ => Failure::new(400, error.to_string()),
+        _ => HttpFailure::new(400, error.to_string()),
     }
 }
 
-impl Registry {
+impl Registrations {
     /// A metainfo that lies in a file.
-    pub fn read_file(&self, path: PathBuf) -> Result<Metainfo, Failure> {
+    pub fn read_file(&self, path: PathBuf) -> Result<Metainfo, HttpFailure> {
         self.in_turn(move || {
-            let bytes = fs::read(path).map_err(|error| Failure::of_disk(&error))?;
-            Metainfo::read(&bytes).map_err(|error| Failure::new(500, error.to_string()))
+            let bytes = fs::read(path).map_err(|error| HttpFailure::of_disk(&error))?;
+            Metainfo::read(&bytes).map_err(|error| HttpFailure::new(500, error.to_string()))
         })
     }
 
     /// Takes metainfos of that size.
-    pub fn new(limits: Limits) -> io::Result<Registry> {
+    pub fn new(limits: Limits) -> io::Result<Registrations> {
         // Nothing waits in it: each request waits until it is taken.
         let (turns, queue) = bounded::<Turn>(0);
         thread::Builder::new().name("web-metainfo".into()).spawn(move || queue.into_iter().for_each(|turn| turn()))?;
-        Ok(Registry { limits, turns })
+        Ok(Registrations { limits, turns })
     }
 
     /// Has `work` done when the metainfos before it are. All on one thread: what a metainfo takes is kept for the next by the
     /// allocator, and would be by every thread for itself.
     fn in_turn<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-    ) -> Result<T, Failure> {
-        let fault = || Failure::new(500, "the metainfo could not be read");
+        work: impl FnOnce() -> Result<T, HttpFailure> + Send + 'static,
+    ) -> Result<T, HttpFailure> {
+        let fault = || HttpFailure::new(500, "the metainfo could not be read");
         let (done, result) = bounded(1);
         let turn = move || {
             if let Ok(worked) = catch_unwind(AssertUnwindSafe(work)) {

@@ -11,64 +11,64 @@ use super::{
     api::{self, Here},
     control::{self, Verb},
     download, events,
-    failure::Failure,
+    failure::HttpFailure,
     form, names, qr, register,
-    swarms::Form,
+    swarms::AnswerFormat,
     upload, views,
 };
 use crate::{
-    http::{Head, Intake, Reply, Request, Service},
+    http::{Head, HttpService, Intake, Reply, Request},
     metainfo::Metainfo,
 };
 
 /// Every path, with the methods that it takes as the field `Allow` lists them. `{…}` stands for one part of a path.
-const ROUTES: [(&str, &str, Target); 29] = [
-    ("/announce", READ, Target::Announce(Form::Bencode)),
-    ("/tracker", READ, Target::Announce(Form::Json)),
-    ("/scrape", READ, Target::Scrape),
-    ("/healthz", READ, Target::Health),
-    ("/metrics", READ, Target::Metrics),
-    ("/", READ, Target::Page(Page::Home)),
-    ("/files/{info_hash}", READ, Target::Page(Page::File)),
-    ("/static/{name}", READ, Target::Page(Page::Static)),
-    ("/uploads/{name}", "GET, HEAD, PUT", Target::Page(Page::Upload)),
-    ("/content/{info_hash}", READ, Target::Page(Page::Content)),
-    ("/metainfos/{name}", READ, Target::Page(Page::Metainfo)),
-    ("/upload", "POST", Target::Page(Page::Form)),
-    ("/metainfos", "POST", Target::Page(Page::Register)),
-    ("/control", "GET", Target::Page(Page::Link)),
-    ("/login", "POST", Target::Page(Page::LogIn)),
-    ("/logout", "POST", Target::Page(Page::LogOut)),
-    ("/api/state", READ, Target::Page(Page::ApiState)),
-    ("/api/files", READ, Target::Page(Page::ApiFiles)),
-    ("/api/files/{info_hash}", READ, Target::Page(Page::ApiFile)),
-    ("/api/files/{info_hash}/pause", "POST", Target::Page(Page::Change(Verb::Pause))),
-    ("/api/files/{info_hash}/resume", "POST", Target::Page(Page::Change(Verb::Resume))),
-    ("/api/files/{info_hash}/remove", "POST", Target::Page(Page::Change(Verb::Remove))),
-    ("/api/files/{info_hash}/limits", "POST", Target::Page(Page::Change(Verb::Limits))),
-    ("/api/limits", "POST", Target::Page(Page::LimitAll)),
-    ("/api/fetch", "POST", Target::Page(Page::Fetch)),
-    ("/api/events", "GET", Target::Page(Page::Events)),
-    ("/api/transfers", READ, Target::Page(Page::Transfers)),
-    ("/api/openapi.json", READ, Target::Page(Page::Description)),
-    ("/qr.svg", READ, Target::Page(Page::Qr)),
+const ROUTES: [(&str, &str, RouteTarget); 29] = [
+    ("/announce", READ, RouteTarget::Announce(AnswerFormat::Bencode)),
+    ("/tracker", READ, RouteTarget::Announce(AnswerFormat::Json)),
+    ("/scrape", READ, RouteTarget::Scrape),
+    ("/healthz", READ, RouteTarget::Health),
+    ("/metrics", READ, RouteTarget::Metrics),
+    ("/", READ, RouteTarget::Page(PageRoute::Home)),
+    ("/files/{info_hash}", READ, RouteTarget::Page(PageRoute::File)),
+    ("/static/{name}", READ, RouteTarget::Page(PageRoute::Static)),
+    ("/uploads/{name}", "GET, HEAD, PUT", RouteTarget::Page(PageRoute::Upload)),
+    ("/content/{info_hash}", READ, RouteTarget::Page(PageRoute::Content)),
+    ("/metainfos/{name}", READ, RouteTarget::Page(PageRoute::Metainfo)),
+    ("/upload", "POST", RouteTarget::Page(PageRoute::Form)),
+    ("/metainfos", "POST", RouteTarget::Page(PageRoute::Register)),
+    ("/control", "GET", RouteTarget::Page(PageRoute::Link)),
+    ("/login", "POST", RouteTarget::Page(PageRoute::LogIn)),
+    ("/logout", "POST", RouteTarget::Page(PageRoute::LogOut)),
+    ("/api/state", READ, RouteTarget::Page(PageRoute::ApiState)),
+    ("/api/files", READ, RouteTarget::Page(PageRoute::ApiFiles)),
+    ("/api/files/{info_hash}", READ, RouteTarget::Page(PageRoute::ApiFile)),
+    ("/api/files/{info_hash}/pause", "POST", RouteTarget::Page(PageRoute::Change(Verb::Pause))),
+    ("/api/files/{info_hash}/resume", "POST", RouteTarget::Page(PageRoute::Change(Verb::Resume))),
+    ("/api/files/{info_hash}/remove", "POST", RouteTarget::Page(PageRoute::Change(Verb::Remove))),
+    ("/api/files/{info_hash}/limits", "POST", RouteTarget::Page(PageRoute::Change(Verb::Limits))),
+    ("/api/limits", "POST", RouteTarget::Page(PageRoute::LimitAll)),
+    ("/api/fetch", "POST", RouteTarget::Page(PageRoute::Fetch)),
+    ("/api/events", "GET", RouteTarget::Page(PageRoute::Events)),
+    ("/api/transfers", READ, RouteTarget::Page(PageRoute::Transfers)),
+    ("/api/openapi.json", READ, RouteTarget::Page(PageRoute::Description)),
+    ("/qr.svg", READ, RouteTarget::Page(PageRoute::Qr)),
 ];
 
 const READ: &str = "GET, HEAD";
 
 /// Where a path leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Target {
-    Announce(Form),
+enum RouteTarget {
+    Announce(AnswerFormat),
     Scrape,
     Health,
     Metrics,
-    Page(Page),
+    Page(PageRoute),
 }
 
 /// What is there only with a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Page {
+enum PageRoute {
     Home,
     File,
     Static,
@@ -95,7 +95,7 @@ enum Page {
 /// A path that leads somewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Route<'a> {
-    target: Target,
+    target: RouteTarget,
     /// What stands in the place of `{…}`, still percent-encoded.
     part: &'a str,
     allowed: &'static str,
@@ -110,7 +110,7 @@ impl<'a> Route<'a> {
         // curl -T FILE http://HOST/ puts the file's name behind the slash.
         let put = || {
             let part = match_of("/{name}", path).filter(|_| *method == Method::Put)?;
-            Some(Route { target: Target::Page(Page::Upload), part, allowed: "PUT" })
+            Some(Route { target: RouteTarget::Page(PageRoute::Upload), part, allowed: "PUT" })
         };
         route.or_else(put)
     }
@@ -122,8 +122,8 @@ impl<'a> Route<'a> {
     /// Whether the body is read as it comes.
     fn is_stream(&self, method: &Method) -> bool {
         match self.target {
-            Target::Page(Page::Form | Page::Register | Page::Fetch) => *method == Method::Post,
-            Target::Page(Page::Upload) => *method == Method::Put,
+            RouteTarget::Page(PageRoute::Form | PageRoute::Register | PageRoute::Fetch) => *method == Method::Post,
+            RouteTarget::Page(PageRoute::Upload) => *method == Method::Put,
             _ => false,
         }
     }
@@ -137,7 +137,7 @@ fn match_of<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
     (!part.is_empty() && !part.contains('/')).then_some(part)
 }
 
-impl Service for Web {
+impl HttpService for Web {
     fn intake(&self, head: &Head) -> Intake {
         let route = Route::of(head.method(), head.path());
         // What is refused anyway is refused before its body is there.
@@ -147,14 +147,16 @@ impl Service for Web {
         match route {
             Some(route) if route.is_stream(head.method()) => Intake::Stream,
             // A list of many files takes milliseconds to print, and whoever asks for it without end must not hold up these.
-            Some(Route { target: Target::Announce(_) | Target::Scrape | Target::Health, .. }) => Intake::Quick,
+            Some(Route { target: RouteTarget::Announce(_) | RouteTarget::Scrape | RouteTarget::Health, .. }) => {
+                Intake::Quick
+            }
             _ => Intake::Whole,
         }
     }
 
     fn answer(&self, request: &mut Request<'_>) -> Reply {
         let nothing =
-            || Failure::new(404, format!("there is nothing at this address{}", upload_hint(request.method())));
+            || HttpFailure::new(404, format!("there is nothing at this address{}", upload_hint(request.method())));
         let Some(route) = Route::of(request.method(), request.path()) else { return secured(nothing().into_reply()) };
         if !route.allows(request.method()) {
             let sentence = format!("only {} is possible here{}", route.allowed, upload_hint(request.method()));
@@ -165,27 +167,29 @@ impl Service for Web {
         }
         let answered = match (route.target, &self.site) {
             // An image on a page that somebody has open must not list the machine in front of it.
-            (Target::Announce(_) | Target::Scrape, _) if self.announces && self.is_from_a_page(request) => {
+            (RouteTarget::Announce(_) | RouteTarget::Scrape, _) if self.announces && self.is_from_a_page(request) => {
                 Err(no_client())
             }
-            (Target::Announce(form), _) if self.announces => Ok(self.swarms.answer_announce(request, form)),
-            (Target::Scrape, _) if self.announces => Ok(self.swarms.answer_scrape(request)),
-            (Target::Health, _) => Ok(Reply::text(200, "ok").with("Minitorrent", self.serves())),
-            (Target::Metrics, _) => Ok(api::metrics(self)),
-            (Target::Page(page), Some(site)) => site.answer(request, page, &route),
+            (RouteTarget::Announce(form), _) if self.announces => Ok(self.swarms.answer_announce(request, form)),
+            (RouteTarget::Scrape, _) if self.announces => Ok(self.swarms.answer_scrape(request)),
+            (RouteTarget::Health, _) => Ok(Reply::text(200, "ok").with("Minitorrent", self.serves())),
+            (RouteTarget::Metrics, _) => Ok(api::metrics(self)),
+            (RouteTarget::Page(page), Some(site)) => site.answer(request, page, &route),
             _ => Err(nothing()),
         };
-        secured(answered.unwrap_or_else(Failure::into_reply))
+        secured(answered.unwrap_or_else(HttpFailure::into_reply))
     }
 }
 
 impl Web {
     /// Holds every route to the rule for the field `Host` that `address` tells.
-    fn check_host(&self, request: &Request<'_>, target: Target) -> Result<(), Failure> {
+    fn check_host(&self, request: &Request<'_>, target: RouteTarget) -> Result<(), HttpFailure> {
         let is_open = match target {
-            Target::Health | Target::Page(Page::Static) => true,
-            Target::Announce(_) | Target::Scrape | Target::Page(Page::Metainfo) => !address::is_browser(request),
-            Target::Metrics | Target::Page(_) => false,
+            RouteTarget::Health | RouteTarget::Page(PageRoute::Static) => true,
+            RouteTarget::Announce(_) | RouteTarget::Scrape | RouteTarget::Page(PageRoute::Metainfo) => {
+                !address::is_browser(request)
+            }
+            RouteTarget::Metrics | RouteTarget::Page(_) => false,
         };
         let is_known = || address::is_nobodys_host(request) || self.swarms.names().is_own_host(request);
         if is_open || is_known() { Ok(()) } else { Err(address::foreign_host(request)) }
@@ -217,59 +221,64 @@ fn secured(reply: Reply) -> Reply {
 }
 
 impl Site {
-    fn answer(self: &Arc<Site>, request: &mut Request<'_>, page: Page, route: &Route<'_>) -> Result<Reply, Failure> {
+    fn answer(
+        self: &Arc<Site>,
+        request: &mut Request<'_>,
+        page: PageRoute,
+        route: &Route<'_>,
+    ) -> Result<Reply, HttpFailure> {
         if matches!(request.method(), Method::Post | Method::Put) {
             self.check_sender(request, route)?;
         }
         let part = route.part;
         match page {
-            Page::Home => {
+            PageRoute::Home => {
                 let viewer = self.viewer(request);
                 let here = Here::of(self, &viewer);
                 Ok(views::page(200, &here, "minitorrent", views::home(&here, &api::state::all(self, &viewer))))
             }
-            Page::File => {
+            PageRoute::File => {
                 let viewer = self.viewer(request);
                 let view = api::view(self, &viewer, part)?;
                 let here = Here::of(self, &viewer);
                 Ok(views::page(200, &here, &view.file.name, views::file(&here, &view)))
             }
-            Page::Static => asset(request, part),
-            Page::Upload if *request.method() == Method::Put => upload::put(self, request, &decode(part)?),
-            Page::Upload => self.upload(request, &decode(part)?),
-            Page::Content => self.content(request, part),
-            Page::Metainfo => self.metainfo(request, &decode(part)?),
-            Page::Form => form::post(self, request),
-            Page::Register => register::register(self, request),
-            Page::Link => control::open_link(self, request),
-            Page::LogIn => control::log_in(self, request),
-            Page::LogOut => control::log_out(self, request),
-            Page::ApiState => Ok(api::state(self, &self.viewer(request))),
-            Page::ApiFiles => Ok(api::files(self)),
-            Page::ApiFile => api::file(self, &self.viewer(request), part),
-            Page::Change(verb) => control::change(self, request, part, verb),
-            Page::LimitAll => control::limit_all(self, request),
-            Page::Fetch => add::fetch(self, request),
-            Page::Events => events::stream(self, request),
-            Page::Transfers => events::transfers(self, request),
-            Page::Description => asset(request, "openapi.json"),
-            Page::Qr => qr::svg(self, request),
+            PageRoute::Static => asset(request, part),
+            PageRoute::Upload if *request.method() == Method::Put => upload::put(self, request, &decode(part)?),
+            PageRoute::Upload => self.upload(request, &decode(part)?),
+            PageRoute::Content => self.content(request, part),
+            PageRoute::Metainfo => self.metainfo(request, &decode(part)?),
+            PageRoute::Form => form::post(self, request),
+            PageRoute::Register => register::register(self, request),
+            PageRoute::Link => control::open_link(self, request),
+            PageRoute::LogIn => control::log_in(self, request),
+            PageRoute::LogOut => control::log_out(self, request),
+            PageRoute::ApiState => Ok(api::state(self, &self.viewer(request))),
+            PageRoute::ApiFiles => Ok(api::files(self)),
+            PageRoute::ApiFile => api::file(self, &self.viewer(request), part),
+            PageRoute::Change(verb) => control::change(self, request, part, verb),
+            PageRoute::LimitAll => control::limit_all(self, request),
+            PageRoute::Fetch => add::fetch(self, request),
+            PageRoute::Events => events::stream(self, request),
+            PageRoute::Transfers => events::transfers(self, request),
+            PageRoute::Description => asset(request, "openapi.json"),
+            PageRoute::Qr => qr::svg(self, request),
         }
     }
 
     /// Whether whoever sends a change may, and says how long its body is where that matters.
-    fn check_sender(&self, request: &Request<'_>, route: &Route<'_>) -> Result<(), Failure> {
+    fn check_sender(&self, request: &Request<'_>, route: &Route<'_>) -> Result<(), HttpFailure> {
         if address::is_cross_site(request, self.swarms.names().public_url()) {
             return Err(cross_site());
         }
         let is_told = ["content-length", "transfer-encoding"].iter().any(|name| request.field(name).is_some());
         if route.is_stream(request.method()) && !is_told {
-            return Err(Failure::new(411, "this needs a body, with its Content-Length or in chunks"));
+            return Err(HttpFailure::new(411, "this needs a body, with its Content-Length or in chunks"));
         }
         Ok(())
     }
 
-    fn upload(&self, request: &Request<'_>, name: &str) -> Result<Reply, Failure> {
+    fn upload(&self, request: &Request<'_>, name: &str) -> Result<Reply, HttpFailure> {
         let library = &self.shelf()?.library;
         // Only what is listed is opened: no name of a stranger ever becomes a path.
         let is_here = library.get(name).is_some_and(|entry| entry.is_upload());
@@ -279,15 +288,15 @@ impl Site {
             return upload::progress(self, request, name);
         }
         if !is_here {
-            return Err(Failure::new(404, "there is no such file"));
+            return Err(HttpFailure::new(404, "there is no such file"));
         }
         download::send(request, &library.upload_path(name), name, &harmless_type(name))
     }
 
     /// A file of this process' torrents, once all of it is here.
-    fn content(&self, request: &Request<'_>, hash: &str) -> Result<Reply, Failure> {
+    fn content(&self, request: &Request<'_>, hash: &str) -> Result<Reply, HttpFailure> {
         let report = hash.parse().ok().and_then(|hash| self.board.torrent(&hash));
-        let report = report.ok_or_else(|| Failure::new(404, "there is no such file"))?;
+        let report = report.ok_or_else(|| HttpFailure::new(404, "there is no such file"))?;
         let name = report.metainfo.name();
         let Some(path) = report.whole_file() else {
             let have = format!("{} of {} pieces", report.have.count(), report.have.len());
@@ -295,14 +304,14 @@ impl Site {
                 true => format!("{name} is not whole on this machine: {have} are here"),
                 false => format!("{name} is a folder; only single files are handed out here"),
             };
-            return Err(Failure::new(409, sentence));
+            return Err(HttpFailure::new(409, sentence));
         };
         download::send(request, &path, name, &harmless_type(name))
     }
 
     /// A metainfo, which names this machine's tracker first, under the address at which it was asked for.
-    fn metainfo(&self, request: &Request<'_>, file_name: &str) -> Result<Reply, Failure> {
-        let nothing = || Failure::new(404, "there is no such metainfo");
+    fn metainfo(&self, request: &Request<'_>, file_name: &str) -> Result<Reply, HttpFailure> {
+        let nothing = || HttpFailure::new(404, "there is no such metainfo");
         let parts = file_name.rsplit_once('.').filter(|(_, form)| ["json", "torrent"].contains(form));
         let (name, form) = parts.ok_or_else(nothing)?;
         let Some(shelf) = &self.shelf else {
@@ -345,8 +354,8 @@ fn harmless_type(name: &str) -> String {
     if is_plain { guessed.essence_str() } else { "application/octet-stream" }.to_owned()
 }
 
-fn asset(request: &Request<'_>, name: &str) -> Result<Reply, Failure> {
-    let (content_type, bytes) = views::asset(name).ok_or_else(|| Failure::new(404, "there is no such file"))?;
+fn asset(request: &Request<'_>, name: &str) -> Result<Reply, HttpFailure> {
+    let (content_type, bytes) = views::asset(name).ok_or_else(|| HttpFailure::new(404, "there is no such file"))?;
     // A worker lives by the policy that its script came with, not by that of its page.
     Ok(download::send_embedded(request, bytes, content_type).with("Content-Security-Policy", views::POLICY))
 }
@@ -356,19 +365,19 @@ fn upload_hint(method: &Method) -> &'static str {
     if *method == Method::Put { "; a file is uploaded by PUT /uploads/NAME" } else { "" }
 }
 
-fn cross_site() -> Failure {
-    Failure::new(403, "a page of another site sent this; only this machine's own page may do that")
+fn cross_site() -> HttpFailure {
+    HttpFailure::new(403, "a page of another site sent this; only this machine's own page may do that")
 }
 
-fn no_client() -> Failure {
-    Failure::new(
+fn no_client() -> HttpFailure {
+    HttpFailure::new(
         403,
         "a page in a browser sent this; only BitTorrent clients announce, and a page could list whoever looks at it",
     )
 }
 
-fn decode(name: &str) -> Result<String, Failure> {
-    names::decode(name).ok_or_else(|| Failure::new(400, "the address is not UTF-8"))
+fn decode(name: &str) -> Result<String, HttpFailure> {
+    names::decode(name).ok_or_else(|| HttpFailure::new(400, "the address is not UTF-8"))
 }
 
 #[cfg(test)]
@@ -379,23 +388,23 @@ mod tests {
 
     use super::*;
 
-    fn target(path: &str) -> Option<(Target, &str)> {
+    fn target(path: &str) -> Option<(RouteTarget, &str)> {
         Route::of(&Method::Get, path).map(|route| (route.target, route.part))
     }
 
     #[test]
     fn paths_lead_where_they_should() {
-        assert_eq!(target("/announce"), Some((Target::Announce(Form::Bencode), "")));
-        assert_eq!(target("/uploads/a%2Fb"), Some((Target::Page(Page::Upload), "a%2Fb")));
-        assert_eq!(target("/metainfos"), Some((Target::Page(Page::Register), "")));
-        assert_eq!(target("/api/files/x/pause"), Some((Target::Page(Page::Change(Verb::Pause)), "x")));
+        assert_eq!(target("/announce"), Some((RouteTarget::Announce(AnswerFormat::Bencode), "")));
+        assert_eq!(target("/uploads/a%2Fb"), Some((RouteTarget::Page(PageRoute::Upload), "a%2Fb")));
+        assert_eq!(target("/metainfos"), Some((RouteTarget::Page(PageRoute::Register), "")));
+        assert_eq!(target("/api/files/x/pause"), Some((RouteTarget::Page(PageRoute::Change(Verb::Pause)), "x")));
         for nowhere in
             ["", "announce", "//", "/announce/", "/upload/x", "/etc/passwd", "/api/files/", "/api/files//pause"]
         {
             assert_eq!(target(nowhere), None, "{nowhere}");
         }
         let put = |path| Route::of(&Method::Put, path).map(|route| (route.target, route.part, route.allowed));
-        assert_eq!(put("/a.iso"), Some((Target::Page(Page::Upload), "a.iso", "PUT")));
+        assert_eq!(put("/a.iso"), Some((RouteTarget::Page(PageRoute::Upload), "a.iso", "PUT")));
         assert_eq!((put("/files/a/b"), target("/a.iso")), (None, None));
     }
 

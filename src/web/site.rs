@@ -14,16 +14,16 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    CarryOut, Order,
-    access::{Access, Rules},
+    CarryOut, NodeOrder,
+    access::{AccessControl, Rules},
     address,
     api::{self, Viewer},
     events::Newsroom,
-    failure::Failure,
+    failure::HttpFailure,
     hashing::hash_file,
     library::{Library, Returned},
-    parts::{Parts, Quota},
-    register::Registry,
+    parts::{PartStore, Quota},
+    register::Registrations,
     swarms::Swarms,
 };
 use crate::{
@@ -75,7 +75,7 @@ pub struct Site {
     pub(super) shelf: Option<Shelf>,
     pub(super) peer_id: PeerId,
     pub(super) board: Arc<Board>,
-    pub(super) access: Access,
+    pub(super) access: AccessControl,
     pub(super) newsroom: Newsroom,
     limits: Mutex<RateLimits>,
     carry_out: CarryOut,
@@ -93,8 +93,8 @@ pub struct Sender {
 /// The files of a tracker's page.
 pub struct Shelf {
     pub(super) library: Arc<Library>,
-    pub(super) parts: Parts,
-    pub(super) registry: Registry,
+    pub(super) parts: PartStore,
+    pub(super) registry: Registrations,
 }
 
 impl Site {
@@ -105,12 +105,12 @@ impl Site {
         swarms: Arc<Swarms>,
         setup: Setup,
     ) -> io::Result<Site> {
-        let parts = Parts::open(library.parts_path())?;
+        let parts = PartStore::open(library.parts_path())?;
         for (_, entry) in library.entries() {
             swarms.follow(entry.info_hash);
         }
         let site = Site::node(Kind::Tracker, swarms, setup).map_err(io::Error::other)?;
-        Ok(Site { shelf: Some(Shelf { library, parts, registry: Registry::new(metainfos)? }), ..site })
+        Ok(Site { shelf: Some(Shelf { library, parts, registry: Registrations::new(metainfos)? }), ..site })
     }
 
     /// A page without files of its own.
@@ -123,7 +123,7 @@ impl Site {
             shelf: None,
             peer_id,
             board,
-            access: Access::new(rules)?,
+            access: AccessControl::new(rules)?,
             newsroom: Newsroom::default(),
             limits: Mutex::new(limits),
             carry_out,
@@ -140,7 +140,7 @@ impl Site {
             shelf.parts.sweep(SystemTime::now())?;
             for hash in shelf.library.forget_gone() {
                 log::info!("{hash} is not listed any longer: its file is gone");
-                self.order(Order::Remove(hash)).unwrap_or_else(|sentence| log::debug!("{hash}: {sentence}"));
+                self.order(NodeOrder::Remove(hash)).unwrap_or_else(|sentence| log::debug!("{hash}: {sentence}"));
             }
             self.share_again(shelf);
             shelf.library.forget_unseen(|hash| {
@@ -186,13 +186,16 @@ impl Site {
         let hash = metainfo.info_hash();
         log::info!("{hash} is listed again: its file is back");
         self.swarms.follow(hash);
-        self.order(Order::Seed { metainfo, file, port }).unwrap_or_else(|sentence| log::warn!("{name:?}: {sentence}"));
+        self.order(NodeOrder::Seed { metainfo, file, port })
+            .unwrap_or_else(|sentence| log::warn!("{name:?}: {sentence}"));
         shelf.stamp_soon(name);
     }
 
     /// The files of this page, or a refusal where it has none of its own.
-    pub(super) fn shelf(&self) -> Result<&Shelf, Failure> {
-        self.shelf.as_ref().ok_or_else(|| Failure::new(404, "this machine keeps no files for others; a tracker does"))
+    pub(super) fn shelf(&self) -> Result<&Shelf, HttpFailure> {
+        self.shelf
+            .as_ref()
+            .ok_or_else(|| HttpFailure::new(404, "this machine keeps no files for others; a tracker does"))
     }
 
     pub(super) fn base_url(&self, request: &Request<'_>) -> String {
@@ -213,7 +216,7 @@ impl Site {
         Sender { address, bounded: (!may_control).then_some(address) }
     }
 
-    pub(super) fn order(&self, order: Order) -> Result<(), String> {
+    pub(super) fn order(&self, order: NodeOrder) -> Result<(), String> {
         (self.carry_out)(order)
     }
 
@@ -246,13 +249,13 @@ impl Shelf {
 
     /// Whether there may be one more upload of that sender, and what the field announces fits the disk, as far as that can be
     /// told.
-    pub(super) fn check_space(&self, request: &Request<'_>, field: &str, sender: Sender) -> Result<(), Failure> {
+    pub(super) fn check_space(&self, request: &Request<'_>, field: &str, sender: Sender) -> Result<(), HttpFailure> {
         self.library.check_room_for_upload(sender.bounded)?;
         let announced = request.field(field).and_then(|length| length.parse::<u64>().ok());
         let share = self.parts.check_share(self.quota(sender), announced.unwrap_or(0));
-        share.map_err(|error| Failure::of_disk(&error))?;
+        share.map_err(|error| HttpFailure::of_disk(&error))?;
         match (announced, self.parts.room()) {
-            (Some(length), Ok(room)) if length > room => Err(Failure::of_disk(&io::ErrorKind::StorageFull.into())),
+            (Some(length), Ok(room)) if length > room => Err(HttpFailure::of_disk(&io::ErrorKind::StorageFull.into())),
             _ => Ok(()),
         }
     }

@@ -15,7 +15,7 @@ use data_encoding::HEXLOWER;
 
 use super::{
     address::{self, Names},
-    history::{History, MAX_MACHINES, Machine, Sight, Told},
+    history::{History, HistoryAnswer, MAX_MACHINES, Machine, Sight},
 };
 use crate::{
     http::{Reply, Request},
@@ -23,7 +23,7 @@ use crate::{
     tracker::{
         Refusal,
         address::Asker,
-        announce::{Announce, Event, LEFT_UNKNOWN},
+        announce::{Announce, AnnounceEvent, LEFT_UNKNOWN},
         reply, scrape,
         table::{self, Counts, PeerView, SwarmTable},
     },
@@ -64,7 +64,7 @@ pub struct Snapshot {
 
 /// The form that an announce is answered in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum AnswerFormat {
     /// For clients (BEP 3).
     Bencode,
     /// For people and scripts.
@@ -73,7 +73,7 @@ pub enum Form {
 
 impl Swarms {
     /// No swarms yet, on a machine of these names.
-    pub fn new(limits: crate::tracker::Limits, names: Names) -> Result<Swarms, getrandom::Error> {
+    pub fn new(limits: crate::tracker::TrackerLimits, names: Names) -> Result<Swarms, getrandom::Error> {
         Ok(Swarms {
             kept: Mutex::new(Kept { table: SwarmTable::new(limits), history: History::default() }),
             began: Instant::now(),
@@ -84,7 +84,7 @@ impl Swarms {
     }
 
     /// Takes in an announce of this process or of anyone, and answers it.
-    pub fn announce(&self, announce: &Announce, asker: &Asker) -> table::Reply {
+    pub fn announce(&self, announce: &Announce, asker: &Asker) -> table::AnnounceReply {
         // The golden ratio's bits, added up and stirred: chance that nobody outside can foretell without the seed.
         let stride = self.chance.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
         let chance = (stride ^ (stride >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
@@ -161,7 +161,7 @@ impl Swarms {
     }
 
     /// Answers `/announce` and `/tracker`.
-    pub(super) fn answer_announce(&self, request: &Request<'_>, form: Form) -> Reply {
+    pub(super) fn answer_announce(&self, request: &Request<'_>, form: AnswerFormat) -> Reply {
         let parsed = Announce::parse(request.query().as_bytes());
         let parsed = parsed.and_then(|(announce, peers_form)| {
             let asker = self.asker(request);
@@ -173,13 +173,13 @@ impl Swarms {
             (Ok((announce, peers_form, asker)), _) => {
                 let answer = self.announce(&announce, &asker);
                 match form {
-                    Form::Bencode => bencoded(reply::bencode(&answer, peers_form, &self.tracker_id)),
-                    Form::Json => Reply::new(200, "application/json", reply::json(&answer)),
+                    AnswerFormat::Bencode => bencoded(reply::bencode(&answer, peers_form, &self.tracker_id)),
+                    AnswerFormat::Json => Reply::new(200, "application/json", reply::json(&answer)),
                 }
             }
             // Clients show the reason only when the status is 200.
-            (Err(refusal), Form::Bencode) => bencoded(reply::bencode_failure(&refusal.to_string())),
-            (Err(refusal), Form::Json) => {
+            (Err(refusal), AnswerFormat::Bencode) => bencoded(reply::bencode_failure(&refusal.to_string())),
+            (Err(refusal), AnswerFormat::Json) => {
                 Reply::new(400, "application/json", reply::json_failure(&refusal.to_string()))
             }
         }
@@ -216,8 +216,8 @@ fn sight(announce: &Announce, asker: &Asker) -> Sight {
         address: SocketAddr::new(asker.shown_as(), announce.port),
         left: (announce.left != LEFT_UNKNOWN).then_some(announce.left),
         told: match announce.event {
-            Event::Stopped => Told::Goodbye,
-            _ => Told::Announced { uploaded, downloaded },
+            AnnounceEvent::Stopped => HistoryAnswer::Goodbye,
+            _ => HistoryAnswer::Announced { uploaded, downloaded },
         },
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use super::{library::Library, *};
 use crate::{
-    metainfo::{PeerId, PieceHasher, create::Options},
+    metainfo::{PeerId, PieceHasher, create::CreateOptions},
     status::report::Board,
 };
 
@@ -87,11 +87,11 @@ impl Room {
         answer: impl Fn(Option<u16>) -> Result<(), String> + Send + Sync + 'static,
         adapt: impl FnOnce(&mut Setup),
     ) -> Room {
-        let swarms = Arc::new(Swarms::new(crate::tracker::Limits::default(), names).unwrap());
+        let swarms = Arc::new(Swarms::new(crate::tracker::TrackerLimits::default(), names).unwrap());
         let (orders, heard) = (Orders::default(), Arc::<Mutex<Vec<String>>>::default());
         let (ordered, told) = (Arc::clone(&orders), Arc::clone(&heard));
         let carry_out = Box::new(move |order| match order {
-            Order::Seed { metainfo, file, port } => {
+            NodeOrder::Seed { metainfo, file, port } => {
                 ordered.lock().unwrap().push((metainfo.name().to_owned(), file, port));
                 answer(port)
             }
@@ -114,7 +114,7 @@ impl Room {
         let web = Arc::new(Web::new(swarms, has_page.then_some(site)));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let limits = Limits { connections_per_address: 500, ..Limits::for_descriptors(20_000) };
+        let limits = DoorLimits { connections_per_address: 500, ..DoorLimits::for_descriptors(20_000) };
         let door = web.serve(listener, limits).unwrap();
         let links = Arc::<Mutex<Vec<String>>>::default();
         let told = Arc::clone(&links);
@@ -221,7 +221,7 @@ fn content(length: usize) -> Vec<u8> {
 pub fn metainfo(name: &str, bytes: &[u8]) -> Metainfo {
     let mut hasher = PieceHasher::new(16 * 1024);
     hasher.update(bytes);
-    Metainfo::from_hashes(name, &hasher.finish(), &Options::default()).unwrap()
+    Metainfo::from_hashes(name, &hasher.finish(), &CreateOptions::default()).unwrap()
 }
 
 #[test]
@@ -651,7 +651,7 @@ fn what_others_have_and_what_was_removed_by_hand_can_be_uploaded() {
     let room = Room::new();
     let mut hasher = PieceHasher::new(crate::metainfo::create::DEFAULT_PIECE_LENGTH);
     hasher.update(b"content");
-    let registered = Metainfo::from_hashes("a", &hasher.finish(), &Options::default()).unwrap();
+    let registered = Metainfo::from_hashes("a", &hasher.finish(), &CreateOptions::default()).unwrap();
     assert_eq!(room.ask("POST /metainfos", "", &registered.to_json()).status, 201);
     assert_eq!(room.get("/uploads/a").status, 404);
     for _ in 0..2 {

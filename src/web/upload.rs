@@ -11,9 +11,9 @@ use std::{fmt, io::Read};
 use serde::Serialize;
 
 use super::{
-    Order, Site,
-    failure::Failure,
-    library::Entry,
+    NodeOrder, Site,
+    failure::HttpFailure,
+    library::LibraryEntry,
     names,
     parts::Part,
     site::{Sender, Shelf},
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     http::{Reply, Request},
-    metainfo::{Metainfo, create::Options},
+    metainfo::{Metainfo, create::CreateOptions},
 };
 
 /// Bytes read at once; with it, memory does not depend on the file.
@@ -56,14 +56,14 @@ pub struct Saved {
 
 /// Stretch of a file that a `PUT` brings: its first byte, and the file's length where that is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stretch {
+struct UploadRange {
     first: u64,
     /// One behind the last, and the whole length.
     end: Option<(u64, u64)>,
 }
 
 /// `PUT /uploads/NAME`, with `?port=` for a seeder's port.
-pub fn put(site: &Site, request: &mut Request<'_>, name: &str) -> Result<Reply, Failure> {
+pub fn put(site: &Site, request: &mut Request<'_>, name: &str) -> Result<Reply, HttpFailure> {
     site.access.check_upload(request, site.swarms.names())?;
     let shelf = site.shelf()?;
     let name = names::clean(name);
@@ -71,7 +71,7 @@ pub fn put(site: &Site, request: &mut Request<'_>, name: &str) -> Result<Reply, 
         Some(text) => parse_port(shelf, text)?,
         None => None,
     };
-    let stretch = Stretch::of(request.field("content-range"))?;
+    let stretch = UploadRange::of(request.field("content-range"))?;
     let sender = site.sender(request);
     shelf.check_space(request, "content-length", sender)?;
     let (key, quota) = (part_key(&name, request, sender)?, shelf.quota(sender));
@@ -82,7 +82,7 @@ pub fn put(site: &Site, request: &mut Request<'_>, name: &str) -> Result<Reply, 
     receive(request, &mut part)?;
     if let Some((end, length)) = stretch.end {
         if part.length() != end {
-            return Err(Failure::new(400, format!("the body ends at byte {}, not at {end}", part.length())));
+            return Err(HttpFailure::new(400, format!("the body ends at byte {}, not at {end}", part.length())));
         }
         if end < length {
             let sentence = format!("{end} of {length} bytes are here");
@@ -100,7 +100,7 @@ pub fn put(site: &Site, request: &mut Request<'_>, name: &str) -> Result<Reply, 
 /// `HEAD /uploads/NAME` where there is no such upload yet, or with a tag. While another connection adds to it, `Retry-After`
 /// says so: a body that is sent meanwhile would be refused. One that tells its `Upload-Length` learns here that there is no
 /// room for it, while a body that is refused half-way looks to a browser like a connection that broke.
-pub fn progress(site: &Site, request: &Request<'_>, name: &str) -> Result<Reply, Failure> {
+pub fn progress(site: &Site, request: &Request<'_>, name: &str) -> Result<Reply, HttpFailure> {
     let sender = site.sender(request);
     let key = part_key(&names::clean(name), request, sender)?;
     let shelf = site.shelf()?;
@@ -110,18 +110,18 @@ pub fn progress(site: &Site, request: &Request<'_>, name: &str) -> Result<Reply,
         Some(length) => length,
         // Whoever sends a tag asks before the first byte too, and a browser complains of every 404.
         None if request.field("upload-tag").is_some() => 0,
-        None => return Err(Failure::new(404, "there is no such file")),
+        None => return Err(HttpFailure::new(404, "there is no such file")),
     };
     let reply = Reply::text(202, "not whole yet").with("Upload-Offset", &length.to_string());
     Ok(if parts.is_growing(&key) { reply.with("Retry-After", BUSY_SECONDS) } else { reply })
 }
 
-fn receive(request: &mut Request<'_>, part: &mut Part<'_>) -> Result<(), Failure> {
+fn receive(request: &mut Request<'_>, part: &mut Part<'_>) -> Result<(), HttpFailure> {
     let mut buffer = vec![0; READ_LENGTH];
     loop {
         match request.body.read(&mut buffer).map_err(broken)? {
             0 => return Ok(()),
-            count => part.write(&buffer[..count]).map_err(|error| Failure::of_disk(&error))?,
+            count => part.write(&buffer[..count]).map_err(|error| HttpFailure::of_disk(&error))?,
         }
     }
 }
@@ -134,9 +134,9 @@ pub(super) fn save(
     mut part: Part<'_>,
     name: &str,
     port: Option<u16>,
-) -> Result<Saved, Failure> {
+) -> Result<Saved, HttpFailure> {
     if part.length() == 0 {
-        return Err(Failure::new(
+        return Err(HttpFailure::new(
             400,
             format!("{name} is empty: a torrent without a single byte has nothing to share"),
         ));
@@ -144,10 +144,10 @@ pub(super) fn save(
     let base = site.base_url(request);
     let hashes = part.hashes();
     // Its tracker is named when it is asked for, under the address at which it is.
-    let options = Options::default();
+    let options = CreateOptions::default();
     let metainfo_of = |name: &str| {
         let made = Metainfo::from_hashes(name, &hashes, &options);
-        made.map_err(|error| Failure::new(400, error.to_string()))
+        made.map_err(|error| HttpFailure::new(400, error.to_string()))
     };
     let same = metainfo_of(name)?.info_hash();
     let bounded = site.sender(request).bounded;
@@ -165,10 +165,11 @@ pub(super) fn save(
     let claim = shelf.library.claim(name);
     let listed = claim.name().to_owned();
     let metainfo = metainfo_of(&listed)?;
-    let entry = claim.list_upload(&part.path(), &metainfo, port, bounded).map_err(|error| Failure::of_disk(&error))?;
+    let entry =
+        claim.list_upload(&part.path(), &metainfo, port, bounded).map_err(|error| HttpFailure::of_disk(&error))?;
     part.discard();
     site.swarms.follow(entry.info_hash);
-    let order = Order::Seed { metainfo: metainfo.into(), file: shelf.library.upload_path(&listed), port };
+    let order = NodeOrder::Seed { metainfo: metainfo.into(), file: shelf.library.upload_path(&listed), port };
     let warning = site.order(order);
     if warning.is_err() && port.is_some() {
         shelf.library.forget_port(&listed);
@@ -205,7 +206,7 @@ impl fmt::Display for Saved {
 }
 
 impl Saved {
-    fn new(base: &str, name: &str, entry: &Entry) -> Saved {
+    fn new(base: &str, name: &str, entry: &LibraryEntry) -> Saved {
         let encoded = names::encode(name);
         Saved {
             name: name.to_owned(),
@@ -220,10 +221,10 @@ impl Saved {
     }
 }
 
-impl Stretch {
+impl UploadRange {
     /// Reads `bytes FIRST-LAST/LENGTH`; without the field, a whole file comes.
-    fn of(field: Option<&str>) -> Result<Stretch, Failure> {
-        let Some(field) = field else { return Ok(Stretch { first: 0, end: None }) };
+    fn of(field: Option<&str>) -> Result<UploadRange, HttpFailure> {
+        let Some(field) = field else { return Ok(UploadRange { first: 0, end: None }) };
         let numbers = || {
             let (range, length) = field.strip_prefix("bytes ")?.split_once('/')?;
             let (first, last) = range.split_once('-')?;
@@ -231,9 +232,9 @@ impl Stretch {
         };
         match numbers() {
             Some((first, last, length)) if first <= last && last < length => {
-                Ok(Stretch { first, end: Some((last + 1, length)) })
+                Ok(UploadRange { first, end: Some((last + 1, length)) })
             }
-            _ => Err(Failure::new(400, "Content-Range must be: bytes FIRST-LAST/LENGTH")),
+            _ => Err(HttpFailure::new(400, "Content-Range must be: bytes FIRST-LAST/LENGTH")),
         }
     }
 }
@@ -244,24 +245,24 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// A seeder's port as a form or a query tells it; empty means the usual one.
-pub(super) fn parse_port(shelf: &Shelf, text: &str) -> Result<Option<u16>, Failure> {
+pub(super) fn parse_port(shelf: &Shelf, text: &str) -> Result<Option<u16>, HttpFailure> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(None);
     }
     let port = number(text).and_then(|port| u16::try_from(port).ok());
-    let port = port.ok_or_else(|| Failure::new(400, "a seeder's port is a number from 1024 to 65535"))?;
+    let port = port.ok_or_else(|| HttpFailure::new(400, "a seeder's port is a number from 1024 to 65535"))?;
     shelf.library.check_port(port)?;
     Ok(Some(port))
 }
 
 /// What names a part, so that nobody but who began it goes on with it.
-fn part_key(name: &str, request: &Request<'_>, sender: Sender) -> Result<String, Failure> {
+fn part_key(name: &str, request: &Request<'_>, sender: Sender) -> Result<String, HttpFailure> {
     let Some(tag) = request.field("upload-tag").filter(|tag| !tag.is_empty()) else {
         return Ok(format!("{name}~@{}", sender.address));
     };
     if tag.len() > MAX_TAG || !tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-        return Err(Failure::new(400, format!("Upload-Tag is at most {MAX_TAG} letters, digits and dashes")));
+        return Err(HttpFailure::new(400, format!("Upload-Tag is at most {MAX_TAG} letters, digits and dashes")));
     }
     Ok(format!("{name}~{tag}"))
 }
@@ -272,9 +273,9 @@ pub(super) fn wants(request: &Request<'_>, content_type: &str) -> bool {
 }
 
 /// The refusal of a body that broke off.
-pub(super) fn broken(error: std::io::Error) -> Failure {
+pub(super) fn broken(error: std::io::Error) -> HttpFailure {
     let status = if error.kind() == std::io::ErrorKind::TimedOut { 408 } else { 400 };
-    Failure::new(status, error.to_string())
+    HttpFailure::new(status, error.to_string())
 }
 
 #[cfg(test)]
@@ -283,12 +284,12 @@ mod tests {
 
     #[test]
     fn a_stretch_is_what_content_range_says_and_nothing_else() {
-        assert_eq!(Stretch::of(None).unwrap(), Stretch { first: 0, end: None });
-        assert_eq!(Stretch::of(Some("bytes 5-9/10")).unwrap(), Stretch { first: 5, end: Some((10, 10)) });
+        assert_eq!(UploadRange::of(None).unwrap(), UploadRange { first: 0, end: None });
+        assert_eq!(UploadRange::of(Some("bytes 5-9/10")).unwrap(), UploadRange { first: 5, end: Some((10, 10)) });
         for bad in
             ["bytes 5-4/10", "bytes 5-10/10", "bytes */10", "bytes 5-9/*", "5-9/10", "bytes +5-9/10", "bytes -/", ""]
         {
-            assert!(Stretch::of(Some(bad)).is_err(), "{bad}");
+            assert!(UploadRange::of(Some(bad)).is_err(), "{bad}");
         }
     }
 }

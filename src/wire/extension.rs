@@ -23,7 +23,7 @@ pub struct ExtendedHandshake {
 
 /// A payload that is no bencode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ExtensionError(bencode::Error);
+pub struct ExtensionError(bencode::BencodeError);
 
 impl fmt::Display for ExtensionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -24,7 +24,7 @@ const PIECE: u8 = 7;
 const CANCEL: u8 = 8;
 const EXTENDED: u8 = 20;
 
-/// One message that lies whole in memory; `piece` does not, see [`Step::Piece`]. Numbers are as they travelled.
+/// One message that lies whole in memory; `piece` does not, see [`DecodeStep::Piece`]. Numbers are as they travelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message<'a> {
     /// A length of 0: nothing but a sign of life.
@@ -62,7 +62,7 @@ pub struct RawBlock {
 
 /// What some bytes begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step<'a> {
+pub enum DecodeStep<'a> {
     /// Too little to tell; that many bytes in all are needed to go on.
     Need(usize),
     /// A whole message, and the bytes it took.
@@ -85,14 +85,14 @@ pub enum Step<'a> {
 
 /// What depends on the torrent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct MessageLimits {
     /// Bytes of a `bitfield` payload.
     pub bitfield_length: u32,
 }
 
 /// Why bytes are no message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Error {
+pub enum MessageError {
     /// The length does not fit the kind of message, or exceeds its limit.
     Length {
         /// The message id.
@@ -102,29 +102,29 @@ pub enum Error {
     },
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for MessageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Error::Length { id, length } = self;
+        let MessageError::Length { id, length } = self;
         write!(f, "a message of kind {id} with a length of {length} bytes")
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for MessageError {}
 
-impl Limits {
+impl MessageLimits {
     /// The limits for a torrent of that many pieces.
-    pub fn for_pieces(count: u32) -> Limits {
-        Limits { bitfield_length: count.div_ceil(8) }
+    pub fn for_pieces(count: u32) -> MessageLimits {
+        MessageLimits { bitfield_length: count.div_ceil(8) }
     }
 }
 
 /// What `input` begins with. Never looks further than one message, never asks for more than its limit.
-pub fn decode<'a>(input: &'a [u8], limits: Limits) -> Result<Step<'a>, Error> {
-    let Some(length) = number(input, 0) else { return Ok(Step::Need(4)) };
+pub fn decode<'a>(input: &'a [u8], limits: MessageLimits) -> Result<DecodeStep<'a>, MessageError> {
+    let Some(length) = number(input, 0) else { return Ok(DecodeStep::Need(4)) };
     if length == 0 {
-        return Ok(Step::Message(Message::KeepAlive, 4));
+        return Ok(DecodeStep::Message(Message::KeepAlive, 4));
     }
-    let Some(&id) = input.get(4) else { return Ok(Step::Need(5)) };
+    let Some(&id) = input.get(4) else { return Ok(DecodeStep::Need(5)) };
     let fits = match id {
         CHOKE..=NOT_INTERESTED => length == 1,
         HAVE => length == 5,
@@ -135,15 +135,15 @@ pub fn decode<'a>(input: &'a [u8], limits: Limits) -> Result<Step<'a>, Error> {
         _ => length <= MAX_UNKNOWN,
     };
     if !fits {
-        return Err(Error::Length { id, length });
+        return Err(MessageError::Length { id, length });
     }
     match id {
         PIECE => return Ok(decode_piece(input, length)),
         CHOKE..=CANCEL | EXTENDED => {}
-        _ => return Ok(Step::Skip { used: 5, length: length as usize - 1 }),
+        _ => return Ok(DecodeStep::Skip { used: 5, length: length as usize - 1 }),
     }
     let end = 4 + length as usize;
-    let Some(payload) = input.get(5..end) else { return Ok(Step::Need(end)) };
+    let Some(payload) = input.get(5..end) else { return Ok(DecodeStep::Need(end)) };
     let message = match id {
         CHOKE => Message::Choke,
         UNCHOKE => Message::Unchoke,
@@ -155,14 +155,16 @@ pub fn decode<'a>(input: &'a [u8], limits: Limits) -> Result<Step<'a>, Error> {
         CANCEL => Message::Cancel(raw_block(payload)),
         _ => Message::Extended(payload[0], &payload[1..]),
     };
-    Ok(Step::Message(message, end))
+    Ok(DecodeStep::Message(message, end))
 }
 
-fn decode_piece(input: &[u8], length: u32) -> Step<'_> {
+fn decode_piece(input: &[u8], length: u32) -> DecodeStep<'_> {
     const HEAD: usize = 13;
     match (number(input, 5), number(input, 9)) {
-        (Some(index), Some(begin)) => Step::Piece { block: RawBlock { index, begin, length: length - 9 }, used: HEAD },
-        _ => Step::Need(HEAD),
+        (Some(index), Some(begin)) => {
+            DecodeStep::Piece { block: RawBlock { index, begin, length: length - 9 }, used: HEAD }
+        }
+        _ => DecodeStep::Need(HEAD),
     }
 }
 
@@ -241,7 +243,7 @@ mod tests {
     use super::*;
     use crate::metainfo::Geometry;
 
-    const LIMITS: Limits = Limits { bitfield_length: 2 };
+    const LIMITS: MessageLimits = MessageLimits { bitfield_length: 2 };
     const BLOCK: RawBlock = RawBlock { index: 1, begin: 0x4000, length: 0x4000 };
 
     fn golden() -> Vec<(Message<'static>, &'static [u8])> {
@@ -265,7 +267,7 @@ mod tests {
             let mut out = Vec::new();
             encode(message, &mut out);
             assert_eq!(out, bytes, "{message:?}");
-            assert_eq!(decode(bytes, LIMITS), Ok(Step::Message(message, bytes.len())));
+            assert_eq!(decode(bytes, LIMITS), Ok(DecodeStep::Message(message, bytes.len())));
         }
     }
 
@@ -274,7 +276,9 @@ mod tests {
         for (message, bytes) in golden() {
             for cut in 0..bytes.len() {
                 match decode(&bytes[..cut], LIMITS) {
-                    Ok(Step::Need(total)) => assert!(total > cut && total <= bytes.len(), "{message:?} cut at {cut}"),
+                    Ok(DecodeStep::Need(total)) => {
+                        assert!(total > cut && total <= bytes.len(), "{message:?} cut at {cut}")
+                    }
                     other => panic!("{message:?} cut at {cut}: {other:?}"),
                 }
             }
@@ -286,16 +290,16 @@ mod tests {
         let piece = Geometry::new(100_000, 50_000).unwrap().block(1, 0x4000, 0x4000).unwrap();
         let head = piece_head(piece);
         assert_eq!(&head, b"\0\0\x40\x09\x07\0\0\0\x01\0\0\x40\0");
-        assert_eq!(decode(&head, LIMITS), Ok(Step::Piece { block: BLOCK, used: 13 }));
+        assert_eq!(decode(&head, LIMITS), Ok(DecodeStep::Piece { block: BLOCK, used: 13 }));
         for cut in 0..head.len() {
-            assert!(matches!(decode(&head[..cut], LIMITS), Ok(Step::Need(total)) if total > cut && total <= 13));
+            assert!(matches!(decode(&head[..cut], LIMITS), Ok(DecodeStep::Need(total)) if total > cut && total <= 13));
         }
     }
 
     #[test]
     fn every_length_is_held_to_its_limit() {
         let frame = |length: u32, id: u8| [&length.to_be_bytes()[..], &[id]].concat();
-        let refused = |length, id| decode(&frame(length, id), LIMITS) == Err(Error::Length { id, length });
+        let refused = |length, id| decode(&frame(length, id), LIMITS) == Err(MessageError::Length { id, length });
         for id in [CHOKE, UNCHOKE, INTERESTED, NOT_INTERESTED] {
             assert!(!refused(1, id) && refused(2, id));
         }
@@ -310,7 +314,7 @@ mod tests {
 
     #[test]
     fn an_unknown_kind_is_stepped_over_exactly() {
-        assert_eq!(decode(b"\0\0\0\x03\x09\x1a\xe1", LIMITS), Ok(Step::Skip { used: 5, length: 2 }));
-        assert_eq!(decode(b"\0\0\0\x01\x63", LIMITS), Ok(Step::Skip { used: 5, length: 0 }));
+        assert_eq!(decode(b"\0\0\0\x03\x09\x1a\xe1", LIMITS), Ok(DecodeStep::Skip { used: 5, length: 2 }));
+        assert_eq!(decode(b"\0\0\0\x01\x63", LIMITS), Ok(DecodeStep::Skip { used: 5, length: 0 }));
     }
 }

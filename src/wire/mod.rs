@@ -14,4 +14,4 @@ pub mod utp;
 
 pub use extension::{EXTENDED_HANDSHAKE, ExtendedHandshake, ExtensionError};
 pub use handshake::{HANDSHAKE_LENGTH, Handshake, HandshakeError, Reserved};
-pub use message::{Error, Limits, Message, RawBlock, Step, decode, encode, piece_head};
+pub use message::{DecodeStep, Message, MessageError, MessageLimits, RawBlock, decode, encode, piece_head};

@@ -94,7 +94,7 @@ enum Stage {
 
 /// What comes next.
 #[derive(Debug)]
-pub enum Step {
+pub enum MseStep {
     /// More bytes have to come.
     Read,
     /// Their key is there: [`Responder::exchange`] says what to answer, and takes a while.
@@ -166,20 +166,20 @@ impl Default for Responder {
 }
 
 impl Responder {
-    /// More has come; at most [`MAX_READ`] bytes, and only after [`Step::Read`].
+    /// More has come; at most [`MAX_READ`] bytes, and only after [`MseStep::Read`].
     pub fn feed(&mut self, bytes: &[u8]) {
         self.held.extend_from_slice(bytes);
         assert!(self.held.len() <= MAX_HELD, "more is fed than is asked for");
     }
 
     /// What the bytes that are there lead to.
-    pub fn step(&mut self) -> Result<Step, MseError> {
+    pub fn step(&mut self) -> Result<MseStep, MseError> {
         loop {
             match std::mem::replace(&mut self.stage, Stage::Over) {
                 Stage::Key if self.held.len() < KEY_LENGTH => return self.wait(Stage::Key),
                 Stage::Key => {
                     self.stage = Stage::Key;
-                    return Ok(Step::Exchange);
+                    return Ok(MseStep::Exchange);
                 }
                 Stage::Pad { secret } => {
                     let Some(at) = find(&hash([b"req1", &secret.0]), &self.held) else {
@@ -197,7 +197,7 @@ impl Responder {
                     let mut wanted = hash([b"req3", &secret.0]);
                     wanted.iter_mut().zip(&self.held).for_each(|(byte, sent)| *byte ^= sent);
                     self.stage = Stage::Torrent { secret };
-                    return Ok(Step::Torrent(wanted));
+                    return Ok(MseStep::Torrent(wanted));
                 }
                 Stage::Offer(ciphers) if self.held.len() < OFFER_LENGTH => return self.wait(Stage::Offer(ciphers)),
                 Stage::Offer(mut ciphers) => {
@@ -219,7 +219,7 @@ impl Responder {
                     return self.wait(Stage::InitialPayload(ciphers, method, length));
                 }
                 Stage::InitialPayload(ciphers, method, length) => {
-                    return Ok(Step::Done(Box::new(self.establish(ciphers, method, length))));
+                    return Ok(MseStep::Done(Box::new(self.establish(ciphers, method, length))));
                 }
                 Stage::Over => return self.wait(Stage::Over),
             }
@@ -245,9 +245,9 @@ impl Responder {
         });
     }
 
-    fn wait(&mut self, stage: Stage) -> Result<Step, MseError> {
+    fn wait(&mut self, stage: Stage) -> Result<MseStep, MseError> {
         self.stage = stage;
-        Ok(Step::Read)
+        Ok(MseStep::Read)
     }
 
     fn read_offer(&mut self, incoming: &mut Cipher) -> Result<(Method, usize), MseError> {

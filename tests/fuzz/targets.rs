@@ -9,18 +9,18 @@ use std::path::Component;
 
 use minitorrent::announce::answer::{self, Answer};
 use minitorrent::announce::{client, encoding, udp};
-use minitorrent::bencode::{self, Node, Value};
-use minitorrent::http::framing::{Decoder, Framing};
+use minitorrent::bencode::{self, BencodeNode, Value};
+use minitorrent::http::framing::{BodyDecoder, Framing};
 use minitorrent::http::head::{self, Head};
 use minitorrent::metainfo::{InfoHash, Metainfo};
-use minitorrent::tracker::announce::{Announce, Form};
+use minitorrent::tracker::announce::{Announce, PeerListForm};
 use minitorrent::tracker::scrape;
-use minitorrent::web::multipart::{Event, Parser};
-use minitorrent::web::range::{self, Stretch};
+use minitorrent::web::multipart::{FormEvent, Parser};
+use minitorrent::web::range::{self, DownloadRange};
 use minitorrent::wire::mse::{self, MAX_READ, PRIVATE_KEY_LENGTH, Responder};
 use minitorrent::wire::utp;
 use minitorrent::wire::{
-    self, EXTENDED_HANDSHAKE, ExtendedHandshake, HANDSHAKE_LENGTH, Handshake, Limits, Message, Step,
+    self, DecodeStep, EXTENDED_HANDSHAKE, ExtendedHandshake, HANDSHAKE_LENGTH, Handshake, Message, MessageLimits,
 };
 
 /// Reads some bytes, and panics when something does not hold.
@@ -64,7 +64,7 @@ fn bencode(bytes: &[u8]) {
 }
 
 /// Bencode as BEP 3 has it, written apart from the code under test.
-fn encode(node: Node<'_>, out: &mut Vec<u8>) {
+fn encode(node: BencodeNode<'_>, out: &mut Vec<u8>) {
     let string = |bytes: &[u8], out: &mut Vec<u8>| {
         out.extend_from_slice(format!("{}:", bytes.len()).as_bytes());
         out.extend_from_slice(bytes);
@@ -131,7 +131,7 @@ fn wire(bytes: &[u8]) {
         assert_eq!(handshake.to_bytes(), *head);
         stream = behind;
     }
-    let limits = Limits::for_pieces(u16::from_be_bytes([*high, *low]).into());
+    let limits = MessageLimits::for_pieces(u16::from_be_bytes([*high, *low]).into());
     let whole = messages(&[stream], limits);
     for cut in cuts(stream.len()) {
         let (before, behind) = stream.split_at(cut);
@@ -140,7 +140,7 @@ fn wire(bytes: &[u8]) {
 }
 
 /// What a reader makes of a stream that comes in parts: what each message takes, or the error that ends it.
-fn messages(parts: &[&[u8]], limits: Limits) -> Result<Vec<Vec<u8>>, wire::Error> {
+fn messages(parts: &[&[u8]], limits: MessageLimits) -> Result<Vec<Vec<u8>>, wire::MessageError> {
     let (mut buffer, mut found, mut at, mut to_step_over) = (Vec::new(), Vec::new(), 0, 0);
     for part in parts {
         buffer.extend_from_slice(part);
@@ -150,19 +150,19 @@ fn messages(parts: &[&[u8]], limits: Limits) -> Result<Vec<Vec<u8>>, wire::Error
             to_step_over -= stepped;
             let here = &buffer[at..];
             let used = match wire::decode(here, limits)? {
-                Step::Need(wanted) => {
+                DecodeStep::Need(wanted) => {
                     assert!(wanted > here.len(), "{wanted} bytes are wanted, and {} are there", here.len());
                     break;
                 }
-                Step::Message(message, used) => {
+                DecodeStep::Message(message, used) => {
                     understand(message, &here[..used]);
                     used
                 }
-                Step::Piece { block, used } => {
+                DecodeStep::Piece { block, used } => {
                     to_step_over = block.length as usize;
                     used
                 }
-                Step::Skip { used, length } => {
+                DecodeStep::Skip { used, length } => {
                     to_step_over = length;
                     used
                 }
@@ -201,14 +201,14 @@ fn established(parts: &[&[u8]]) -> Result<Established, mse::MseError> {
         fed += part.len();
         loop {
             match responder.step()? {
-                mse::Step::Read => break,
-                mse::Step::Exchange => {
+                mse::MseStep::Read => break,
+                mse::MseStep::Exchange => {
                     assert!(fed >= mse::KEY_LENGTH, "there is no key yet");
                     responder.exchange([0xb2; PRIVATE_KEY_LENGTH]);
                 }
                 // Whatever it asks for is here, so that what comes behind is looked at too.
-                mse::Step::Torrent(_) => responder.torrent(InfoHash([7; 20])),
-                mse::Step::Done(done) => {
+                mse::MseStep::Torrent(_) => responder.torrent(InfoHash([7; 20])),
+                mse::MseStep::Done(done) => {
                     assert!(done.begun.len() <= mse::MAX_HELD);
                     return Ok(Some((done.answer, done.begun)));
                 }
@@ -250,7 +250,7 @@ fn announce(query: &[u8]) {
             let url = announce.url("http://tracker/announce", 7, Some(b"&\0%"));
             let (_, asked) = url.split_once('?').expect("it has a query");
             assert!(asked.bytes().all(|byte| byte.is_ascii_graphic()));
-            assert_eq!(Announce::parse(asked.as_bytes()), Ok((announce, Form::Compact)));
+            assert_eq!(Announce::parse(asked.as_bytes()), Ok((announce, PeerListForm::Compact)));
         }
         Err(refusal) => assert!(!refusal.to_string().contains(|c: char| c.is_control())),
     }
@@ -258,7 +258,7 @@ fn announce(query: &[u8]) {
 
 /// What a tracker answers is kept within bounds, whichever way it comes.
 fn answer(bytes: &[u8]) {
-    let parsed = Answer::parse(bytes).map_err(client::Error::Answer);
+    let parsed = Answer::parse(bytes).map_err(client::AnnounceError::Answer);
     for encoding in ["", "gzip", "deflate"] {
         if let Ok(decoded) = encoding::decode(encoding, bytes.to_vec(), 4096) {
             assert!(decoded == bytes || decoded.len() <= 4096, "more comes out than is allowed");
@@ -295,7 +295,7 @@ fn judge(answer: &Answer) {
 fn range(bytes: &[u8]) {
     let Some((length, header)) = bytes.split_first_chunk::<8>() else { return };
     let (length, Ok(header)) = (u64::from_be_bytes(*length), str::from_utf8(header)) else { return };
-    if let Stretch::Part { start, length: wanted } = range::stretch(header, length) {
+    if let DownloadRange::Part { start, length: wanted } = range::stretch(header, length) {
         assert!(wanted > 0 && start.checked_add(wanted).is_some_and(|end| end <= length));
     }
 }
@@ -332,20 +332,20 @@ fn fields(content_type: &str, parts: &[&[u8]]) -> Vec<String> {
                 }
             };
             match event {
-                Event::Field(field) => {
+                FormEvent::Field(field) => {
                     assert!(content.is_empty());
                     found.push(format!("{field:?}"));
                 }
-                Event::Content(range) => {
+                FormEvent::Content(range) => {
                     assert!(!range.is_empty(), "content of nothing goes on for ever");
                     content.extend_from_slice(&here[range]);
                 }
-                Event::FieldEnd => found.push(std::mem::take(&mut content).escape_ascii().to_string()),
-                Event::End => {
+                FormEvent::FieldEnd => found.push(std::mem::take(&mut content).escape_ascii().to_string()),
+                FormEvent::End => {
                     found.push("the end".into());
                     return found;
                 }
-                Event::More => {
+                FormEvent::More => {
                     at += used;
                     break;
                 }
@@ -412,7 +412,7 @@ fn has_one_reading(head: &Head, raw: &[u8]) {
 
 /// The payload of a body that comes in parts, whether it is at its end, and how many bytes it took; nothing if it is bad.
 fn payload(framing: Framing, parts: &[&[u8]]) -> Option<(Vec<u8>, bool, usize)> {
-    let mut decoder = Decoder::new(framing);
+    let mut decoder = BodyDecoder::new(framing);
     let (mut payload, mut used) = (Vec::new(), 0);
     for part in parts {
         let mut buffer = part.to_vec();

@@ -16,7 +16,7 @@ use std::{
 
 use crossbeam_channel::Sender;
 
-use self::schedule::{Entry, Errand, Next, Schedule, Trouble};
+use self::schedule::{AnnouncedTorrent, DueAnnounce, Next, Schedule, Trouble};
 use crate::{
     announce::{
         answer::Answer,
@@ -25,7 +25,7 @@ use crate::{
     },
     metainfo::{InfoHash, PeerId},
     net::{self, NamedBy},
-    session::Share,
+    session::SharedTorrent,
     status::report::Board,
     tracker::announce::Announce,
 };
@@ -89,14 +89,14 @@ impl Announcer {
     /// random number below its argument.
     pub fn add(
         &self,
-        share: Arc<Share>,
+        share: Arc<SharedTorrent>,
         trackers: &[Vec<String>],
         port: u16,
         news: Sender<TrackerNews>,
         reach: Reach,
         chance: impl FnMut(usize) -> usize,
     ) {
-        let entry = Entry::new(share, Tiers::new(trackers, chance), port, news).within(reach);
+        let entry = AnnouncedTorrent::new(share, Tiers::new(trackers, chance), port, news).within(reach);
         self.inner.lock().add(entry);
         self.wake();
     }
@@ -185,14 +185,14 @@ impl Announcer {
 
 impl Inner {
     /// Announces, notes the answer, passes it on.
-    fn run(&self, errand: Errand) {
+    fn run(&self, errand: DueAnnounce) {
         let own = self.own.as_ref().filter(|own| (own.is_own)(&errand.url));
         let answer = match own {
             Some(own) => Ok((own.announce)(&errand.announce)),
             None => self.client.announce(&errand.url, &errand.announce, errand.tracker_id.as_deref(), errand.reach),
         };
         let now = self.epoch.elapsed();
-        let trouble = self.lock().done(&errand, answer.as_ref().map_err(client::Error::failure), now);
+        let trouble = self.lock().done(&errand, answer.as_ref().map_err(client::AnnounceError::failure), now);
         self.changed.notify_all();
         let news = match answer {
             Ok(mut answer) => {

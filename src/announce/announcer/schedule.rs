@@ -20,8 +20,8 @@ use crate::{
         tiers::{Failure, Tiers, Torrent},
     },
     metainfo::{InfoHash, PeerId},
-    session::Share,
-    tracker::announce::{Announce, DEFAULT_WANTED, Event},
+    session::SharedTorrent,
+    tracker::announce::{Announce, AnnounceEvent, DEFAULT_WANTED},
 };
 
 /// How long a thread with nothing due stays.
@@ -36,7 +36,7 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(10);
 /// What is announced, and how many threads there are to do it. Time is what has passed since any fixed moment.
 #[derive(Default)]
 pub struct Schedule {
-    pub entries: HashMap<InfoHash, Entry>,
+    pub entries: HashMap<InfoHash, AnnouncedTorrent>,
     pub hosts: Hosts,
     pub threads: usize,
     /// How many of the threads wait.
@@ -48,10 +48,10 @@ pub struct Schedule {
 }
 
 /// A torrent that is announced.
-pub struct Entry {
+pub struct AnnouncedTorrent {
     /// An announce that was under way for an earlier entry of the same torrent tells nothing about this one.
     number: u64,
-    pub share: Arc<Share>,
+    pub share: Arc<SharedTorrent>,
     pub tiers: Tiers,
     port: u16,
     reach: Reach,
@@ -63,7 +63,7 @@ pub struct Entry {
 }
 
 /// An announce that is due.
-pub struct Errand {
+pub struct DueAnnounce {
     number: u64,
     pub info_hash: InfoHash,
     pub url: String,
@@ -77,7 +77,7 @@ pub struct Errand {
 
 /// What there is for a thread to do.
 pub enum Next {
-    Errand(Box<Errand>),
+    Errand(Box<DueAnnounce>),
     Wait(Duration),
     Leave,
 }
@@ -95,7 +95,7 @@ pub enum Trouble {
 
 impl Schedule {
     /// Announces this torrent from now on, in the place of an earlier entry for it.
-    pub fn add(&mut self, mut entry: Entry) {
+    pub fn add(&mut self, mut entry: AnnouncedTorrent) {
         self.last += 1;
         entry.number = self.last;
         self.entries.insert(entry.share.metainfo.info_hash(), entry);
@@ -121,7 +121,7 @@ impl Schedule {
                 }
                 continue;
             };
-            let errand = Errand {
+            let errand = DueAnnounce {
                 number: entry.number,
                 info_hash: *hash,
                 url: turn.url.to_owned(),
@@ -139,7 +139,7 @@ impl Schedule {
     }
 
     /// An announce has been answered, or not; what the latter means to a person.
-    pub fn done(&mut self, errand: &Errand, outcome: Result<&Answer, Failure>, now: Duration) -> Trouble {
+    pub fn done(&mut self, errand: &DueAnnounce, outcome: Result<&Answer, Failure>, now: Duration) -> Trouble {
         self.hosts.end(&errand.host, outcome != Err(Failure::Host), now);
         let entry = self.entries.get_mut(&errand.info_hash).filter(|entry| entry.number == errand.number);
         let Some(entry) = entry else { return Trouble::Harmless };
@@ -166,16 +166,25 @@ impl Schedule {
     }
 }
 
-impl Entry {
+impl AnnouncedTorrent {
     /// A torrent that listens on `port`, and its coordinator on `news`.
-    pub fn new(share: Arc<Share>, tiers: Tiers, port: u16, news: Sender<TrackerNews>) -> Entry {
+    pub fn new(share: Arc<SharedTorrent>, tiers: Tiers, port: u16, news: Sender<TrackerNews>) -> AnnouncedTorrent {
         let began_incomplete = !share.have.is_full();
-        Entry { number: 0, share, tiers, port, reach: Reach::Anywhere, news, began_incomplete, leaving: false }
+        AnnouncedTorrent {
+            number: 0,
+            share,
+            tiers,
+            port,
+            reach: Reach::Anywhere,
+            news,
+            began_incomplete,
+            leaving: false,
+        }
     }
 
     /// The same, with only those trackers asked that are within `reach`.
-    pub fn within(self, reach: Reach) -> Entry {
-        Entry { reach, ..self }
+    pub fn within(self, reach: Reach) -> AnnouncedTorrent {
+        AnnouncedTorrent { reach, ..self }
     }
 
     /// Whether it has said goodbye, or need not.
@@ -193,7 +202,7 @@ impl Entry {
         }
     }
 
-    fn announce(&self, peer_id: PeerId, event: Event) -> Announce {
+    fn announce(&self, peer_id: PeerId, event: AnnounceEvent) -> Announce {
         Announce {
             info_hash: self.share.metainfo.info_hash(),
             peer_id,
@@ -203,7 +212,7 @@ impl Entry {
             left: self.share.left(),
             event,
             // A seeder wants peers as well: it dials those that cannot dial it.
-            wanted: if event == Event::Stopped { 0 } else { DEFAULT_WANTED },
+            wanted: if event == AnnounceEvent::Stopped { 0 } else { DEFAULT_WANTED },
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use crossbeam_channel::{Receiver, unbounded};
 
 use super::*;
-use crate::{announce::hosts::MAX_RETRY, session::tests::Torrent, tracker::announce::Event};
+use crate::{announce::hosts::MAX_RETRY, session::tests::Torrent, tracker::announce::AnnounceEvent};
 
 const INTERVAL: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -45,13 +45,13 @@ impl Stage {
 
     fn add(&self, torrent: &Torrent, trackers: &[&str]) -> InfoHash {
         let tiers: Vec<_> = trackers.iter().map(|url| vec![url.to_string()]).collect();
-        let entry = Entry::new(torrent.share.clone(), Tiers::new(&tiers, |_| 0), 6881, unbounded().0);
+        let entry = AnnouncedTorrent::new(torrent.share.clone(), Tiers::new(&tiers, |_| 0), 6881, unbounded().0);
         let hash = entry.share.metainfo.info_hash();
         self.inner.lock().add(entry);
         hash
     }
 
-    fn next(&self) -> Option<Box<Errand>> {
+    fn next(&self) -> Option<Box<DueAnnounce>> {
         match self.inner.lock().next(self.inner.peer_id, self.inner.epoch.elapsed()) {
             Next::Errand(errand) => Some(errand),
             Next::Wait(_) | Next::Leave => None,
@@ -59,7 +59,7 @@ impl Stage {
     }
 
     /// Carries out what is due, and says what the own tracker heard.
-    fn run(&self) -> Vec<Event> {
+    fn run(&self) -> Vec<AnnounceEvent> {
         while let Some(errand) = self.next() {
             self.inner.run(*errand);
         }
@@ -91,16 +91,16 @@ fn one_announce_at_a_time_is_under_way_to_a_host() {
 fn a_tracker_hears_started_completed_and_stopped_in_order_and_once() {
     let (mut stage, torrent) = (Stage::new(), Torrent::nothing_of(1));
     stage.add(&torrent, &["http://own"]);
-    assert_eq!(stage.run(), [Event::Started]);
+    assert_eq!(stage.run(), [AnnounceEvent::Started]);
     assert_eq!(stage.run(), [], "it is not due");
     stage.pass(INTERVAL);
-    assert_eq!(stage.run(), [Event::Regular]);
+    assert_eq!(stage.run(), [AnnounceEvent::Regular]);
     torrent.share.geometry().pieces().for_each(|piece| torrent.share.have.insert(piece));
-    assert_eq!(stage.run(), [Event::Completed]);
+    assert_eq!(stage.run(), [AnnounceEvent::Completed]);
     stage.pass(INTERVAL);
-    assert_eq!(stage.run(), [Event::Regular]);
+    assert_eq!(stage.run(), [AnnounceEvent::Regular]);
     stage.inner.lock().ending = true;
-    assert_eq!(stage.run(), [Event::Stopped]);
+    assert_eq!(stage.run(), [AnnounceEvent::Stopped]);
     assert_eq!(stage.run(), []);
 }
 
@@ -108,16 +108,16 @@ fn a_tracker_hears_started_completed_and_stopped_in_order_and_once() {
 fn who_had_everything_from_the_start_never_completes() {
     let (mut stage, torrent) = (Stage::new(), Torrent::all_of(1));
     stage.add(&torrent, &["http://own"]);
-    assert_eq!(stage.run(), [Event::Started]);
+    assert_eq!(stage.run(), [AnnounceEvent::Started]);
     stage.pass(INTERVAL);
-    assert_eq!(stage.run(), [Event::Regular]);
+    assert_eq!(stage.run(), [AnnounceEvent::Regular]);
 }
 
 #[test]
 fn where_one_tracker_fails_the_next_has_its_turn_and_hears_started() {
     let (stage, torrent) = (Stage::new(), Torrent::nothing_of(1));
     let hash = stage.add(&torrent, &["gopher://nobody", "http://own"]);
-    assert_eq!(stage.run(), [Event::Started]);
+    assert_eq!(stage.run(), [AnnounceEvent::Started]);
     let schedule = stage.inner.lock();
     assert!(!schedule.entries[&hash].tiers.is_under_way());
 }
@@ -127,7 +127,7 @@ fn a_tracker_that_is_away_for_an_hour_is_asked_once_a_minute_and_found_again_wit
     // A scheme that nobody is asked over, so that every try while it is away comes to nothing at once.
     let (mut stage, torrent) = (Stage::new(), Torrent::nothing_of(1));
     let hash = stage.add(&torrent, &["gone://own"]);
-    assert_eq!(stage.run(), [Event::Started]);
+    assert_eq!(stage.run(), [AnnounceEvent::Started]);
     stage.is_away.store(true, Ordering::Relaxed);
     let mut tries = 0;
     for _ in 0..3600 {
@@ -152,9 +152,9 @@ fn a_tracker_that_is_away_for_an_hour_is_asked_once_a_minute_and_found_again_wit
         assert!(Duration::from_secs(seconds) <= MAX_RETRY, "not asked again");
         stage.pass(Duration::from_secs(1));
     };
-    assert_eq!(heard, [Event::Regular]);
+    assert_eq!(heard, [AnnounceEvent::Regular]);
     stage.pass(INTERVAL);
-    assert_eq!(stage.run(), [Event::Regular], "its interval counts again, not the wait of one that failed");
+    assert_eq!(stage.run(), [AnnounceEvent::Regular], "its interval counts again, not the wait of one that failed");
     assert!(!stage.inner.lock().entries[&hash].tiers.is_under_way());
 }
 
@@ -162,13 +162,13 @@ fn a_tracker_that_is_away_for_an_hour_is_asked_once_a_minute_and_found_again_wit
 fn goodbye_is_said_only_where_we_are_known() {
     let (stage, known, unknown) = (Stage::new(), Torrent::all_of(1), Torrent::all_of(2));
     stage.add(&known, &["http://own"]);
-    assert_eq!(stage.run(), [Event::Started]);
+    assert_eq!(stage.run(), [AnnounceEvent::Started]);
     stage.add(&unknown, &["gopher://nobody"]);
     assert_eq!(stage.run(), []);
     stage.inner.lock().ending = true;
     let goodbye = stage.next().unwrap();
     assert_eq!(goodbye.info_hash, known.share.metainfo.info_hash());
-    assert_eq!((goodbye.announce.event, goodbye.announce.wanted), (Event::Stopped, 0));
+    assert_eq!((goodbye.announce.event, goodbye.announce.wanted), (AnnounceEvent::Stopped, 0));
     assert!(stage.next().is_none());
 }
 
@@ -188,11 +188,11 @@ fn ending_waits_until_goodbye_is_said() {
         );
     }
     let started = torrents.each_ref().map(|_| hears.recv_timeout(PATIENCE).unwrap().event);
-    assert_eq!(started, [Event::Started; 3]);
+    assert_eq!(started, [AnnounceEvent::Started; 3]);
     announcer.say_goodbye();
     announcer.wait(Instant::now() + PATIENCE);
     let stopped: Vec<_> = hears.try_iter().map(|announce| announce.event).collect();
-    assert_eq!(stopped, [Event::Stopped; 3]);
+    assert_eq!(stopped, [AnnounceEvent::Stopped; 3]);
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn of_the_peers_that_a_tracker_names_only_those_that_may_be_dialled_are_passed_o
     let own = OwnTracker { is_own: Arc::new(|_| true), announce: Arc::new(move |_| Answer::parse(&body).unwrap()) };
     let inner = Inner { own: Some(own), ..stage.inner };
     let trackers = [vec!["http://own:1/announce".to_owned()]];
-    let entry = Entry::new(torrent.share.clone(), Tiers::new(&trackers, |_| 0), 6881, news);
+    let entry = AnnouncedTorrent::new(torrent.share.clone(), Tiers::new(&trackers, |_| 0), 6881, news);
     inner.lock().add(entry);
     let Next::Errand(errand) = inner.lock().next(inner.peer_id, inner.epoch.elapsed()) else { panic!("nothing due") };
     inner.run(*errand);
@@ -238,12 +238,12 @@ fn a_torrent_that_ends_as_soon_as_it_is_complete_says_so_first() {
     let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own), Arc::default());
     let torrent = Torrent::nothing_of(1);
     announcer.add(torrent.share.clone(), &[vec!["http://own".to_owned()]], 6881, unbounded().0, Reach::Anywhere, |_| 0);
-    assert_eq!(hears.recv_timeout(PATIENCE).unwrap().event, Event::Started);
+    assert_eq!(hears.recv_timeout(PATIENCE).unwrap().event, AnnounceEvent::Started);
     torrent.share.geometry().pieces().for_each(|piece| torrent.share.have.insert(piece));
     announcer.say_goodbye();
     announcer.wait(Instant::now() + PATIENCE);
     let said: Vec<_> = hears.try_iter().map(|announce| (announce.event, announce.left)).collect();
-    assert_eq!(said, [(Event::Completed, 0), (Event::Stopped, 0)]);
+    assert_eq!(said, [(AnnounceEvent::Completed, 0), (AnnounceEvent::Stopped, 0)]);
 }
 
 #[test]
@@ -256,12 +256,12 @@ fn trackers_that_take_a_connection_and_say_nothing_hold_up_neither_the_others_no
         silent.iter().map(String::as_str).chain(["http://own"]).map(|url| vec![url.to_owned()]).collect();
     let (torrent, start) = (Torrent::nothing_of(1), Instant::now());
     announcer.add(torrent.share.clone(), &trackers, 6881, unbounded().0, Reach::Anywhere, |_| 0);
-    assert_eq!(hears.recv_timeout(PATIENCE).unwrap().event, Event::Started);
+    assert_eq!(hears.recv_timeout(PATIENCE).unwrap().event, AnnounceEvent::Started);
     // One timeout of a single silent tracker is 10 s.
     assert!(start.elapsed() < Duration::from_secs(9), "it was asked after {:?}", start.elapsed());
     let end = Instant::now();
     announcer.say_goodbye();
     announcer.wait(end + PATIENCE);
     assert!(end.elapsed() < Duration::from_secs(5), "it ended after {:?}", end.elapsed());
-    assert_eq!(hears.try_iter().map(|announce| announce.event).collect::<Vec<_>>(), [Event::Stopped]);
+    assert_eq!(hears.try_iter().map(|announce| announce.event).collect::<Vec<_>>(), [AnnounceEvent::Stopped]);
 }

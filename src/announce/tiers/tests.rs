@@ -37,9 +37,9 @@ struct Stage {
     now: Duration,
     answers: fn(&str) -> Option<Answer>,
     /// Whose silence ends when.
-    silent: Vec<(Duration, usize, String, Event)>,
+    silent: Vec<(Duration, usize, String, AnnounceEvent)>,
     /// Who was asked when, in seconds from the start, and told what.
-    asked: Vec<(f64, String, Event)>,
+    asked: Vec<(f64, String, AnnounceEvent)>,
 }
 
 impl Stage {
@@ -99,7 +99,7 @@ impl Stage {
         self.asked.iter().filter(|(_, asked, _)| asked == url).map(|(at, ..)| at.round() as u64).collect()
     }
 
-    fn events(&self) -> Vec<Event> {
+    fn events(&self) -> Vec<AnnounceEvent> {
         self.asked.iter().map(|(.., event)| *event).collect()
     }
 }
@@ -199,7 +199,7 @@ fn a_torrent_without_peers_asks_after_2_4_8_seconds_up_to_the_interval() {
     let mut stage = Stage::new(tiers(&[&["a"]]), HUNGRY, by_name);
     stage.pass(6000);
     assert_eq!(stage.times("a"), [0, 2, 6, 14, 30, 62, 126, 254, 510, 1022, 2046, 3846, 5646]);
-    assert!(stage.events()[1..].iter().all(|event| *event == Event::Regular));
+    assert!(stage.events()[1..].iter().all(|event| *event == AnnounceEvent::Regular));
 }
 
 #[test]
@@ -268,14 +268,21 @@ fn completed_is_said_at_once_to_all_that_know_us_and_only_by_who_lacked_somethin
     stage.pass(5);
     stage.set(COMPLETED);
     stage.pass(20);
-    assert_eq!(stage.events(), [Event::Started, Event::Started, Event::Completed, Event::Completed]);
+    assert_eq!(
+        stage.events(),
+        [AnnounceEvent::Started, AnnounceEvent::Started, AnnounceEvent::Completed, AnnounceEvent::Completed]
+    );
     assert_eq!((stage.times("minutes1"), stage.times("minutes2")), (vec![0, 5], vec![2, 5]));
     let mut seeded = Stage::new(tiers(&[&["room"]]), SEEDED, by_name);
     seeded.pass(6);
-    assert_eq!(seeded.events(), [Event::Started, Event::Regular]);
+    assert_eq!(seeded.events(), [AnnounceEvent::Started, AnnounceEvent::Regular]);
     let mut quick = Stage::new(tiers(&[&["room"]]), COMPLETED, by_name);
     quick.pass(1);
-    assert_eq!(quick.events(), [Event::Started, Event::Completed], "it was complete before the tracker was asked");
+    assert_eq!(
+        quick.events(),
+        [AnnounceEvent::Started, AnnounceEvent::Completed],
+        "it was complete before the tracker was asked"
+    );
 }
 
 #[test]
@@ -298,7 +305,7 @@ fn a_farewell_is_completed_where_that_is_owed_and_then_stopped_at_every_tracker_
         hosts.end(&url, true, now);
     }
     let said: Vec<_> = said.iter().map(|(url, event)| (url.as_str(), *event)).collect();
-    let both = ["minutes1", "minutes2"].map(|url| [(url, Event::Completed), (url, Event::Stopped)]);
+    let both = ["minutes1", "minutes2"].map(|url| [(url, AnnounceEvent::Completed), (url, AnnounceEvent::Stopped)]);
     assert_eq!(said, both.concat());
     assert!(tiers.is_unknown());
 }
@@ -319,7 +326,7 @@ fn a_tracker_that_refuses_says_when_it_is_asked_again() {
     let due = |retry| {
         let mut tiers = tiers(&[&["a"]]);
         tiers.begin("a", FETCHED, START);
-        assert!(tiers.failed("a", Event::Started, Failure::Tracker(retry), false, START));
+        assert!(tiers.failed("a", AnnounceEvent::Started, Failure::Tracker(retry), false, START));
         tiers.due_at(FETCHED, &hosts, START)
     };
     assert_eq!(due(Retry::Unsaid), Some(START + FIRST_RETRY));
@@ -333,10 +340,10 @@ fn each_tracker_gets_its_id_back() {
     let known = |id| Answer { tracker_id: id, ..answer(1, 1) };
     for id in [Some(b"id".to_vec()), None] {
         tiers.begin("a", FETCHED, START);
-        tiers.succeeded("a", Event::Regular, &known(id), START);
+        tiers.succeeded("a", AnnounceEvent::Regular, &known(id), START);
     }
     let turn = tiers.next(FETCHED, &hosts, after(1)).unwrap();
-    assert_eq!((turn.tracker_id, turn.event), (Some(&b"id"[..]), Event::Regular));
+    assert_eq!((turn.tracker_id, turn.event), (Some(&b"id"[..]), AnnounceEvent::Regular));
 }
 
 #[test]

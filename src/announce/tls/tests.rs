@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::announce::client::{Client, Error};
+use crate::announce::client::{AnnounceError, Client};
 
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
 
@@ -121,7 +121,7 @@ fn http_and_https_at_each_others_port_say_so() {
     let server = authority.serve("good");
     let plain = Client::new(1).get(&format!("http://{}/announce", server.address), LIMIT, 1 << 20);
     let hint = "; if its port speaks https, write https:// in its URL";
-    assert!(plain.is_err_and(|error| matches!(error, Error::NeedsTls) || error.to_string().ends_with(hint)));
+    assert!(plain.is_err_and(|error| matches!(error, AnnounceError::NeedsTls) || error.to_string().ends_with(hint)));
     let http = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}/announce", http.local_addr().unwrap());
     let serving = std::thread::spawn(move || {

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     announce::client::Client,
     metainfo::PeerId,
-    session::{self, Guest, Order, tests::Torrent},
+    session::{self, PeerConnection, SendOrder, tests::Torrent},
     status::report::Board,
     storage::{self, Journal},
 };
@@ -28,38 +28,38 @@ fn source(number: u8) -> SocketAddr {
     let torrent = Torrent::all_of_long(1, PIECES);
     let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 7, number), 0)).unwrap();
     let address = listener.local_addr().unwrap();
-    let (share, host) = (torrent.share.clone(), Arc::new(Host::new(PeerId([100 + number; 20]), 0, 0)));
+    let (share, host) = (torrent.share.clone(), Arc::new(LocalPeer::new(PeerId([100 + number; 20]), 0, 0)));
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let (share, host) = (share.clone(), host.clone());
-            thread::spawn(move || session::accept(&host, Guest::new(stream), |_| Some(share.clone())));
+            thread::spawn(move || session::accept(&host, PeerConnection::new(stream), |_| Some(share.clone())));
         }
     });
     thread::spawn(move || {
         while let Ok(event) = torrent.events.recv() {
-            if let Event::Opened(handle) = event {
-                handle.order(Order::Start(Some(torrent.share.have.snapshot())));
-                handle.order(Order::Unchoke);
+            if let SessionEvent::Opened(handle) = event {
+                handle.order(SendOrder::Start(Some(torrent.share.have.snapshot())));
+                handle.order(SendOrder::Unchoke);
             }
         }
     });
     address
 }
 
-fn fetches(sources: &[SocketAddr], room: Room) {
+fn fetches(sources: &[SocketAddr], room: QueueLimits) {
     let (dir, journal) = (tempfile::tempdir().unwrap(), Journal::start().unwrap());
     let torrent = Torrent::nothing_of_long(1, PIECES);
     let metainfo = torrent.share.metainfo.clone();
     let begun = storage::begin(&metainfo, dir.path(), storage::Writing::default(), 1, &|_, _| {}).unwrap();
     let (have, board) = (begun.have.clone(), Arc::<Board>::default());
     let plan = Plan {
-        host: Arc::new(Host::new(PeerId([1; 20]), 0, 0)),
+        host: Arc::new(LocalPeer::new(PeerId([1; 20]), 0, 0)),
         ledger: journal.attach(begun),
         have,
         announcer: Announcer::new(Client::new(1), PeerId([1; 20]), None, board.clone()),
         board,
         registry: Arc::default(),
-        settings: Settings { max_peers: 20, slots: 4, memory: 1 << 20 },
+        settings: FetchSettings { max_peers: 20, upload_slots: 4, memory: 1 << 20 },
         hash_workers: 2,
         seed: 1,
     };
@@ -83,12 +83,12 @@ fn fetches(sources: &[SocketAddr], room: Room) {
 fn with_any_queue_as_short_as_one_a_fetch_comes_to_its_end() {
     let sources: Vec<_> = (1..=SOURCES).map(source).collect();
     for each in [2, 3] {
-        fetches(&sources, Room { events: each, unhashed: each, hashed: each, failures: each, news: each });
+        fetches(&sources, QueueLimits { events: each, unhashed: each, hashed: each, failures: each, news: each });
     }
     for which in 0..1 << 5 {
-        let (usual, is_short) = (Room::default(), |queue: u32| which >> queue & 1 == 1);
+        let (usual, is_short) = (QueueLimits::default(), |queue: u32| which >> queue & 1 == 1);
         let length = |queue, usual| if is_short(queue) { 1 } else { usual };
-        let room = Room {
+        let room = QueueLimits {
             events: length(0, usual.events),
             unhashed: length(1, usual.unhashed),
             hashed: length(2, usual.hashed),

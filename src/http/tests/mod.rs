@@ -24,7 +24,7 @@ struct Bench {
 /// Longer than what the kernel buffers of one connection on loopback.
 const LONG: usize = 12 * 1024 * 1024;
 
-impl Service for Bench {
+impl HttpService for Bench {
     fn intake(&self, head: &Head) -> Intake {
         match head.path() {
             "/upload" => Intake::Stream,
@@ -39,7 +39,7 @@ impl Service for Bench {
             "/long" => Reply::new(200, "text/plain", vec![b'x'; LONG]),
             "/file" => {
                 let file = self.file.try_clone().unwrap();
-                Reply::with_content(200, "text/plain", Content::File { file, offset: 0, length: LONG as u64 })
+                Reply::with_content(200, "text/plain", ReplyContent::File { file, offset: 0, length: LONG as u64 })
             }
             "/echo" | "/upload" => {
                 let mut bytes = Vec::new();
@@ -54,11 +54,11 @@ impl Service for Bench {
             }
             "/stream" => {
                 let feed = Talk { message: vec![b'x'; 16].into() };
-                Reply::with_content(200, "text/plain", Content::Stream(Box::new(feed)))
+                Reply::with_content(200, "text/plain", ReplyContent::Stream(Box::new(feed)))
             }
             "/flood" => {
                 let feed = Talk { message: vec![b'x'; LONG].into() };
-                Reply::with_content(200, "text/plain", Content::Stream(Box::new(feed)))
+                Reply::with_content(200, "text/plain", ReplyContent::Stream(Box::new(feed)))
             }
             "/refuse" => Reply::text(507, "no room"),
             "/panic" => panic!("on purpose"),
@@ -86,8 +86,8 @@ struct Street {
 }
 
 impl Street {
-    fn new(adapt: impl FnOnce(&mut Limits)) -> Street {
-        let mut limits = Limits::for_descriptors(20_000);
+    fn new(adapt: impl FnOnce(&mut DoorLimits)) -> Street {
+        let mut limits = DoorLimits::for_descriptors(20_000);
         limits.connections_per_address = limits.connections;
         limits.head_time = Duration::from_millis(500);
         limits.idle_time = Duration::from_millis(500);

@@ -18,7 +18,7 @@ use std::{
 
 use sha1::{Digest, Sha1};
 
-use super::{Error, walk::Found};
+use super::{CreateError, walk::FoundFile};
 use crate::metainfo::Geometry;
 
 /// Bytes that are read at once: few calls, and they are still in the core's cache when they are hashed.
@@ -28,8 +28,8 @@ const BUFFER_LENGTH: usize = 256 * 1024;
 const SHARE_LENGTH: u32 = 2 * 1024 * 1024;
 
 /// The hashes of all pieces of the files, one behind the other.
-pub(super) fn hash(files: &[Found], geometry: &Geometry, progress: &dyn Fn(u64)) -> Result<Vec<u8>, Error> {
-    let job = Job::new(files, geometry);
+pub(super) fn hash(files: &[FoundFile], geometry: &Geometry, progress: &dyn Fn(u64)) -> Result<Vec<u8>, CreateError> {
+    let job = HashJob::new(files, geometry);
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let shares = geometry.piece_count().div_ceil(job.share) as usize;
     thread::scope(|scope| {
@@ -40,17 +40,17 @@ pub(super) fn hash(files: &[Found], geometry: &Geometry, progress: &dyn Fn(u64))
         all.fold(mine, Result::and)
     })?;
     for file in files {
-        let metadata = fs::metadata(&file.path).map_err(|error| Error::Io(file.path.clone(), error))?;
+        let metadata = fs::metadata(&file.path).map_err(|error| CreateError::Io(file.path.clone(), error))?;
         if !file.is_unchanged(&metadata) {
-            return Err(Error::Changed(file.path.clone()));
+            return Err(CreateError::Changed(file.path.clone()));
         }
     }
     progress(geometry.length());
     Ok(job.hashes.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-struct Job<'a> {
-    files: &'a [Found],
+struct HashJob<'a> {
+    files: &'a [FoundFile],
     /// Where each file begins in the torrent.
     offsets: Vec<u64>,
     geometry: &'a Geometry,
@@ -63,14 +63,14 @@ struct Job<'a> {
     hashes: Mutex<Vec<u8>>,
 }
 
-impl<'a> Job<'a> {
-    fn new(files: &'a [Found], geometry: &'a Geometry) -> Job<'a> {
+impl<'a> HashJob<'a> {
+    fn new(files: &'a [FoundFile], geometry: &'a Geometry) -> HashJob<'a> {
         let offsets = files.iter().scan(0, |next, file| {
             let offset = *next;
             *next += file.length;
             Some(offset)
         });
-        Job {
+        HashJob {
             files,
             offsets: offsets.collect(),
             geometry,
@@ -81,7 +81,7 @@ impl<'a> Job<'a> {
         }
     }
 
-    fn work(&self, progress: &dyn Fn(u64)) -> Result<(), Error> {
+    fn work(&self, progress: &dyn Fn(u64)) -> Result<(), CreateError> {
         let mut reader = Reader { job: self, open: None, buffer: vec![0; BUFFER_LENGTH] };
         let mut hashes = Vec::new();
         loop {
@@ -108,13 +108,13 @@ impl<'a> Job<'a> {
 
 /// Reads stretches of the torrent; keeps the file that it read last.
 struct Reader<'a> {
-    job: &'a Job<'a>,
+    job: &'a HashJob<'a>,
     open: Option<(usize, fs::File)>,
     buffer: Vec<u8>,
 }
 
 impl Reader<'_> {
-    fn hash(&mut self, range: Range<u64>) -> Result<[u8; 20], Error> {
+    fn hash(&mut self, range: Range<u64>) -> Result<[u8; 20], CreateError> {
         let mut sha1 = Sha1::new();
         let mut at = range.start;
         while at < range.end {
@@ -126,11 +126,11 @@ impl Reader<'_> {
     }
 
     /// Fills the buffer from the torrent's offset `at` up to `end`, or up to where the buffer or the file ends.
-    fn read(&mut self, at: u64, end: u64) -> Result<usize, Error> {
+    fn read(&mut self, at: u64, end: u64) -> Result<usize, CreateError> {
         // Of files that begin at one offset all but the last are empty.
         let index = self.job.offsets.partition_point(|offset| *offset <= at) - 1;
         let found = &self.job.files[index];
-        let failed = |error| Error::Io(found.path.clone(), error);
+        let failed = |error| CreateError::Io(found.path.clone(), error);
         let file = match &mut self.open {
             Some((open, file)) if *open == index => file,
             open => &mut open.insert((index, fs::File::open(&found.path).map_err(failed)?)).1,
@@ -138,7 +138,7 @@ impl Reader<'_> {
         let offset = at - self.job.offsets[index];
         let wanted = (end - at).min(found.length - offset).min(BUFFER_LENGTH as u64) as usize;
         match file.read_at(&mut self.buffer[..wanted], offset).map_err(failed)? {
-            0 => Err(Error::Changed(found.path.clone())),
+            0 => Err(CreateError::Changed(found.path.clone())),
             length => Ok(length),
         }
     }

@@ -16,12 +16,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::walk::Found;
+use self::walk::FoundFile;
 use super::{
-    Error as MetainfoError, Geometry, Hashes, Metainfo,
+    Geometry, Hashes, Metainfo, MetainfoError,
     info::Info,
     outer::{Extra, Outer, Trackers},
-    outline::{Content, Outline},
+    outline::{Outline, OutlineContent},
     path,
 };
 use crate::bencode;
@@ -31,7 +31,7 @@ pub const DEFAULT_PIECE_LENGTH: u32 = 256 * 1024;
 
 /// What a metainfo shall say beyond its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
+pub struct CreateOptions {
     /// Bytes in every piece but the last.
     pub piece_length: u32,
     /// URLs to announce to, in tiers (BEP 12).
@@ -52,7 +52,7 @@ pub struct Options {
 
 /// Why a file or folder did not become a metainfo.
 #[derive(Debug)]
-pub enum Error {
+pub enum CreateError {
     /// A path that cannot be read.
     Io(PathBuf, io::Error),
     /// A file that had another length or time of change afterwards.
@@ -69,9 +69,9 @@ pub enum Error {
     Metainfo(MetainfoError),
 }
 
-impl Default for Options {
-    fn default() -> Options {
-        Options {
+impl Default for CreateOptions {
+    fn default() -> CreateOptions {
+        CreateOptions {
             piece_length: DEFAULT_PIECE_LENGTH,
             trackers: Vec::new(),
             web_seeds: Vec::new(),
@@ -84,25 +84,25 @@ impl Default for Options {
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for CreateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Io(path, error) => write!(f, "{path:?} cannot be read: {error}"),
-            Error::Changed(path) => write!(f, "{path:?} changed while it was read; try again when it is at rest"),
-            Error::Empty(path) => write!(f, "{} contains no files", path.display()),
-            Error::NoBytes(path) => write!(f, "{} is empty; there is nothing to share", path.display()),
-            Error::NotAFile(path) => write!(f, "{path:?} is neither a file nor a folder"),
-            Error::BadName(name) => write!(f, "{name:?} is no name for a file or folder"),
-            Error::Metainfo(error) => fmt::Display::fmt(error, f),
+            CreateError::Io(path, error) => write!(f, "{path:?} cannot be read: {error}"),
+            CreateError::Changed(path) => write!(f, "{path:?} changed while it was read; try again when it is at rest"),
+            CreateError::Empty(path) => write!(f, "{} contains no files", path.display()),
+            CreateError::NoBytes(path) => write!(f, "{} is empty; there is nothing to share", path.display()),
+            CreateError::NotAFile(path) => write!(f, "{path:?} is neither a file nor a folder"),
+            CreateError::BadName(name) => write!(f, "{name:?} is no name for a file or folder"),
+            CreateError::Metainfo(error) => fmt::Display::fmt(error, f),
         }
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for CreateError {}
 
-impl From<MetainfoError> for Error {
-    fn from(error: MetainfoError) -> Error {
-        Error::Metainfo(error)
+impl From<MetainfoError> for CreateError {
+    fn from(error: MetainfoError) -> CreateError {
+        CreateError::Metainfo(error)
     }
 }
 
@@ -119,26 +119,26 @@ pub struct Created {
 
 /// Hashes the file, or all files in the folder, on every core. `progress` is told on the calling thread how many bytes
 /// are hashed so far; the last time, all of them.
-pub fn create(path: &Path, options: &Options, progress: &dyn Fn(u64)) -> Result<Created, Error> {
+pub fn create(path: &Path, options: &CreateOptions, progress: &dyn Fn(u64)) -> Result<Created, CreateError> {
     let name = match &options.name {
         Some(name) => name.as_bytes().to_vec(),
         None => own_name(path)?,
     };
     if !path::is_possible(&name) {
-        return Err(Error::BadName(String::from_utf8_lossy(&name).into_owned()));
+        return Err(CreateError::BadName(String::from_utf8_lossy(&name).into_owned()));
     }
     let (found, left_out) = walk::walk(path, &options.leave_out)?;
     let length = found.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.length));
     let length = length.ok_or(MetainfoError::LengthOverflow)?;
     if length == 0 {
-        return Err(Error::NoBytes(path.to_owned()));
+        return Err(CreateError::NoBytes(path.to_owned()));
     }
     let geometry = Geometry::new(length, options.piece_length.into()).map_err(MetainfoError::Geometry)?;
     let pieces = hash::hash(&found, &geometry, progress)?;
     let is_folder = found.iter().any(|file| !file.parts.is_empty());
     let content = match &found[..] {
-        [file] if !is_folder => Content::File(length, file.entry().is_executable),
-        files => Content::Folder(files.iter().map(Found::entry).collect()),
+        [file] if !is_folder => OutlineContent::File(length, file.entry().is_executable),
+        files => OutlineContent::Folder(files.iter().map(FoundFile::entry).collect()),
     };
     let metainfo = assemble(&name, content, &pieces, options)?;
     Ok(Created { metainfo, left_out, found: found.into_iter().map(|file| file.metadata).collect() })
@@ -147,14 +147,19 @@ pub fn create(path: &Path, options: &Options, progress: &dyn Fn(u64)) -> Result<
 impl Metainfo {
     /// The metainfo of one file whose bytes were hashed elsewhere; `name` counts where `options` has none, and the
     /// piece length is that of the hashes.
-    pub fn from_hashes(name: &str, hashes: &Hashes, options: &Options) -> Result<Metainfo, MetainfoError> {
+    pub fn from_hashes(name: &str, hashes: &Hashes, options: &CreateOptions) -> Result<Metainfo, MetainfoError> {
         let name = options.name.as_deref().unwrap_or(name);
-        let options = Options { piece_length: hashes.piece_length, ..options.clone() };
-        assemble(name.as_bytes(), Content::File(hashes.length, false), &hashes.pieces, &options)
+        let options = CreateOptions { piece_length: hashes.piece_length, ..options.clone() };
+        assemble(name.as_bytes(), OutlineContent::File(hashes.length, false), &hashes.pieces, &options)
     }
 }
 
-fn assemble(name: &[u8], content: Content<'_>, pieces: &[u8], options: &Options) -> Result<Metainfo, MetainfoError> {
+fn assemble(
+    name: &[u8],
+    content: OutlineContent<'_>,
+    pieces: &[u8],
+    options: &CreateOptions,
+) -> Result<Metainfo, MetainfoError> {
     let piece_length = options.piece_length.into();
     let raw = Outline { name, piece_length, pieces, private: options.private, content, links: Vec::new() }.encode();
     let outer = Outer {
@@ -169,18 +174,18 @@ fn assemble(name: &[u8], content: Content<'_>, pieces: &[u8], options: &Options)
 }
 
 /// What the metainfo of this file or folder is called, as [`Metainfo::name`] says it.
-pub fn safe_name(path: &Path) -> Result<String, Error> {
+pub fn safe_name(path: &Path) -> Result<String, CreateError> {
     // Nothing is left of some names, and then it is the info hash, which is not known yet.
     Ok(path::top_name(&own_name(path)?).unwrap_or_else(|| "_".to_owned()))
 }
 
 /// The last part of a path; that of the folder it means, for `.` and the like.
-fn own_name(path: &Path) -> Result<Vec<u8>, Error> {
+fn own_name(path: &Path) -> Result<Vec<u8>, CreateError> {
     let absolute = match path.file_name() {
         Some(_) => path.to_owned(),
-        None => path.canonicalize().map_err(|error| Error::Io(path.to_owned(), error))?,
+        None => path.canonicalize().map_err(|error| CreateError::Io(path.to_owned(), error))?,
     };
-    let name = absolute.file_name().ok_or_else(|| Error::BadName(path.display().to_string()))?;
+    let name = absolute.file_name().ok_or_else(|| CreateError::BadName(path.display().to_string()))?;
     Ok(name.as_bytes().to_vec())
 }
 
@@ -212,7 +217,7 @@ mod tests {
         fs::write(path, content).unwrap();
     }
 
-    fn create_quietly(path: &Path, options: &Options) -> Result<Metainfo, Error> {
+    fn create_quietly(path: &Path, options: &CreateOptions) -> Result<Metainfo, CreateError> {
         create(path, options, &|_| ()).map(|created| created.metainfo)
     }
 
@@ -254,16 +259,24 @@ mod tests {
         let folder = nasty_folder();
         write(&folder, "größe.bin", &bytes(1_000_000));
         for (path, arguments, options) in [
-            ("t", &["-l", "18"][..], Options::default()),
-            ("t", &["-l", "15", "-p"], Options { piece_length: 1 << 15, private: true, ..Options::default() }),
+            ("t", &["-l", "18"][..], CreateOptions::default()),
+            (
+                "t",
+                &["-l", "15", "-p"],
+                CreateOptions { piece_length: 1 << 15, private: true, ..CreateOptions::default() },
+            ),
             (
                 "t",
                 &["-l", "24", "-n", "other"],
-                Options { piece_length: 1 << 24, name: Some("other".into()), ..Options::default() },
+                CreateOptions { piece_length: 1 << 24, name: Some("other".into()), ..CreateOptions::default() },
             ),
-            ("größe.bin", &["-l", "18"], Options::default()),
-            ("größe.bin", &["-l", "16", "-p"], Options { piece_length: 1 << 16, private: true, ..Options::default() }),
-            ("t/file-link", &["-l", "18"], Options::default()),
+            ("größe.bin", &["-l", "18"], CreateOptions::default()),
+            (
+                "größe.bin",
+                &["-l", "16", "-p"],
+                CreateOptions { piece_length: 1 << 16, private: true, ..CreateOptions::default() },
+            ),
+            ("t/file-link", &["-l", "18"], CreateOptions::default()),
         ] {
             let path = folder.path().join(path);
             let ours = create_quietly(&path, &options).unwrap();
@@ -277,7 +290,11 @@ mod tests {
     fn an_upload_gets_the_metainfo_of_the_same_file_on_disk() {
         let folder = TempDir::new().unwrap();
         write(&folder, "a.bin", &bytes(600_000));
-        let options = Options { trackers: vec![vec!["http://a".into()]], creation_date: Some(7), ..Options::default() };
+        let options = CreateOptions {
+            trackers: vec![vec!["http://a".into()]],
+            creation_date: Some(7),
+            ..CreateOptions::default()
+        };
         let from_disk = create_quietly(&folder.path().join("a.bin"), &options).unwrap();
         let mut hasher = PieceHasher::new(options.piece_length);
         bytes(600_000).chunks(1_000).for_each(|part| hasher.update(part));
@@ -291,7 +308,8 @@ mod tests {
         let folder = TempDir::new().unwrap();
         write(&folder, "a.bin", &bytes(9_000_000));
         let seen = RefCell::new(Vec::new());
-        create(&folder.path().join("a.bin"), &Options::default(), &|hashed| seen.borrow_mut().push(hashed)).unwrap();
+        create(&folder.path().join("a.bin"), &CreateOptions::default(), &|hashed| seen.borrow_mut().push(hashed))
+            .unwrap();
         let seen = seen.into_inner();
         assert!(seen.is_sorted() && seen.last() == Some(&9_000_000), "{seen:?}");
     }
@@ -299,9 +317,9 @@ mod tests {
     #[test]
     fn a_folder_is_named_after_itself_even_when_it_is_called_a_dot() {
         let folder = nasty_folder();
-        let direct = create_quietly(&folder.path().join("t"), &Options::default()).unwrap();
+        let direct = create_quietly(&folder.path().join("t"), &CreateOptions::default()).unwrap();
         assert_eq!(direct.name(), "t");
-        let roundabout = create_quietly(&folder.path().join("t/a/.."), &Options::default()).unwrap();
+        let roundabout = create_quietly(&folder.path().join("t/a/.."), &CreateOptions::default()).unwrap();
         assert_eq!(roundabout, direct);
     }
 
@@ -310,7 +328,7 @@ mod tests {
         let folder = nasty_folder();
         write(&folder, "t/aux.c", b"on Linux a name like any other");
         write(&folder, "t/end.", b"so is this");
-        let metainfo = create_quietly(&folder.path().join("t"), &Options::default()).unwrap();
+        let metainfo = create_quietly(&folder.path().join("t"), &CreateOptions::default()).unwrap();
         let spelled = |index| metainfo.spelled_path(index);
         for (index, file) in metainfo.files().iter().enumerate() {
             let path = spelled(index).unwrap_or_else(|| file.path.clone());
@@ -329,7 +347,7 @@ mod tests {
             write(&folder, record, b"ours");
         }
         write(&folder, "t/sub/.resume", b"theirs");
-        let metainfo = create_quietly(&folder.path().join("t"), &Options::default()).unwrap();
+        let metainfo = create_quietly(&folder.path().join("t"), &CreateOptions::default()).unwrap();
         let paths: Vec<_> = metainfo.files().iter().map(|file| file.path.to_str().unwrap()).collect();
         assert_eq!(paths, ["t/sub/.resume"]);
     }
@@ -338,9 +356,9 @@ mod tests {
     fn what_the_metainfo_is_written_to_is_no_part_of_it_and_files_are_told_as_they_were_found() {
         let folder = TempDir::new().unwrap();
         write(&folder, "t/a", b"first");
-        let options = Options {
+        let options = CreateOptions {
             leave_out: vec![folder.path().join("t/t.json"), folder.path().join("t/./b")],
-            ..Options::default()
+            ..CreateOptions::default()
         };
         let first = create(&folder.path().join("t"), &options, &|_| ()).unwrap();
         write(&folder, "t/t.json", b"{}");
@@ -356,7 +374,7 @@ mod tests {
         write(&folder, "t/empty", b"");
         fs::create_dir(folder.path().join("none")).unwrap();
         let sentence =
-            |path: &str| create_quietly(&folder.path().join(path), &Options::default()).unwrap_err().to_string();
+            |path: &str| create_quietly(&folder.path().join(path), &CreateOptions::default()).unwrap_err().to_string();
         assert!(sentence("t").ends_with("/t is empty; there is nothing to share"));
         assert!(sentence("t/empty").ends_with("/t/empty is empty; there is nothing to share"));
         assert!(sentence("none").ends_with("/none contains no files"));
@@ -366,10 +384,10 @@ mod tests {
     #[test]
     fn files_that_may_be_run_stay_so_in_every_form() {
         let folder = nasty_folder();
-        let plain = create_quietly(&folder.path().join("t"), &Options::default()).unwrap();
+        let plain = create_quietly(&folder.path().join("t"), &CreateOptions::default()).unwrap();
         fs::set_permissions(folder.path().join("t/a.txt"), fs::Permissions::from_mode(0o755)).unwrap();
         for path in ["t", "t/a.txt"] {
-            let metainfo = create_quietly(&folder.path().join(path), &Options::default()).unwrap();
+            let metainfo = create_quietly(&folder.path().join(path), &CreateOptions::default()).unwrap();
             let runs = metainfo.files().iter().filter(|file| file.is_executable).map(|file| file.path.file_name());
             // The link to it is the file itself here.
             assert!(
@@ -383,7 +401,7 @@ mod tests {
             }
             assert_ne!(metainfo.info_hash(), plain.info_hash());
         }
-        let json = create_quietly(&folder.path().join("t/a.txt"), &Options::default()).unwrap().to_json();
+        let json = create_quietly(&folder.path().join("t/a.txt"), &CreateOptions::default()).unwrap().to_json();
         let json = String::from_utf8(json).unwrap();
         assert!(json.contains(r#""executable": true"#) && !json.contains(r#""info":"#), "{json}");
         // A form of an earlier version has it in the raw dictionary alone.
@@ -402,10 +420,13 @@ mod tests {
         let folder = TempDir::new().unwrap();
         write(&folder, "a", b"x");
         for name in ["", "..", "a/b"] {
-            let options = Options { name: Some(name.into()), ..Options::default() };
-            assert!(matches!(create_quietly(&folder.path().join("a"), &options), Err(Error::BadName(_))), "{name}");
+            let options = CreateOptions { name: Some(name.into()), ..CreateOptions::default() };
+            assert!(
+                matches!(create_quietly(&folder.path().join("a"), &options), Err(CreateError::BadName(_))),
+                "{name}"
+            );
         }
-        let options = Options { piece_length: 0, ..Options::default() };
+        let options = CreateOptions { piece_length: 0, ..CreateOptions::default() };
         assert!(
             create_quietly(&folder.path().join("a"), &options).unwrap_err().to_string().contains("piece length of 0")
         );
@@ -414,12 +435,12 @@ mod tests {
     #[test]
     fn links_that_lead_nowhere_or_in_circles_and_what_is_no_file_are_left_out_and_named() {
         let folder = nasty_folder();
-        let all = create_quietly(&folder.path().join("t"), &Options::default()).unwrap();
+        let all = create_quietly(&folder.path().join("t"), &CreateOptions::default()).unwrap();
         for (link, target) in [("a/up", ".."), ("lock", "nowhere"), ("me", "me"), ("under", "a.txt/x")] {
             symlink(target, folder.path().join("t").join(link)).unwrap();
         }
         let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("t/socket")).unwrap();
-        let created = create(&folder.path().join("t"), &Options::default(), &|_| ()).unwrap();
+        let created = create(&folder.path().join("t"), &CreateOptions::default(), &|_| ()).unwrap();
         assert_eq!(created.metainfo, all);
         let mut said: Vec<_> = created.left_out.iter().map(|left_out| left_out.to_string()).collect();
         said.sort();
@@ -443,8 +464,8 @@ mod tests {
         for length in [0, 1_000_000, 9_999_999, 10_000_001] {
             fs::write(&path, bytes(10_000_000)).unwrap();
             let resize = |_| fs::File::options().write(true).open(&path).unwrap().set_len(length).unwrap();
-            let error = create(&path, &Options::default(), &resize).unwrap_err();
-            assert!(matches!(error, Error::Changed(_)), "{length}: {error}");
+            let error = create(&path, &CreateOptions::default(), &resize).unwrap_err();
+            assert!(matches!(error, CreateError::Changed(_)), "{length}: {error}");
         }
     }
 }

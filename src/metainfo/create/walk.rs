@@ -6,17 +6,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Error, MetainfoError};
+use super::{CreateError, MetainfoError};
 use crate::metainfo::{
     FileKind, MAX_FILES,
     error::Problem,
-    outline::Entry,
+    outline::OutlineEntry,
     path::{MAX_DEPTH, is_record},
 };
 
 /// A file on the disk, as it was when it was found.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct FoundFile {
     pub path: PathBuf,
     /// The parts of its path below the folder; none for a file that stands alone.
     pub parts: Vec<Vec<u8>>,
@@ -26,17 +26,17 @@ pub(super) struct Found {
     pub metadata: fs::Metadata,
 }
 
-impl Found {
-    fn new(path: PathBuf, parts: Vec<Vec<u8>>, metadata: fs::Metadata) -> Found {
-        Found { path, parts, length: metadata.len(), metadata }
+impl FoundFile {
+    fn new(path: PathBuf, parts: Vec<Vec<u8>>, metadata: fs::Metadata) -> FoundFile {
+        FoundFile { path, parts, length: metadata.len(), metadata }
     }
 
     /// Its place in the info dictionary.
-    pub fn entry(&self) -> Entry<'_> {
+    pub fn entry(&self) -> OutlineEntry<'_> {
         let path = self.parts.iter().map(Vec::as_slice).collect();
         // Its owner may run it.
         let is_executable = self.metadata.mode() & 0o100 != 0;
-        Entry { path, length: self.length, kind: FileKind::Normal, is_executable }
+        OutlineEntry { path, length: self.length, kind: FileKind::Normal, is_executable }
     }
 
     /// Whether the file is still the one that was found.
@@ -61,24 +61,24 @@ impl fmt::Display for LeftOut {
 
 /// The file itself, or every file below the folder but those of `but`, sorted by the bytes of their paths; and what is left
 /// out.
-pub(super) fn walk(path: &Path, but: &[PathBuf]) -> Result<(Vec<Found>, Vec<LeftOut>), Error> {
+pub(super) fn walk(path: &Path, but: &[PathBuf]) -> Result<(Vec<FoundFile>, Vec<LeftOut>), CreateError> {
     let metadata = metadata(path)?;
     if metadata.is_file() {
-        return Ok((vec![Found::new(path.to_owned(), Vec::new(), metadata)], Vec::new()));
+        return Ok((vec![FoundFile::new(path.to_owned(), Vec::new(), metadata)], Vec::new()));
     }
     if !metadata.is_dir() {
-        return Err(Error::NotAFile(path.to_owned()));
+        return Err(CreateError::NotAFile(path.to_owned()));
     }
     // What is not there need not be left out.
     let but = but.iter().filter_map(|path| fs::metadata(path).ok().as_ref().map(identity)).collect();
     let mut walk = Walk { found: Vec::new(), left_out: Vec::new(), parts: Vec::new(), around: Vec::new(), but };
     walk.folder(path, &metadata)?;
     walk.found.sort_by_cached_key(|file| file.parts.join(&b'/'));
-    if walk.found.is_empty() { Err(Error::Empty(path.to_owned())) } else { Ok((walk.found, walk.left_out)) }
+    if walk.found.is_empty() { Err(CreateError::Empty(path.to_owned())) } else { Ok((walk.found, walk.left_out)) }
 }
 
 struct Walk {
-    found: Vec<Found>,
+    found: Vec<FoundFile>,
     left_out: Vec<LeftOut>,
     /// The parts of the path to the current folder.
     parts: Vec<Vec<u8>>,
@@ -89,14 +89,14 @@ struct Walk {
 }
 
 impl Walk {
-    fn folder(&mut self, path: &Path, metadata: &fs::Metadata) -> Result<(), Error> {
+    fn folder(&mut self, path: &Path, metadata: &fs::Metadata) -> Result<(), CreateError> {
         let identity = identity(metadata);
         if self.around.contains(&identity) {
             self.leave_out(path, "it links to a folder that it lies in");
             return Ok(());
         }
         self.around.push(identity);
-        let failed = |error| Error::Io(path.to_owned(), error);
+        let failed = |error| CreateError::Io(path.to_owned(), error);
         for entry in fs::read_dir(path).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             if is_record(entry.file_name().as_bytes()) {
@@ -114,14 +114,14 @@ impl Walk {
         self.left_out.push(LeftOut { path: path.to_owned(), why });
     }
 
-    fn entry(&mut self, path: PathBuf) -> Result<(), Error> {
+    fn entry(&mut self, path: PathBuf) -> Result<(), CreateError> {
         let metadata = match fs::metadata(&path) {
             // A link to nothing, to itself, or to something below a file.
             Err(error) if path.is_symlink() && error.kind() != io::ErrorKind::PermissionDenied => {
                 self.leave_out(&path, "it is a link that leads nowhere");
                 return Ok(());
             }
-            looked => looked.map_err(|error| Error::Io(path.clone(), error))?,
+            looked => looked.map_err(|error| CreateError::Io(path.clone(), error))?,
         };
         if self.parts.len() > MAX_DEPTH {
             let problem = Problem::TooDeep(self.parts.len());
@@ -133,7 +133,7 @@ impl Walk {
         if self.but.contains(&identity(&metadata)) {
             self.leave_out(&path, "the metainfo is written there");
         } else if metadata.is_file() {
-            self.found.push(Found::new(path, self.parts.clone(), metadata));
+            self.found.push(FoundFile::new(path, self.parts.clone(), metadata));
         } else {
             self.leave_out(&path, "it is neither a file nor a folder");
         }
@@ -146,6 +146,6 @@ fn identity(metadata: &fs::Metadata) -> (u64, u64) {
 }
 
 /// What a path leads to, through links.
-fn metadata(path: &Path) -> Result<fs::Metadata, Error> {
-    fs::metadata(path).map_err(|error| Error::Io(path.to_owned(), error))
+fn metadata(path: &Path) -> Result<fs::Metadata, CreateError> {
+    fs::metadata(path).map_err(|error| CreateError::Io(path.to_owned(), error))
 }

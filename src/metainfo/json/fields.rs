@@ -11,17 +11,17 @@ use serde::{
 
 use super::{decode, from_base64};
 use crate::metainfo::{
-    Error, FileKind, Limits, MAX_FILES,
+    FileKind, Limits, MAX_FILES, MetainfoError,
     create::DEFAULT_PIECE_LENGTH,
     error::Problem,
     outer::{Extra, MAX_URLS, Outer, Trackers, cleaned},
-    outline::{Content, Entry, Outline},
+    outline::{Outline, OutlineContent, OutlineEntry},
     path::{self, MAX_DEPTH},
 };
 
 /// What is read. Unknown keys are skipped, so that a later version may add some.
 #[derive(Default)]
-pub(super) struct Fields {
+pub(super) struct JsonFields {
     name: Option<String>,
     length: Option<u64>,
     executable: Option<bool>,
@@ -48,12 +48,12 @@ struct FileField {
     executable: bool,
 }
 
-impl Fields {
-    pub fn outline(&self, limits: &Limits) -> Result<Outline<'_>, Error> {
-        let missing = |field, kind| Error::field(field, Problem::Missing(kind));
+impl JsonFields {
+    pub fn outline(&self, limits: &Limits) -> Result<Outline<'_>, MetainfoError> {
+        let missing = |field, kind| MetainfoError::field(field, Problem::Missing(kind));
         let content = match (&self.files, self.length) {
-            (Some(files), total) => Content::Folder(entries(&files.0, total, limits)?),
-            (None, Some(length)) => Content::File(in_range("length", length)?, self.executable.unwrap_or(false)),
+            (Some(files), total) => OutlineContent::Folder(entries(&files.0, total, limits)?),
+            (None, Some(length)) => OutlineContent::File(in_range("length", length)?, self.executable.unwrap_or(false)),
             (None, None) => return Err(missing("length", "a number, and there are no `files`")),
         };
         let pieces = self.pieces.as_ref().ok_or_else(|| missing("pieces", "a list of hashes"))?;
@@ -67,8 +67,8 @@ impl Fields {
         })
     }
 
-    pub fn refuse_unsafe_paths(&self) -> Result<(), Error> {
-        let refuse = |field: String, path: &str| Err(Error::field(field, Problem::UnsafePath(path.to_owned())));
+    pub fn refuse_unsafe_paths(&self) -> Result<(), MetainfoError> {
+        let refuse = |field: String, path: &str| Err(MetainfoError::field(field, Problem::UnsafePath(path.to_owned())));
         let name = self.name.as_deref().unwrap_or_default();
         if path::is_unsafe(name.as_bytes()) {
             return refuse("name".to_owned(), name);
@@ -82,7 +82,7 @@ impl Fields {
         Ok(())
     }
 
-    pub fn into_outer(self, limits: &Limits) -> Result<Outer, Error> {
+    pub fn into_outer(self, limits: &Limits) -> Result<Outer, MetainfoError> {
         let list = |urls: Capped<String, MAX_URLS>| urls.0.iter().filter_map(|url| cleaned(url)).collect();
         let tiers = self.trackers.map_or(Vec::new(), |tiers| tiers.0.into_iter().map(|tier| tier.0).collect());
         let outer = Outer {
@@ -133,49 +133,54 @@ where
     Ok(())
 }
 
-fn in_range(field: &str, number: u64) -> Result<u64, Error> {
+fn in_range(field: &str, number: u64) -> Result<u64, MetainfoError> {
     let is_bencodable = i64::try_from(number).is_ok();
-    is_bencodable.then_some(number).ok_or_else(|| Error::field(field, Problem::OutOfRange(number.into())))
+    is_bencodable.then_some(number).ok_or_else(|| MetainfoError::field(field, Problem::OutOfRange(number.into())))
 }
 
-fn read_extra(text: &str, limits: &Limits) -> Result<Extra, Error> {
+fn read_extra(text: &str, limits: &Limits) -> Result<Extra, MetainfoError> {
     let bytes = from_base64("extra", text)?;
     let entries = decode("extra", &bytes, limits)?.as_dict();
     let mut extra = Extra::new();
-    for (key, value) in entries.ok_or_else(|| Error::field("extra", Problem::NotADictionary))? {
+    for (key, value) in entries.ok_or_else(|| MetainfoError::field("extra", Problem::NotADictionary))? {
         extra.entry(key.to_vec()).or_insert_with(|| value.raw().to_vec());
     }
     Ok(extra)
 }
 
 /// The files, whose lengths must add up to the total if that is stated too.
-fn entries<'a>(files: &'a [FileField], total: Option<u64>, limits: &Limits) -> Result<Vec<Entry<'a>>, Error> {
+fn entries<'a>(
+    files: &'a [FileField],
+    total: Option<u64>,
+    limits: &Limits,
+) -> Result<Vec<OutlineEntry<'a>>, MetainfoError> {
     if files.iter().map(|file| file.path.depth()).sum::<usize>() > limits.values {
-        return Err(Error::TooManyValues(limits.values));
+        return Err(MetainfoError::TooManyValues(limits.values));
     }
-    let sum = files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.length)).ok_or(Error::LengthOverflow)?;
+    let sum =
+        files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.length)).ok_or(MetainfoError::LengthOverflow)?;
     if total.is_some_and(|total| total != sum) {
-        return Err(Error::field("length", Problem::NotTheSum(sum)));
+        return Err(MetainfoError::field("length", Problem::NotTheSum(sum)));
     }
     let entries = files.iter().enumerate().map(|(index, file)| {
         let length = in_range(&format!("files[{index}].length"), file.length)?;
-        Ok(Entry { path: file.path.parts(), length, kind: FileKind::Normal, is_executable: file.executable })
+        Ok(OutlineEntry { path: file.path.parts(), length, kind: FileKind::Normal, is_executable: file.executable })
     });
     entries.collect()
 }
 
-impl<'de> Deserialize<'de> for Fields {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fields, D::Error> {
+impl<'de> Deserialize<'de> for JsonFields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<JsonFields, D::Error> {
         struct Keys;
         impl<'de> Visitor<'de> for Keys {
-            type Value = Fields;
+            type Value = JsonFields;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a metainfo")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-                let mut fields = Fields::default();
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonFields, A::Error> {
+                let mut fields = JsonFields::default();
                 while let Some(key) = map.next_key::<Cow<'de, str>>()? {
                     fields.read_field(&key, &mut map)?;
                 }

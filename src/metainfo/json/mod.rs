@@ -14,21 +14,21 @@ use std::{borrow::Cow, io};
 use data_encoding::{BASE64, HEXLOWER};
 use serde::{Serialize, Serializer};
 
-use self::fields::Fields;
+use self::fields::JsonFields;
 use super::{
-    Error, Limits, Metainfo,
+    Limits, Metainfo, MetainfoError,
     error::Problem,
     info::Info,
-    outline::{Content, Entry, Outline},
+    outline::{Outline, OutlineContent, OutlineEntry},
     path,
 };
-use crate::bencode::{self, Encoder, Node};
+use crate::bencode::{self, BencodeNode, Encoder};
 
-pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Metainfo, Error> {
+pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Metainfo, MetainfoError> {
     if count::values(bytes) > limits.values {
-        return Err(Error::TooManyValues(limits.values));
+        return Err(MetainfoError::TooManyValues(limits.values));
     }
-    let fields: Fields = serde_json::from_slice(bytes).map_err(|error| Error::Json(error.to_string()))?;
+    let fields: JsonFields = serde_json::from_slice(bytes).map_err(|error| MetainfoError::Json(error.to_string()))?;
     let outline = fields.outline(limits)?;
     let raw = match &fields.info {
         Some(text) => from_base64("info", text)?,
@@ -46,7 +46,7 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Metainfo, Error> {
     if let Some(stated) = &fields.info_hash
         && stated.parse() != Ok(info.hash)
     {
-        return Err(Error::InfoHash { stated: stated.clone(), actual: info.hash });
+        return Err(MetainfoError::InfoHash { stated: stated.clone(), actual: info.hash });
     }
     Ok(Metainfo { info, outer: fields.into_outer(limits)? })
 }
@@ -56,18 +56,18 @@ pub(super) fn write(metainfo: &Metainfo, mut to: impl io::Write) -> io::Result<(
     let node = bencode::decode(&info.raw).expect("an info dictionary was decoded before it was kept");
     let outline = Outline::read(node).expect("an info dictionary was checked before it was kept");
     let (length, files) = match &outline.content {
-        Content::File(length, _) => (Some(*length), None),
-        Content::Folder(entries) => (None, Some(ListedFiles(entries))),
+        OutlineContent::File(length, _) => (Some(*length), None),
+        OutlineContent::Folder(entries) => (None, Some(JsonFile(entries))),
     };
     let extra = (!outer.extra.is_empty()).then(|| {
         let mut out = Encoder::new();
         out.dict(|dict| outer.extra.iter().for_each(|(key, value)| dict.key(key).raw(value)));
         BASE64.encode(&out.finish())
     });
-    let form = Form {
+    let form = JsonForm {
         name: String::from_utf8_lossy(outline.name),
         length,
-        executable: matches!(outline.content, Content::File(_, true)).then_some(true),
+        executable: matches!(outline.content, OutlineContent::File(_, true)).then_some(true),
         files,
         piece_length: outline.piece_length,
         private: outline.private.then_some(true),
@@ -94,12 +94,12 @@ fn says_it_all(outline: &Outline<'_>, raw: &[u8]) -> bool {
     !has_oddity && outline.encode() == raw
 }
 
-fn check_agreement(fields: &Outline<'_>, raw: &Outline<'_>) -> Result<(), Error> {
+fn check_agreement(fields: &Outline<'_>, raw: &Outline<'_>) -> Result<(), MetainfoError> {
     let content_agrees = match (&fields.content, &raw.content) {
         // Older versions did not list what is executable.
-        (Content::File(length, executable), Content::File(raw, is)) => length == raw && executable <= is,
-        (Content::Folder(entries), Content::Folder(raw)) => {
-            let agrees = |(entry, raw): (&Entry<'_>, &Entry<'_>)| {
+        (OutlineContent::File(length, executable), OutlineContent::File(raw, is)) => length == raw && executable <= is,
+        (OutlineContent::Folder(entries), OutlineContent::Folder(raw)) => {
+            let agrees = |(entry, raw): (&OutlineEntry<'_>, &OutlineEntry<'_>)| {
                 let (listed, is) = (Listed::of(entry), Listed::of(raw));
                 listed.path == is.path && listed.length == is.length && entry.is_executable <= raw.is_executable
             };
@@ -107,7 +107,7 @@ fn check_agreement(fields: &Outline<'_>, raw: &Outline<'_>) -> Result<(), Error>
         }
         _ => false,
     };
-    let content = if matches!(fields.content, Content::File(..)) { "length" } else { "files" };
+    let content = if matches!(fields.content, OutlineContent::File(..)) { "length" } else { "files" };
     [
         ("name", fields.name == String::from_utf8_lossy(raw.name).as_bytes()),
         (content, content_agrees),
@@ -116,32 +116,32 @@ fn check_agreement(fields: &Outline<'_>, raw: &Outline<'_>) -> Result<(), Error>
         ("private", fields.private == raw.private),
     ]
     .into_iter()
-    .try_for_each(|(field, agrees)| if agrees { Ok(()) } else { Err(Error::Disagrees(field)) })
+    .try_for_each(|(field, agrees)| if agrees { Ok(()) } else { Err(MetainfoError::Disagrees(field)) })
 }
 
-fn from_base64(field: &str, text: &str) -> Result<Vec<u8>, Error> {
-    BASE64.decode(text.as_bytes()).map_err(|_| Error::field(field, Problem::NotADictionary))
+fn from_base64(field: &str, text: &str) -> Result<Vec<u8>, MetainfoError> {
+    BASE64.decode(text.as_bytes()).map_err(|_| MetainfoError::field(field, Problem::NotADictionary))
 }
 
 /// One bencoded value that a field holds.
-fn decode<'a>(field: &str, raw: &'a [u8], limits: &Limits) -> Result<Node<'a>, Error> {
+fn decode<'a>(field: &str, raw: &'a [u8], limits: &Limits) -> Result<BencodeNode<'a>, MetainfoError> {
     match bencode::decode_prefix_within(raw, limits.values) {
         Ok((node, used)) if used == raw.len() => Ok(node),
         Err(error) if matches!(error.kind, bencode::ErrorKind::TooMany(_)) => Err(error.into()),
-        _ => Err(Error::field(field, Problem::NotADictionary)),
+        _ => Err(MetainfoError::field(field, Problem::NotADictionary)),
     }
 }
 
 /// What is written, in this order: what people look for first, the long rows last.
 #[derive(Serialize)]
-struct Form<'a> {
+struct JsonForm<'a> {
     name: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     length: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     executable: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    files: Option<ListedFiles<'a>>,
+    files: Option<JsonFile<'a>>,
     piece_length: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     private: Option<bool>,
@@ -166,9 +166,9 @@ struct Form<'a> {
 }
 
 /// The files of a folder, each made when it is written.
-struct ListedFiles<'a>(&'a [Entry<'a>]);
+struct JsonFile<'a>(&'a [OutlineEntry<'a>]);
 
-impl Serialize for ListedFiles<'_> {
+impl Serialize for JsonFile<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.0.iter().map(Listed::of))
     }
@@ -192,7 +192,7 @@ enum ListedPath {
 }
 
 impl Listed {
-    fn of(entry: &Entry<'_>) -> Listed {
+    fn of(entry: &OutlineEntry<'_>) -> Listed {
         let parts: Vec<String> = entry.path.iter().map(|part| String::from_utf8_lossy(part).into_owned()).collect();
         let is_plain = !parts.is_empty() && !parts.iter().any(|part| part.contains('/'));
         let path = if is_plain { ListedPath::Text(parts.join("/")) } else { ListedPath::Parts(parts) };
@@ -231,7 +231,7 @@ mod tests {
         format!(r#"{{{fields}, "piece_length": 16384, "pieces": ["{HASH}"]}}"#)
     }
 
-    fn read_by_hand(fields: &str) -> Result<Metainfo, Error> {
+    fn read_by_hand(fields: &str) -> Result<Metainfo, MetainfoError> {
         Metainfo::read(by_hand(fields).as_bytes())
     }
 
@@ -366,7 +366,7 @@ mod tests {
         ] {
             let changed = json.replacen(from, to, 1);
             assert_ne!(&changed, json, "{from}");
-            assert_eq!(Metainfo::read(changed.as_bytes()), Err(Error::Disagrees(field)));
+            assert_eq!(Metainfo::read(changed.as_bytes()), Err(MetainfoError::Disagrees(field)));
         }
     }
 
@@ -410,7 +410,7 @@ mod tests {
         let sum = r#"{"path": "x", "length": 9223372036854775807}"#;
         assert_eq!(
             sentence(&format!(r#""name": "a", "files": [{sum}, {sum}, {sum}]"#)),
-            Error::LengthOverflow.to_string()
+            MetainfoError::LengthOverflow.to_string()
         );
     }
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Action, Coordinator, STALL, peer::Peer};
+use super::{Action, Coordinator, STALL, peer::FetchPeer};
 use crate::{
     metainfo::PieceIndex,
     policy::{Home, PieceInFlight},
@@ -42,19 +42,19 @@ impl Coordinator {
         for piece in pieces {
             any = true;
             let index = piece.piece();
-            self.land(index, Some(&piece), out);
+            self.end_flight(index, Some(&piece), out);
             self.picker.give_back(index, !piece.is_blank());
             if !piece.is_blank() {
                 self.shelf.insert(index, piece);
             }
         }
         if any {
-            self.feed_all(now, out);
+            self.assign_all(now, out);
         }
     }
 
     /// A piece is in flight no more: helpers forget it, and its memory is free unless it goes to the shelf.
-    pub(super) fn land(&mut self, piece: PieceIndex, kept: Option<&PieceInFlight>, out: &mut Vec<Action>) {
+    pub(super) fn end_flight(&mut self, piece: PieceIndex, kept: Option<&PieceInFlight>, out: &mut Vec<Action>) {
         let Some(flight) = self.flights.remove(&piece) else { return };
         out.extend(flight.helpers.into_iter().map(|helper| Action::Recall(helper, piece)));
         if kept.is_none_or(PieceInFlight::is_blank) {
@@ -62,25 +62,25 @@ impl Coordinator {
         }
     }
 
-    pub(super) fn feed_all(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let hungry = self.peers.iter().filter(|(_, peer)| !peer.choked && peer.appetite > 0);
+    pub(super) fn assign_all(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let hungry = self.peers.iter().filter(|(_, peer)| !peer.choked && peer.bytes_wanted > 0);
         let hungry: Vec<_> = hungry.map(|(id, _)| *id).collect();
-        hungry.into_iter().for_each(|id| self.feed(id, now, out));
+        hungry.into_iter().for_each(|id| self.assign_pieces(id, now, out));
     }
 
     /// Gives a hungry peer pieces, or, when every piece is in flight, somebody else's last blocks.
-    pub(super) fn feed(&mut self, id: SessionId, now: Instant, out: &mut Vec<Action>) {
+    pub(super) fn assign_pieces(&mut self, id: SessionId, now: Instant, out: &mut Vec<Action>) {
         if self.is_complete() || self.paused {
             return;
         }
-        while let Some(peer) = self.peers.get(&id).filter(|peer| !peer.choked && peer.appetite > 0) {
-            let appetite = peer.appetite;
+        while let Some(peer) = self.peers.get(&id).filter(|peer| !peer.choked && peer.bytes_wanted > 0) {
+            let appetite = peer.bytes_wanted;
             let Some(piece) = self.pick_for(id, now) else {
                 return self.help(id, out);
             };
             let wanted: u64 = piece.missing_blocks().map(|block| u64::from(block.length)).sum();
             let appetite = appetite.saturating_sub(wanted);
-            self.peers.get_mut(&id).expect("it was just seen").appetite = appetite;
+            self.peers.get_mut(&id).expect("it was just seen").bytes_wanted = appetite;
             let suspect = piece.suspect().is_some();
             let flight = Flight { owner: id, helpers: BTreeSet::new(), memory: piece.memory(), suspect };
             self.flights.insert(piece.piece(), flight);
@@ -94,9 +94,9 @@ impl Coordinator {
         let chance = self.chance.next();
         let peer = self.peers.get(&id)?;
         let (shelf, peers) = (&self.shelf, &self.peers);
-        let another_has = |piece: PieceIndex, whoever: fn(&Peer) -> bool| {
+        let another_has = |piece: PieceIndex, whoever: fn(&FetchPeer) -> bool| {
             let others = peers.values().filter(|other| !other.remote.is_same_peer(&peer.remote));
-            others.filter(|other| other.can_give(now) && whoever(other)).any(|other| other.theirs.get(piece.get()))
+            others.filter(|other| other.can_upload(now) && whoever(other)).any(|other| other.theirs.get(piece.get()))
         };
         let snubbed = peer.is_snubbed(now);
         let avoid = |piece: PieceIndex| {
@@ -148,7 +148,7 @@ impl Coordinator {
     }
 
     /// A piece that waits with a peer that would come to it later than `helper` would be done with it.
-    fn spare_for(&self, id: SessionId, helper: &Peer, at_best: Duration) -> Option<(SessionId, PieceIndex)> {
+    fn spare_for(&self, id: SessionId, helper: &FetchPeer, at_best: Duration) -> Option<(SessionId, PieceIndex)> {
         let others = self.peers.iter().filter(|(other, _)| **other != id);
         let spare = others.filter_map(|(other, peer)| {
             let piece = peer.spare.filter(|piece| helper.theirs.get(piece.get()))?;

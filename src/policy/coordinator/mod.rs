@@ -18,18 +18,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{flights::Flight, peer::Peer};
+use self::{flights::Flight, peer::FetchPeer};
 use crate::{
     bitfield::Bitfield,
     chance::Chance,
     metainfo::{Block, Geometry, PeerId, PieceIndex},
     policy::{
-        Change, Payload, PieceInFlight, Slots,
+        ChokeChange, Choker, Payload, PieceInFlight,
         picker::Picker,
         roster::{Parting, Roster, Verdict},
     },
-    session::{Direction, End, Event, Order, Remote, SessionId},
-    status::Stance,
+    session::{Direction, End, Remote, SendOrder, SessionEvent, SessionId},
+    status::PeerKnowledge,
 };
 
 /// Addresses dialled at once: a room comes together at once, a list of dead addresses takes a few seconds each.
@@ -50,7 +50,7 @@ const USELESS_AFTER: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub enum Action {
     /// Send this on that session.
-    Order(SessionId, Order),
+    Order(SessionId, SendOrder),
     /// Give this piece to that session to fetch.
     Assign(SessionId, PieceInFlight),
     /// Have `helper` ask for the last missing blocks of a piece that `owner` is filling.
@@ -74,7 +74,7 @@ pub enum Action {
 
 /// How a session is doing, as its desk tells at a tick.
 #[derive(Debug, Clone, Copy)]
-pub struct Pulse {
+pub struct SessionPace {
     /// How long a block that was asked for has been awaited.
     pub waited: Duration,
     /// How long it will take over what it has to do.
@@ -82,24 +82,24 @@ pub struct Pulse {
     /// Bytes a second that it has been seen to give.
     pub rate: Option<f64>,
     /// Bytes of work it still wants.
-    pub appetite: u64,
+    pub bytes_wanted: u64,
     /// Whether it has nothing to do.
     pub idle: bool,
     /// A piece on its desk of which nothing has been asked for.
     pub spare: Option<PieceIndex>,
     /// Bytes of blocks it has given us in all.
-    pub given: u64,
+    pub downloaded: u64,
     /// Bytes of blocks it has taken from us in all.
-    pub taken: u64,
+    pub uploaded: u64,
 }
 
 /// What the process was told about how to fetch.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings {
+pub struct FetchSettings {
     /// Sessions at most.
     pub max_peers: usize,
     /// Peers served at once.
-    pub slots: usize,
+    pub upload_slots: usize,
     /// Bytes that pieces in flight may hold in memory.
     pub memory: u64,
 }
@@ -108,11 +108,11 @@ pub struct Settings {
 pub struct Coordinator {
     geometry: Geometry,
     ours: PeerId,
-    settings: Settings,
+    settings: FetchSettings,
     picker: Picker,
     roster: Roster,
-    slots: Slots,
-    peers: BTreeMap<SessionId, Peer>,
+    choker: Choker,
+    peers: BTreeMap<SessionId, FetchPeer>,
     flights: BTreeMap<PieceIndex, Flight>,
     /// Pieces that came back with blocks in them, or with a record of lies.
     shelf: BTreeMap<PieceIndex, PieceInFlight>,
@@ -127,7 +127,7 @@ impl Coordinator {
         geometry: &Geometry,
         have: &Bitfield,
         ours: PeerId,
-        settings: Settings,
+        settings: FetchSettings,
         seed: u64,
         now: Instant,
     ) -> Self {
@@ -137,7 +137,7 @@ impl Coordinator {
             settings,
             picker: Picker::new(geometry, have),
             roster: Roster::default(),
-            slots: Slots::new(settings.slots, now),
+            choker: Choker::new(settings.upload_slots, now),
             peers: BTreeMap::new(),
             flights: BTreeMap::new(),
             shelf: BTreeMap::new(),
@@ -168,9 +168,9 @@ impl Coordinator {
     }
 
     /// What a session's peer has, and whether we answer its requests.
-    pub fn stance(&self, id: SessionId) -> Option<Stance<'_>> {
+    pub fn peer_knowledge(&self, id: SessionId) -> Option<PeerKnowledge<'_>> {
         let have = &self.peers.get(&id)?.theirs;
-        Some(Stance { have, we_choke: !self.slots.is_unchoked(id) })
+        Some(PeerKnowledge { have, we_choke: !self.choker.is_unchoked(id) })
     }
 
     /// On whose desk a piece lies that is in flight, or lay when it was completed.
@@ -198,7 +198,7 @@ impl Coordinator {
 
     /// Whether pieces are missing, and no peer that has any answers our requests.
     pub fn lacks_peers(&self, now: Instant) -> bool {
-        let is_giving = |peer: &Peer| peer.interesting && peer.can_give(now);
+        let is_giving = |peer: &FetchPeer| peer.interesting && peer.can_upload(now);
         !self.paused && !self.is_complete() && !self.peers.values().any(is_giving)
     }
 
@@ -254,55 +254,55 @@ impl Coordinator {
             Verdict::Replace(older) => out.push(Action::End(older)),
             Verdict::Keep => {}
         }
-        self.slots.opened(id, now);
+        self.choker.opened(id, now);
         let theirs = Bitfield::empty(self.geometry.piece_count());
-        self.peers.insert(id, Peer::new(remote.clone(), theirs, now));
+        self.peers.insert(id, FetchPeer::new(remote.clone(), theirs, now));
         let have = self.picker.have();
-        out.push(Action::Order(id, Order::Start((!have.is_empty()).then(|| have.clone()))));
+        out.push(Action::Order(id, SendOrder::Start((!have.is_empty()).then(|| have.clone()))));
     }
 
     /// Something happened on a session.
-    pub fn event(&mut self, event: Event, now: Instant, out: &mut Vec<Action>) {
+    pub fn event(&mut self, event: SessionEvent, now: Instant, out: &mut Vec<Action>) {
         match event {
             // The thread keeps the handles and calls these itself.
-            Event::Opened(handle) => self.opened(&handle.remote.clone(), now, out),
+            SessionEvent::Opened(handle) => self.opened(&handle.remote.clone(), now, out),
             // A fetch shows everybody all that it has.
-            Event::Sent(..) | Event::StorageFailed(_) => {}
-            Event::Introduced { session, port, .. } => {
+            SessionEvent::Sent(..) | SessionEvent::StorageFailed(_) => {}
+            SessionEvent::ExtensionHandshake { session, port, .. } => {
                 if let Some(port) = port {
                     self.roster.listens(session, port, now);
                 }
             }
-            Event::Has(id, bits) => self.has(id, bits, now, out),
-            Event::Gained(id, piece) => self.gained(id, piece, now, out),
-            Event::Unchoked(id, appetite) => {
+            SessionEvent::Has(id, bits) => self.has(id, bits, now, out),
+            SessionEvent::Gained(id, piece) => self.gained(id, piece, now, out),
+            SessionEvent::Unchoked(id, appetite) => {
                 if let Some(peer) = self.peers.get_mut(&id) {
-                    (peer.choked, peer.appetite) = (false, appetite);
+                    (peer.choked, peer.bytes_wanted) = (false, appetite);
                 }
-                self.feed(id, now, out);
+                self.assign_pieces(id, now, out);
             }
-            Event::Choked(id, pieces) => {
+            SessionEvent::Choked(id, pieces) => {
                 if let Some(peer) = self.peers.get_mut(&id) {
-                    (peer.choked, peer.appetite) = (true, 0);
+                    (peer.choked, peer.bytes_wanted) = (true, 0);
                 }
                 self.take_back(pieces, now, out);
             }
-            Event::Interested(id, interested) => {
-                let changes = self.slots.interested(id, interested, now);
-                self.tell_slots(changes, out);
+            SessionEvent::Interested(id, interested) => {
+                let changes = self.choker.interested(id, interested, now);
+                self.tell_choke_changes(changes, out);
             }
-            Event::Hungry(id, appetite) => {
+            SessionEvent::BytesWanted(id, appetite) => {
                 if let Some(peer) = self.peers.get_mut(&id) {
-                    peer.appetite = appetite;
+                    peer.bytes_wanted = appetite;
                 }
-                self.feed(id, now, out);
+                self.assign_pieces(id, now, out);
             }
-            Event::Errand(giver, block, payload) => {
+            SessionEvent::EndgameBlock(giver, block, payload) => {
                 if let Some(flight) = self.flights.get(&block.piece) {
                     out.push(Action::Deliver(flight.owner, block, payload, giver));
                 }
             }
-            Event::Closed { session, end, pieces } => self.closed(session, &end, pieces, now, out),
+            SessionEvent::Closed { session, end, pieces } => self.closed(session, &end, pieces, now, out),
         }
     }
 
@@ -311,15 +311,15 @@ impl Coordinator {
         if let Some(owner) = self.owner(piece).and_then(|owner| self.peers.get_mut(&owner)) {
             owner.proven = true;
         }
-        self.land(piece, None, out);
+        self.end_flight(piece, None, out);
         self.picker.verified(piece);
         liars.iter().for_each(|liar| self.ban(liar, "it gave wrong bytes", out));
         // Those that have it hear it too: a source goes by it when it chooses what to show us next.
-        out.extend(self.peers.keys().map(|id| Action::Order(*id, Order::Have(piece))));
+        out.extend(self.peers.keys().map(|id| Action::Order(*id, SendOrder::Have(piece))));
         if self.is_complete() {
             self.finish(out);
         } else {
-            self.feed_all(now, out);
+            self.assign_all(now, out);
         }
     }
 
@@ -335,7 +335,7 @@ impl Coordinator {
     /// A session could not take a piece: it was choked, or ended, and will say so in a moment.
     pub fn unassigned(&mut self, id: SessionId, piece: PieceInFlight, now: Instant, out: &mut Vec<Action>) {
         if let Some(peer) = self.peers.get_mut(&id) {
-            (peer.choked, peer.appetite) = (true, 0);
+            (peer.choked, peer.bytes_wanted) = (true, 0);
         }
         self.take_back([piece], now, out);
     }
@@ -346,19 +346,20 @@ impl Coordinator {
     }
 
     /// Time passes.
-    pub fn tick(&mut self, pulses: &[(SessionId, Pulse)], now: Instant, out: &mut Vec<Action>) {
+    pub fn tick(&mut self, pulses: &[(SessionId, SessionPace)], now: Instant, out: &mut Vec<Action>) {
         for (id, pulse) in pulses {
             let Some(peer) = self.peers.get_mut(id) else { continue };
-            if pulse.given > peer.given {
+            if pulse.downloaded > peer.downloaded {
                 peer.snubbed_until = None;
             }
-            if pulse.given > peer.given || pulse.taken > peer.taken {
+            if pulse.downloaded > peer.downloaded || pulse.uploaded > peer.uploaded {
                 peer.moved = now;
             }
             (peer.time_left, peer.rate) = (pulse.time_left, pulse.rate);
             (peer.waited, peer.spare) = (pulse.waited, pulse.spare);
-            (peer.appetite, peer.given, peer.taken) = (pulse.appetite, pulse.given, pulse.taken);
-            peer.was_of_use |= pulse.given > 0 || pulse.taken > 0;
+            (peer.bytes_wanted, peer.downloaded, peer.uploaded) =
+                (pulse.bytes_wanted, pulse.downloaded, pulse.uploaded);
+            peer.was_of_use |= pulse.downloaded > 0 || pulse.uploaded > 0;
             if pulse.idle {
                 // Its errands are done; it may be sent on others for the same piece.
                 self.flights.values_mut().for_each(|flight| _ = flight.helpers.remove(id));
@@ -370,11 +371,11 @@ impl Coordinator {
                 out.extend(stuck.map(|(piece, _)| Action::Recall(*id, *piece)));
             }
         }
-        let mut changes = self.slots.rotate(now, |id| self.peers.get(&id).map_or(0, |peer| peer.given));
-        changes.extend(self.slots.take_unused(now, |id| self.peers.get(&id).map_or(0, |peer| peer.taken)));
-        self.tell_slots(changes, out);
+        let mut changes = self.choker.rotate(now, |id| self.peers.get(&id).map_or(0, |peer| peer.downloaded));
+        changes.extend(self.choker.take_unused(now, |id| self.peers.get(&id).map_or(0, |peer| peer.uploaded)));
+        self.tell_choke_changes(changes, out);
         self.review_interest(out);
-        self.feed_all(now, out);
+        self.assign_all(now, out);
         self.dial(now, out);
         self.make_room(now, out);
     }
@@ -383,19 +384,19 @@ impl Coordinator {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         self.picker.peer_has(&bits);
         peer.theirs = bits;
-        self.judge(id, now, out);
+        self.review_peer(id, now, out);
     }
 
     fn gained(&mut self, id: SessionId, piece: PieceIndex, now: Instant, out: &mut Vec<Action>) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if peer.theirs.set(piece.get()) {
             self.picker.peer_gains(piece);
-            self.judge(id, now, out);
+            self.review_peer(id, now, out);
         }
     }
 
     /// A peer has more than before: is it of use, is it hungry, is it done?
-    fn judge(&mut self, id: SessionId, now: Instant, out: &mut Vec<Action>) {
+    fn review_peer(&mut self, id: SessionId, now: Instant, out: &mut Vec<Action>) {
         let complete = self.is_complete();
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if complete && peer.theirs.is_full() {
@@ -404,9 +405,9 @@ impl Coordinator {
         }
         if !peer.interesting && self.picker.interesting(&peer.theirs) {
             peer.interesting = true;
-            out.push(Action::Order(id, Order::Interested));
+            out.push(Action::Order(id, SendOrder::Interested));
         }
-        self.feed(id, now, out);
+        self.assign_pieces(id, now, out);
     }
 
     fn closed(&mut self, id: SessionId, end: &End, pieces: Vec<PieceInFlight>, now: Instant, out: &mut Vec<Action>) {
@@ -420,8 +421,8 @@ impl Coordinator {
             };
             self.roster.closed(id, parting, peer.theirs.is_full(), now);
         }
-        let changes = self.slots.closed(id, now);
-        self.tell_slots(changes, out);
+        let changes = self.choker.closed(id, now);
+        self.tell_choke_changes(changes, out);
         self.take_back(pieces, now, out);
         self.dial(now, out);
     }
@@ -437,7 +438,7 @@ impl Coordinator {
         for (id, peer) in &mut self.peers {
             if peer.interesting && !self.picker.interesting(&peer.theirs) {
                 peer.interesting = false;
-                out.push(Action::Order(*id, Order::NotInterested));
+                out.push(Action::Order(*id, SendOrder::NotInterested));
             }
         }
     }
@@ -451,7 +452,7 @@ impl Coordinator {
         out.extend(again.map(|peer| Action::End(peer.remote.session)));
     }
 
-    fn tell_slots(&self, changes: Vec<Change>, out: &mut Vec<Action>) {
+    fn tell_choke_changes(&self, changes: Vec<ChokeChange>, out: &mut Vec<Action>) {
         out.extend(changes.into_iter().map(|change| {
             let (id, order) = change.order();
             Action::Order(id, order)

@@ -9,19 +9,19 @@ use crate::{bitfield::Bitfield, metainfo::PieceIndex, session::Remote};
 
 /// Everything about one peer that decisions go by.
 #[derive(Debug)]
-pub(super) struct Peer {
+pub(super) struct FetchPeer {
     pub(super) remote: Arc<Remote>,
     pub(super) theirs: Bitfield,
     pub(super) choked: bool,
     pub(super) interesting: bool,
-    pub(super) appetite: u64,
+    pub(super) bytes_wanted: u64,
     pub(super) time_left: Option<Duration>,
     pub(super) rate: Option<f64>,
     pub(super) waited: Duration,
     pub(super) spare: Option<PieceIndex>,
     pub(super) snubbed_until: Option<Instant>,
-    pub(super) given: u64,
-    pub(super) taken: u64,
+    pub(super) downloaded: u64,
+    pub(super) uploaded: u64,
     /// Whether blocks have passed, in either direction.
     pub(super) was_of_use: bool,
     /// When some did last, or the session opened.
@@ -30,9 +30,9 @@ pub(super) struct Peer {
     pub(super) proven: bool,
 }
 
-impl Peer {
+impl FetchPeer {
     /// Whether it answers requests, as far as we know.
-    pub(super) fn can_give(&self, now: Instant) -> bool {
+    pub(super) fn can_upload(&self, now: Instant) -> bool {
         !self.choked && !self.is_snubbed(now)
     }
 
@@ -40,20 +40,20 @@ impl Peer {
         self.snubbed_until.is_some_and(|until| until > now)
     }
 
-    pub(super) fn new(remote: Arc<Remote>, theirs: Bitfield, now: Instant) -> Peer {
-        Peer {
+    pub(super) fn new(remote: Arc<Remote>, theirs: Bitfield, now: Instant) -> FetchPeer {
+        FetchPeer {
             remote,
             theirs,
             choked: true,
             interesting: false,
-            appetite: 0,
+            bytes_wanted: 0,
             time_left: None,
             rate: None,
             waited: Duration::ZERO,
             spare: None,
             snubbed_until: None,
-            given: 0,
-            taken: 0,
+            downloaded: 0,
+            uploaded: 0,
             was_of_use: false,
             moved: now,
             proven: false,

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::*;
 use crate::{
     policy::Buffers,
-    session::{Desk, Direction, Expected, incoming::hash::Hashed},
+    session::{Direction, Expected, Requests, incoming::hash::Hashed},
 };
 use peers::{Character, Peer};
 use session::{Passed, Session};
@@ -106,7 +106,7 @@ enum Actor {
 struct World {
     chance: Chance,
     geometry: Geometry,
-    settings: Settings,
+    settings: FetchSettings,
     coordinator: Coordinator,
     now: Instant,
     start: Instant,
@@ -151,7 +151,7 @@ impl World {
         let now = Instant::now();
         let memory = [0, piece_length, piece_length * 3, u64::MAX][chance.below(4) as usize];
         let max_peers = [1, 2, 50, 50][chance.below(4) as usize];
-        let settings = Settings { max_peers, slots: 4, memory };
+        let settings = FetchSettings { max_peers, upload_slots: 4, memory };
         let none = Bitfield::empty(geometry.piece_count());
         let ours = PeerId([200; 20]);
         let mut world = World {
@@ -360,10 +360,10 @@ impl World {
         }
     }
 
-    fn event(&mut self, event: Event, actions: &mut Vec<Action>) {
+    fn event(&mut self, event: SessionEvent, actions: &mut Vec<Action>) {
         match &event {
-            Event::Choked(_, pieces) => self.back(pieces),
-            Event::Closed { session, pieces, .. } => {
+            SessionEvent::Choked(_, pieces) => self.back(pieces),
+            SessionEvent::Closed { session, pieces, .. } => {
                 self.back(pieces);
                 let over = self.sessions.remove(session).expect("a session closes once");
                 let peer = &mut self.peers[over.peer];
@@ -443,7 +443,7 @@ impl World {
                 let Some(owner) = self.sessions.get(&owner) else { return };
                 let missing = owner.desk.last_missing(piece, 8);
                 let Some(session) = self.sessions.get_mut(&helper) else { return };
-                let run = |block| session.desk.run_errand(block, now);
+                let run = |block| session.desk.request_endgame_block(block, now);
                 let requests = missing.into_iter().flat_map(run).collect();
                 self.request(helper, requests);
             }

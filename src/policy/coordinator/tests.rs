@@ -7,7 +7,7 @@ use super::{
 use crate::{
     metainfo::BLOCK_LENGTH,
     policy::{Buffers, Home},
-    session::Desk,
+    session::Requests,
 };
 
 const BLOCK: u64 = BLOCK_LENGTH as u64;
@@ -27,7 +27,7 @@ impl Stage {
 
     fn of(geometry: Geometry, memory: u64) -> Stage {
         let now = Instant::now();
-        let settings = Settings { max_peers: 8, slots: 2, memory };
+        let settings = FetchSettings { max_peers: 8, upload_slots: 2, memory };
         let have = Bitfield::empty(geometry.piece_count());
         let coordinator = Coordinator::new(&geometry, &have, PeerId([200; 20]), settings, 1, now);
         Stage { coordinator, now, out: Vec::new() }
@@ -43,22 +43,22 @@ impl Stage {
         self.coordinator.opened(&remote, self.now, &mut self.out);
         let mut bits = Bitfield::empty(self.coordinator.geometry.piece_count());
         pieces.into_iter().for_each(|piece| _ = bits.set(piece));
-        self.tell(Event::Has(remote.session, bits));
+        self.tell(SessionEvent::Has(remote.session, bits));
         remote.session
     }
 
     /// A peer comes, lets us ask, and wants that many blocks of work.
     fn gives(&mut self, number: u8, pieces: impl IntoIterator<Item = u32>, blocks: u64) -> SessionId {
         let id = self.comes(number, pieces);
-        self.tell(Event::Unchoked(id, blocks * BLOCK));
+        self.tell(SessionEvent::Unchoked(id, blocks * BLOCK));
         id
     }
 
-    fn tell(&mut self, event: Event) {
+    fn tell(&mut self, event: SessionEvent) {
         self.coordinator.event(event, self.now, &mut self.out);
     }
 
-    fn tick(&mut self, pulses: &[(SessionId, Pulse)]) {
+    fn tick(&mut self, pulses: &[(SessionId, SessionPace)]) {
         self.coordinator.tick(pulses, self.now, &mut self.out);
     }
 
@@ -81,25 +81,25 @@ impl Stage {
     }
 }
 
-fn busy() -> Pulse {
-    Pulse {
+fn busy() -> SessionPace {
+    SessionPace {
         waited: Duration::ZERO,
         time_left: Some(SECOND),
         rate: Some(1e6),
-        appetite: 0,
+        bytes_wanted: 0,
         idle: false,
         spare: None,
-        given: 0,
-        taken: 0,
+        downloaded: 0,
+        uploaded: 0,
     }
 }
 
-fn idle() -> Pulse {
-    Pulse { time_left: None, appetite: BLOCK, idle: true, ..busy() }
+fn idle() -> SessionPace {
+    SessionPace { time_left: None, bytes_wanted: BLOCK, idle: true, ..busy() }
 }
 
-fn stalled() -> Pulse {
-    Pulse { waited: STALL + SECOND, appetite: BLOCK, ..busy() }
+fn stalled() -> SessionPace {
+    SessionPace { waited: STALL + SECOND, bytes_wanted: BLOCK, ..busy() }
 }
 
 #[test]
@@ -107,9 +107,9 @@ fn a_hungry_peer_is_fed_until_it_has_enough() {
     let mut stage = Stage::new();
     let id = stage.gives(1, 0..4, 5);
     assert_eq!(stage.owners().len(), 2, "five blocks are more than one piece");
-    stage.tell(Event::Hungry(id, BLOCK));
+    stage.tell(SessionEvent::BytesWanted(id, BLOCK));
     assert_eq!(stage.owners().len(), 1);
-    stage.tell(Event::Hungry(id, 0));
+    stage.tell(SessionEvent::BytesWanted(id, 0));
     assert!(stage.owners().is_empty());
 }
 
@@ -119,7 +119,7 @@ fn a_peer_that_chokes_us_or_has_nothing_new_is_not_fed() {
     stage.comes(1, 0..4);
     stage.gives(2, [], 9);
     assert!(stage.owners().is_empty());
-    stage.tell(Event::Gained(SessionId(2), stage.piece(3)));
+    stage.tell(SessionEvent::Gained(SessionId(2), stage.piece(3)));
     stage.tick(&[]);
     assert_eq!(stage.owners(), [(SessionId(2), 3)]);
 }
@@ -134,7 +134,7 @@ fn what_a_choke_brings_back_goes_on_to_the_next_with_all_its_blocks() {
     piece.place(first, Payload::Held(buffer), &Remote::for_tests(1));
     let two = stage.gives(2, [0], 4);
     stage.out.clear();
-    stage.tell(Event::Choked(one, vec![piece]));
+    stage.tell(SessionEvent::Choked(one, vec![piece]));
     let (id, piece) = stage.assigned().pop().unwrap();
     assert_eq!((id, piece.missing_blocks().count()), (two, 3));
     assert_eq!(stage.coordinator.memory, 4 * BLOCK, "counted once");
@@ -168,8 +168,8 @@ fn in_the_endgame_whoever_has_nothing_to_do_helps_where_nothing_has_moved_for_lo
     let mut stage = Stage::new();
     let [slow, slower, fast] = [1, 2, 3].map(|number| stage.gives(number, [u32::from(number)], 4));
     stage.out.clear();
-    let waited = |seconds| Pulse { waited: SECOND * seconds, ..busy() };
-    stage.tick(&[(slow, waited(3)), (slower, waited(5)), (fast, Pulse { waited: HELP_AFTER, ..busy() })]);
+    let waited = |seconds| SessionPace { waited: SECOND * seconds, ..busy() };
+    stage.tick(&[(slow, waited(3)), (slower, waited(5)), (fast, SessionPace { waited: HELP_AFTER, ..busy() })]);
     let helper = stage.gives(4, 1..4, 4);
     let helps = |stage: &mut Stage| {
         let helps = stage.done().into_iter().filter(|action| action.starts_with("Help"));
@@ -177,9 +177,9 @@ fn in_the_endgame_whoever_has_nothing_to_do_helps_where_nothing_has_moved_for_lo
     };
     let help = |owner, piece| format!("{:?}", Action::Help { helper, owner, piece });
     assert_eq!(helps(&mut stage), [help(slower, stage.piece(2))]);
-    stage.tell(Event::Hungry(helper, BLOCK));
+    stage.tell(SessionEvent::BytesWanted(helper, BLOCK));
     assert_eq!(helps(&mut stage), [help(slow, stage.piece(1))], "the next, since it is at work on the first");
-    stage.tell(Event::Hungry(helper, BLOCK));
+    stage.tell(SessionEvent::BytesWanted(helper, BLOCK));
     assert!(helps(&mut stage).is_empty(), "what moves needs no help");
     stage.tick(&[(helper, idle())]);
     assert_eq!(helps(&mut stage), [help(slower, stage.piece(2))], "its errands are done, so it goes again");
@@ -191,7 +191,7 @@ fn in_the_endgame_a_piece_that_waits_moves_to_a_peer_that_is_free() {
     let busy_one = stage.gives(1, 0..4, 100);
     stage.out.clear();
     let spare = stage.piece(3);
-    stage.tick(&[(busy_one, Pulse { spare: Some(spare), time_left: Some(SECOND * 3), ..busy() })]);
+    stage.tick(&[(busy_one, SessionPace { spare: Some(spare), time_left: Some(SECOND * 3), ..busy() })]);
     stage.gives(2, 0..4, 4);
     let recalled = |action: &Action| matches!(action, Action::Recall(id, piece) if *id == busy_one && *piece == spare);
     assert_eq!(stage.out.iter().filter(|action| recalled(action)).count(), 1);
@@ -201,17 +201,17 @@ fn in_the_endgame_a_piece_that_waits_moves_to_a_peer_that_is_free() {
 fn what_a_helper_brings_goes_to_the_owner_and_the_helper_is_called_back_in_the_end() {
     let mut stage = Stage::new();
     let owner = stage.gives(1, [0], 4);
-    stage.tick(&[(owner, Pulse { waited: HELP_AFTER + SECOND, ..busy() })]);
+    stage.tick(&[(owner, SessionPace { waited: HELP_AFTER + SECOND, ..busy() })]);
     let helper = stage.gives(2, [0], 4);
     stage.out.clear();
     let block = stage.coordinator.geometry.nth_block(stage.piece(0), 3);
-    stage.tell(Event::Errand(Remote::for_tests(2), block, Payload::Stored));
+    stage.tell(SessionEvent::EndgameBlock(Remote::for_tests(2), block, Payload::Stored));
     assert!(matches!(stage.out[..], [Action::Deliver(to, brought, ..)] if to == owner && brought == block));
     stage.out.clear();
     stage.coordinator.verified(stage.piece(0), &[], stage.now, &mut stage.out);
     assert!(matches!(stage.out[0], Action::Recall(id, piece) if id == helper && piece == block.piece));
     stage.out.clear();
-    stage.tell(Event::Errand(Remote::for_tests(2), block, Payload::Stored));
+    stage.tell(SessionEvent::EndgameBlock(Remote::for_tests(2), block, Payload::Stored));
     assert!(stage.out.is_empty(), "nobody waits for it any more");
 }
 
@@ -226,10 +226,10 @@ fn a_peer_that_stalls_loses_its_pieces_and_gets_none_while_others_can_give() {
     assert!(stage.out.iter().any(|action| matches!(action, Action::Recall(id, _) if *id == lame)));
     assert!(stage.assigned().iter().all(|(id, _)| *id == other));
     stage.coordinator.returned(piece, stage.now, &mut stage.out);
-    stage.tell(Event::Hungry(lame, 4 * BLOCK));
+    stage.tell(SessionEvent::BytesWanted(lame, 4 * BLOCK));
     assert!(stage.assigned().iter().all(|(id, _)| *id == other));
     stage.now += SNUB;
-    stage.tell(Event::Hungry(lame, BLOCK));
+    stage.tell(SessionEvent::BytesWanted(lame, BLOCK));
     assert_eq!(stage.assigned()[0].0, lame, "it is given another chance");
 }
 
@@ -251,7 +251,7 @@ fn a_fetch_lacks_peers_until_one_that_has_something_for_it_answers_its_requests(
     stage.coordinator.pause(&mut out);
     assert!(!lacks(&stage), "nobody is needed during a pause");
     stage.coordinator.resume(stage.now, &mut out);
-    stage.tell(Event::Closed { session: good, end: End::ClosedByUs, pieces: Vec::new() });
+    stage.tell(SessionEvent::Closed { session: good, end: End::ClosedByUs, pieces: Vec::new() });
     assert!(lacks(&stage), "the last one has left");
 }
 
@@ -270,7 +270,7 @@ fn a_peer_that_stalled_is_fed_again_where_no_other_has_anything_for_us() {
 fn interest_is_told_once_and_taken_back_when_nothing_is_wanted_any_more() {
     let mut stage = Stage::new();
     stage.comes(1, [0]);
-    stage.tell(Event::Gained(SessionId(1), stage.piece(1)));
+    stage.tell(SessionEvent::Gained(SessionId(1), stage.piece(1)));
     let said = |stage: &mut Stage| {
         let orders = stage.done().into_iter().filter(|action| action.contains("nterested"));
         orders.collect::<Vec<_>>()
@@ -283,7 +283,7 @@ fn interest_is_told_once_and_taken_back_when_nothing_is_wanted_any_more() {
     }
     stage.tick(&[]);
     assert_eq!(said(&mut stage), ["Order(SessionId(1), NotInterested)"]);
-    stage.tell(Event::Gained(SessionId(1), stage.piece(2)));
+    stage.tell(SessionEvent::Gained(SessionId(1), stage.piece(2)));
     assert_eq!(said(&mut stage), ["Order(SessionId(1), Interested)"]);
 }
 
@@ -301,7 +301,7 @@ fn who_gave_wrong_bytes_is_dropped_and_not_let_in_again() {
         ended.collect::<Vec<_>>()
     };
     assert_eq!(ended(&mut stage), [liar]);
-    stage.tell(Event::Closed { session: liar, end: End::ClosedByUs, pieces: Vec::new() });
+    stage.tell(SessionEvent::Closed { session: liar, end: End::ClosedByUs, pieces: Vec::new() });
     let again = Arc::new(Remote { session: SessionId(77), ..*Remote::for_tests(1) });
     stage.coordinator.opened(&again, stage.now, &mut stage.out);
     assert_eq!(ended(&mut stage), [SessionId(77)]);
@@ -325,12 +325,12 @@ fn a_suspect_gets_the_piece_again_only_where_nobody_else_can_give_it() {
     spoil(&mut piece, [1, 2]);
     let suspect = piece.suspect().unwrap().session;
     let other = if suspect == one { two } else { one };
-    stage.tell(Event::Hungry(suspect, BLOCK));
-    stage.tell(Event::Hungry(other, 0));
+    stage.tell(SessionEvent::BytesWanted(suspect, BLOCK));
+    stage.tell(SessionEvent::BytesWanted(other, 0));
     stage.out.clear();
     stage.coordinator.failed(piece, None, stage.now, &mut stage.out);
     assert!(stage.owners().is_empty(), "it is left for the other, which is busy");
-    stage.tell(Event::Choked(other, Vec::new()));
+    stage.tell(SessionEvent::Choked(other, Vec::new()));
     stage.tick(&[]);
     assert_eq!(stage.owners(), [(suspect, 0)]);
 }
@@ -348,9 +348,9 @@ fn a_piece_that_was_spoilt_goes_to_who_has_given_a_right_one_before_it_goes_to_s
     stage.out.clear();
     stage.coordinator.failed(piece, None, stage.now, &mut stage.out);
     assert!(stage.owners().is_empty(), "it is left for the proven one, which is busy");
-    stage.tell(Event::Hungry(proven, BLOCK));
+    stage.tell(SessionEvent::BytesWanted(proven, BLOCK));
     assert_eq!(stage.owners(), [(proven, left)]);
-    stage.tell(Event::Hungry(stranger, BLOCK));
+    stage.tell(SessionEvent::BytesWanted(stranger, BLOCK));
     assert!(stage.owners().is_empty());
 }
 
@@ -361,9 +361,9 @@ fn only_who_is_proven_helps_with_a_piece_that_was_spoilt() {
     let mut piece = stage.assigned().pop().unwrap().1;
     spoil(&mut piece, [2, 3]);
     stage.coordinator.failed(piece, None, stage.now, &mut stage.out);
-    stage.tell(Event::Hungry(silent, BLOCK));
+    stage.tell(SessionEvent::BytesWanted(silent, BLOCK));
     assert_eq!(stage.owners(), [(silent, 0)], "nobody else has it yet");
-    stage.tick(&[(silent, Pulse { waited: HELP_AFTER + SECOND, ..busy() })]);
+    stage.tick(&[(silent, SessionPace { waited: HELP_AFTER + SECOND, ..busy() })]);
     let honest = stage.gives(4, 0..2, 4);
     let right = stage.assigned().pop().unwrap().1.piece();
     stage.gives(5, 0..2, 4);
@@ -371,7 +371,7 @@ fn only_who_is_proven_helps_with_a_piece_that_was_spoilt() {
         |stage: &mut Stage| stage.done().into_iter().filter(|action| action.starts_with("Help")).collect::<Vec<_>>();
     assert!(helps(&mut stage).is_empty(), "a stranger is not asked");
     stage.coordinator.verified(right, &[], stage.now, &mut stage.out);
-    stage.tell(Event::Hungry(honest, BLOCK));
+    stage.tell(SessionEvent::BytesWanted(honest, BLOCK));
     let help = Action::Help { helper: honest, owner: silent, piece: stage.piece(0) };
     assert_eq!(helps(&mut stage), [format!("{help:?}")]);
 }
@@ -387,8 +387,8 @@ fn when_all_is_there_those_that_have_it_too_are_let_go() {
     assert!(stage.coordinator.is_complete() && stage.coordinator.is_needed());
     let done = stage.done();
     assert!(done.contains(&format!("{:?}", Action::End(seeder))));
-    assert!(done.contains(&format!("{:?}", Action::Order(leecher, Order::NotInterested))));
-    (1..4).for_each(|index| stage.tell(Event::Gained(leecher, stage.piece(index))));
+    assert!(done.contains(&format!("{:?}", Action::Order(leecher, SendOrder::NotInterested))));
+    (1..4).for_each(|index| stage.tell(SessionEvent::Gained(leecher, stage.piece(index))));
     assert_eq!(stage.done(), [format!("{:?}", Action::End(leecher))]);
     stage.comes(3, 0..4);
     assert!(stage.done().contains(&format!("{:?}", Action::End(SessionId(3)))));
@@ -397,12 +397,12 @@ fn when_all_is_there_those_that_have_it_too_are_let_go() {
 #[test]
 fn a_desk_and_the_coordinator_agree_on_how_much_is_wanted() {
     let mut stage = Stage::new();
-    let mut desk = Desk::new(&stage.coordinator.geometry, Remote::for_tests(1), stage.now);
+    let mut desk = Requests::new(&stage.coordinator.geometry, Remote::for_tests(1), stage.now);
     let id = stage.comes(1, 0..4);
-    stage.tell(Event::Unchoked(id, desk.unchoke()));
+    stage.tell(SessionEvent::Unchoked(id, desk.unchoke()));
     let assigned = stage.assigned();
     assigned.into_iter().for_each(|(_, piece)| assert!(desk.assign(piece, stage.now).is_ok()));
-    assert_eq!(desk.appetite().saturating_sub(stage.coordinator.peers[&id].appetite), 0);
+    assert_eq!(desk.bytes_wanted().saturating_sub(stage.coordinator.peers[&id].bytes_wanted), 0);
 }
 
 #[test]
@@ -417,7 +417,7 @@ fn during_a_pause_everybody_is_sent_away_and_after_it_what_came_before_counts() 
 
     stage.coordinator.pause(&mut stage.out);
     assert_eq!(stage.done(), [format!("End({one:?})")]);
-    stage.tell(Event::Closed { session: one, end: End::ClosedByUs, pieces: vec![piece] });
+    stage.tell(SessionEvent::Closed { session: one, end: End::ClosedByUs, pieces: vec![piece] });
     let two = stage.gives(2, 0..4, 4);
     stage.coordinator.found([SocketAddr::from(([10, 0, 0, 9], 6881))], stage.now, &mut stage.out);
     stage.tick(&[]);
@@ -441,14 +441,14 @@ fn silent_peers_make_room_for_addresses_that_wait_and_only_for_as_many() {
         let end = |action| if let Action::End(id) = action { Some(id) } else { None };
         std::mem::take(&mut stage.out).into_iter().filter_map(end).collect::<Vec<_>>()
     };
-    let given = |given| (busy_one, Pulse { given, ..busy() });
+    let given = |given| (busy_one, SessionPace { downloaded: given, ..busy() });
     stage.now += USELESS_AFTER + SECOND;
     stage.tick(&[given(1)]);
     assert_eq!(ends(&mut stage), [], "nobody waits for their places");
     stage.coordinator.found([address(100), address(101)], stage.now, &mut stage.out);
     stage.tick(&[given(2)]);
     assert_eq!(ends(&mut stage), silent[..2], "those that have been silent for longest");
-    let closed = |session| Event::Closed { session, end: End::ClosedByUs, pieces: Vec::new() };
+    let closed = |session| SessionEvent::Closed { session, end: End::ClosedByUs, pieces: Vec::new() };
     stage.tell(closed(silent[0]));
     let dials: Vec<_> = std::mem::take(&mut stage.out)
         .into_iter()

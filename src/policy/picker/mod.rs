@@ -1,7 +1,7 @@
 //! WHICH piece next (pure): the rarest that a peer has, ties broken by chance. BEP 3 asks only for a random order, so that
 //! peers have something to trade; rarest first does that better and is what every client does.
 //!
-//! Invariant: every piece is in exactly one [`State`]. Its transitions are the methods:
+//! Invariant: every piece is in exactly one [`PieceState`]. Its transitions are the methods:
 //!
 //! ```text
 //!             pick                verified
@@ -27,7 +27,7 @@ const MAX_LOOKS: usize = 4096;
 
 /// Where a piece stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum PieceState {
     /// Nobody is asked for it.
     Missing,
     /// It was picked, and neither verified nor given back since.
@@ -111,7 +111,7 @@ impl Picker {
 
     /// The peer that fetched the piece stopped. If blocks of it are kept, `partial` makes it first choice.
     pub fn give_back(&mut self, piece: PieceIndex, partial: bool) {
-        if self.state(piece) == State::InFlight {
+        if self.state(piece) == PieceState::InFlight {
             self.rarity.list(piece.get());
             self.partial.extend(partial.then_some(piece));
         }
@@ -124,7 +124,7 @@ impl Picker {
 
     /// The piece came and its hash was right; true when we did not have it.
     pub fn verified(&mut self, piece: PieceIndex) -> bool {
-        if self.state(piece) == State::Missing {
+        if self.state(piece) == PieceState::Missing {
             self.rarity.unlist(piece.get());
             self.partial.retain(|other| *other != piece);
         }
@@ -141,13 +141,13 @@ impl Picker {
     }
 
     /// Where the piece stands.
-    pub fn state(&self, piece: PieceIndex) -> State {
+    pub fn state(&self, piece: PieceIndex) -> PieceState {
         if self.have.get(piece.get()) {
-            State::Have
+            PieceState::Have
         } else if self.rarity.is_listed(piece.get()) {
-            State::Missing
+            PieceState::Missing
         } else {
-            State::InFlight
+            PieceState::InFlight
         }
     }
 

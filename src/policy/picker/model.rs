@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
-use super::{Picker, State};
+use super::{Picker, PieceState};
 use crate::{bitfield::Bitfield, metainfo::Geometry};
 
 fn fresh(have: &Bitfield) -> Picker {
@@ -50,7 +50,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 
 /// The same as a picker, by going through everything.
 struct Model {
-    states: Vec<State>,
+    states: Vec<PieceState>,
     partial: HashSet<usize>,
     peers: Vec<Bitfield>,
 }
@@ -61,7 +61,7 @@ impl Model {
     }
 
     fn may_be_picked(&self, peer: &Bitfield) -> HashSet<usize> {
-        let can = |piece: &usize| self.states[*piece] == State::Missing && peer.get(*piece as u32);
+        let can = |piece: &usize| self.states[*piece] == PieceState::Missing && peer.get(*piece as u32);
         let begun: HashSet<_> = self.partial.iter().copied().filter(can).collect();
         let rarest = (0..PIECES).filter(can).map(|piece| self.availability(piece)).min();
         let rare = |piece: &usize| can(piece) && Some(self.availability(*piece)) == rarest;
@@ -94,7 +94,7 @@ impl Model {
                     None => assert!(right.is_empty(), "nothing was picked of {right:?}"),
                     Some(piece) => {
                         assert!(right.contains(&piece.as_usize()), "{piece} was picked, not one of {right:?}");
-                        self.states[piece.as_usize()] = State::InFlight;
+                        self.states[piece.as_usize()] = PieceState::InFlight;
                         self.partial.remove(&piece.as_usize());
                     }
                 }
@@ -102,8 +102,8 @@ impl Model {
             Event::GiveBack(piece, partial) => {
                 let piece = piece_at(piece);
                 picker.give_back(piece, partial);
-                if self.states[piece.as_usize()] == State::InFlight {
-                    self.states[piece.as_usize()] = State::Missing;
+                if self.states[piece.as_usize()] == PieceState::InFlight {
+                    self.states[piece.as_usize()] = PieceState::Missing;
                     if partial {
                         self.partial.insert(piece.as_usize());
                     }
@@ -112,21 +112,21 @@ impl Model {
             Event::Fails(piece) => {
                 let piece = piece_at(piece);
                 picker.failed(piece);
-                if self.states[piece.as_usize()] == State::InFlight {
-                    self.states[piece.as_usize()] = State::Missing;
+                if self.states[piece.as_usize()] == PieceState::InFlight {
+                    self.states[piece.as_usize()] = PieceState::Missing;
                 }
             }
             Event::Verified(piece) => {
                 let piece = piece_at(piece);
-                let new = self.states[piece.as_usize()] != State::Have;
+                let new = self.states[piece.as_usize()] != PieceState::Have;
                 assert_eq!(picker.verified(piece), new);
-                self.states[piece.as_usize()] = State::Have;
+                self.states[piece.as_usize()] = PieceState::Have;
                 self.partial.remove(&piece.as_usize());
             }
         }
     }
 
-    fn count(&self, state: State) -> u32 {
+    fn count(&self, state: PieceState) -> u32 {
         self.states.iter().filter(|other| **other == state).count() as u32
     }
 }
@@ -138,7 +138,7 @@ proptest! {
         have in prop::collection::vec(any::<bool>(), PIECES),
     ) {
         let mut picker = fresh(&bits(&have));
-        let state = |has: &bool| if *has { State::Have } else { State::Missing };
+        let state = |has: &bool| if *has { PieceState::Have } else { PieceState::Missing };
         let mut model =
             Model { states: have.iter().map(state).collect(), partial: HashSet::new(), peers: Vec::new() };
         for event in events {
@@ -147,12 +147,12 @@ proptest! {
                 prop_assert_eq!(picker.state(piece), model.states[piece.as_usize()]);
                 prop_assert_eq!(picker.availability(piece), model.availability(piece.as_usize()));
             }
-            let lonely = |piece: &usize| model.states[*piece] == State::Missing && model.availability(*piece) == 0;
-            prop_assert_eq!(picker.missing(), model.count(State::Missing));
-            prop_assert_eq!(picker.in_flight(), model.count(State::InFlight));
-            prop_assert_eq!(picker.have().count(), model.count(State::Have));
+            let lonely = |piece: &usize| model.states[*piece] == PieceState::Missing && model.availability(*piece) == 0;
+            prop_assert_eq!(picker.missing(), model.count(PieceState::Missing));
+            prop_assert_eq!(picker.in_flight(), model.count(PieceState::InFlight));
+            prop_assert_eq!(picker.have().count(), model.count(PieceState::Have));
             prop_assert_eq!(picker.unavailable(), (0..PIECES).filter(lonely).count() as u32);
-            let lacking = picker.geometry.pieces().filter(|piece| picker.state(*piece) != State::Have);
+            let lacking = picker.geometry.pieces().filter(|piece| picker.state(*piece) != PieceState::Have);
             let remaining = lacking.map(|piece| u64::from(picker.geometry.length_of(piece))).sum::<u64>();
             prop_assert_eq!(picker.remaining(), remaining);
         }

@@ -10,8 +10,8 @@ use super::*;
 
 const PIECE: u64 = 256 << 10;
 
-fn offer(pieces: u64) -> Offer {
-    Offer::new(&Geometry::new(pieces * PIECE, PIECE).unwrap(), 7)
+fn offer(pieces: u64) -> SuperSeeding {
+    SuperSeeding::new(&Geometry::new(pieces * PIECE, PIECE).unwrap(), 7)
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn what_is_shown_after_a_pause_is_given_its_time() {
 
 /// A source and the peers that take what it shows them, each at its own pace, and pass it on.
 struct Swarm {
-    offer: Offer,
+    offer: SuperSeeding,
     now: Instant,
     peers: Vec<Taker>,
     /// How often each piece was shown.
@@ -170,7 +170,7 @@ impl Swarm {
 
     fn new(pieces: u32, paces: &[u64], seed: u64) -> Swarm {
         let geometry = Geometry::new(u64::from(pieces) * PIECE, PIECE).unwrap();
-        let (offer, now) = (Offer::new(&geometry, seed), Instant::now());
+        let (offer, now) = (SuperSeeding::new(&geometry, seed), Instant::now());
         let mut swarm = Swarm { offer, now, peers: Vec::new(), shown: vec![0; pieces as usize], chance: seed | 1 };
         for (number, pace) in (0..).zip(paces) {
             swarm.join(SessionId(number), *pace);

@@ -22,16 +22,16 @@ const PAYLOAD: usize = 256;
 
 /// What is left of one session's budget.
 #[derive(Debug)]
-pub struct Patience {
+pub struct ChatterBudget {
     left: f64,
     since: Instant,
     moved: u64,
 }
 
-impl Patience {
+impl ChatterBudget {
     /// All of it.
-    pub fn new(now: Instant) -> Patience {
-        Patience { left: BURST, since: now, moved: 0 }
+    pub fn new(now: Instant) -> ChatterBudget {
+        ChatterBudget { left: BURST, since: now, moved: 0 }
     }
 
     /// A message of that many bytes has moved nothing; `moved` bytes of blocks have passed on the session in all.
@@ -51,21 +51,21 @@ mod tests {
 
     use super::*;
 
-    fn said(patience: &mut Patience, bytes: usize, moved: u64, now: Instant) -> usize {
+    fn said(patience: &mut ChatterBudget, bytes: usize, moved: u64, now: Instant) -> usize {
         (0..1_000_000).take_while(|_| patience.spend(bytes, moved, now).is_ok()).count()
     }
 
     #[test]
     fn a_flood_ends_with_the_burst_and_long_messages_sooner() {
         let now = Instant::now();
-        assert_eq!(said(&mut Patience::new(now), 4, 0, now), 4096);
-        assert_eq!(said(&mut Patience::new(now), 16_000, 0, now), 4096 / 63);
+        assert_eq!(said(&mut ChatterBudget::new(now), 4, 0, now), 4096);
+        assert_eq!(said(&mut ChatterBudget::new(now), 16_000, 0, now), 4096 / 63);
     }
 
     #[test]
     fn who_says_little_or_moves_blocks_may_go_on_for_ever() {
         let mut now = Instant::now();
-        let (mut quiet, mut busy) = (Patience::new(now), Patience::new(now));
+        let (mut quiet, mut busy) = (ChatterBudget::new(now), ChatterBudget::new(now));
         for second in 1..600 {
             now += Duration::from_secs(1);
             assert!((0..100).all(|_| quiet.spend(4, 0, now).is_ok()));

@@ -20,7 +20,7 @@ use crate::{
 
 /// What a worker works with.
 #[derive(Clone)]
-pub struct Bench {
+pub struct HashWorkers {
     /// Where the pieces go.
     pub ledger: Arc<Ledger>,
     /// Which pieces may be given from now on.
@@ -39,11 +39,11 @@ pub enum Hashed {
     /// It is wrong and empty again; the peer that gave all of it, if a single one did.
     Wrong(PieceInFlight, Option<Arc<Remote>>),
     /// Our own files failed.
-    Failed(storage::Error),
+    Failed(storage::StorageError),
 }
 
 /// Starts `count` workers; they end when `stopped` has no sender any more, and what waits then is forgotten.
-pub fn start(count: usize, bench: &Bench, stopped: &Receiver<()>) -> io::Result<Vec<JoinHandle<()>>> {
+pub fn start(count: usize, bench: &HashWorkers, stopped: &Receiver<()>) -> io::Result<Vec<JoinHandle<()>>> {
     let start = |number| {
         let (bench, stopped) = (bench.clone(), stopped.clone());
         thread::Builder::new().name(format!("hash worker {number}")).spawn(move || bench.work(&stopped))
@@ -51,7 +51,7 @@ pub fn start(count: usize, bench: &Bench, stopped: &Receiver<()>) -> io::Result<
     (0..count).map(start).collect()
 }
 
-impl Bench {
+impl HashWorkers {
     fn work(&self, stopped: &Receiver<()>) {
         loop {
             let piece = select! {
@@ -66,7 +66,7 @@ impl Bench {
         }
     }
 
-    fn judge(&self, mut piece: PieceInFlight) -> Result<Hashed, storage::Error> {
+    fn judge(&self, mut piece: PieceInFlight) -> Result<Hashed, storage::StorageError> {
         let index = piece.piece();
         let metainfo = self.ledger.store().metainfo();
         let mut whole = Sha1::new();
@@ -94,14 +94,14 @@ impl Bench {
         Ok(Hashed::Right(index, liars))
     }
 
-    fn block_digests(&self, piece: &PieceInFlight) -> Result<Vec<[u8; 20]>, storage::Error> {
+    fn block_digests(&self, piece: &PieceInFlight) -> Result<Vec<[u8; 20]>, storage::StorageError> {
         let mut digests = Vec::new();
         self.each_block(piece, |bytes| digests.push(Sha1::digest(bytes).into()))?;
         Ok(digests)
     }
 
     /// Shows the piece's blocks in order, from memory or read back.
-    fn each_block(&self, piece: &PieceInFlight, mut show: impl FnMut(&[u8])) -> Result<(), storage::Error> {
+    fn each_block(&self, piece: &PieceInFlight, mut show: impl FnMut(&[u8])) -> Result<(), storage::StorageError> {
         let store = self.ledger.store();
         let mut buffer = Vec::new();
         for (block, held) in piece.blocks() {

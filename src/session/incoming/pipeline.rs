@@ -46,7 +46,7 @@ const RETRY: Duration = Duration::from_secs(3);
 
 /// The number of requests to keep open, from the rate at which blocks come.
 #[derive(Debug)]
-pub struct Window {
+pub struct Pipeline {
     blocks: usize,
     limit: usize,
     /// The turn that is being measured: as many blocks as the window holds, and at least [`PERIOD`].
@@ -58,21 +58,21 @@ pub struct Window {
     last_arrival: Instant,
     /// The longest silence between two blocks lately.
     gap: Duration,
-    phase: Phase,
+    phase: GrowthPhase,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Phase {
+enum GrowthPhase {
     /// The window was larger for the last turn than before, when it was `from`.
     Trying { from: usize },
     /// It stays as it is for a while.
     Settled { until: Instant },
 }
 
-impl Window {
+impl Pipeline {
     /// The smallest window; no rate has been seen.
-    pub fn new(now: Instant) -> Window {
-        Window {
+    pub fn new(now: Instant) -> Pipeline {
+        Pipeline {
             blocks: MIN_BLOCKS,
             limit: UNSAID_LIMIT,
             since: now,
@@ -81,7 +81,7 @@ impl Window {
             rate: None,
             last_arrival: now,
             gap: Duration::ZERO,
-            phase: Phase::Trying { from: MIN_BLOCKS },
+            phase: GrowthPhase::Trying { from: MIN_BLOCKS },
         }
     }
 
@@ -138,12 +138,12 @@ impl Window {
         let least = blocks_in(STOCK).min(largest);
         let larger = (self.blocks * 2).min(largest);
         let (blocks, phase) = match self.phase {
-            Phase::Settled { until } if until > now => (self.blocks, self.phase),
-            Phase::Trying { from } if self.rate.is_some_and(|before| rate < before * WORTH) => {
-                (from, Phase::Settled { until: now + RETRY })
+            GrowthPhase::Settled { until } if until > now => (self.blocks, self.phase),
+            GrowthPhase::Trying { from } if self.rate.is_some_and(|before| rate < before * WORTH) => {
+                (from, GrowthPhase::Settled { until: now + RETRY })
             }
-            _ if larger > self.blocks => (larger, Phase::Trying { from: self.blocks }),
-            _ => (self.blocks, Phase::Settled { until: now + RETRY }),
+            _ if larger > self.blocks => (larger, GrowthPhase::Trying { from: self.blocks }),
+            _ => (self.blocks, GrowthPhase::Settled { until: now + RETRY }),
         };
         (self.blocks, self.phase) = (blocks.min(largest).max(least), phase);
     }
@@ -156,9 +156,9 @@ mod tests {
     const BLOCK: u64 = BLOCK_LENGTH as u64;
 
     /// Plays a peer that answers each window's worth of requests after `latency`, at `rate` bytes a second at most.
-    fn play(latency: Duration, rate: f64, time: Duration) -> Window {
+    fn play(latency: Duration, rate: f64, time: Duration) -> Pipeline {
         let start = Instant::now();
-        let mut window = Window::new(start);
+        let mut window = Pipeline::new(start);
         let mut now = start;
         while now < start + time {
             let asked = window.blocks();
@@ -173,7 +173,7 @@ mod tests {
     fn a_fast_link_opens_it_and_no_further_than_the_limit() {
         let window = play(Duration::from_millis(10), 1e9, Duration::from_secs(2));
         assert_eq!(window.blocks(), UNSAID_LIMIT);
-        let mut window = Window::new(Instant::now());
+        let mut window = Pipeline::new(Instant::now());
         window.limit(3);
         assert_eq!(window.blocks(), 3);
         window.limit(100_000);
@@ -204,9 +204,9 @@ mod tests {
     }
 
     /// Plays a link that brings block after block, for a minute.
-    fn steady(rate: f64) -> Window {
+    fn steady(rate: f64) -> Pipeline {
         let start = Instant::now();
-        let (mut window, mut now) = (Window::new(start), start);
+        let (mut window, mut now) = (Pipeline::new(start), start);
         while now < start + Duration::from_secs(60) {
             now += Duration::from_secs_f64(BLOCK as f64 / rate);
             window.arrived(BLOCK, now);

@@ -16,22 +16,22 @@ use crate::{
     metainfo::{BLOCK_LENGTH, Block},
     policy::{Payload, piece::Home},
     session::{
-        End, Event, Handle, Host, MAX_OPEN_REQUESTS, Order,
-        incoming::{chatter::Patience, requests::Expected, socket::Inlet},
-        limiter::{Limits as RateLimits, MAX_NAP},
+        End, LocalPeer, MAX_OPEN_REQUESTS, SendOrder, SessionEvent, SessionHandle,
+        incoming::{chatter::ChatterBudget, requests::Expected, socket::SocketReader},
+        limiter::{MAX_NAP, RateLimiters as RateLimits},
         share::Traffic,
     },
-    wire::{self, EXTENDED_HANDSHAKE, ExtendedHandshake, Limits, Message, RawBlock, Step},
+    wire::{self, DecodeStep, EXTENDED_HANDSHAKE, ExtendedHandshake, Message, MessageLimits, RawBlock},
 };
 
 /// Blocks that nobody asked for which a session may send before it ends: what a confused but honest peer may come to.
 const MAX_UNASKED: u32 = 16;
 
 /// Reads until the session ends, and says why.
-pub fn run(host: &Host, handle: &Handle, inlet: Inlet) -> End {
+pub fn run(host: &LocalPeer, handle: &SessionHandle, inlet: SocketReader) -> End {
     let count = handle.share.geometry().piece_count();
-    let patience = Patience::new(Instant::now());
-    let judge = Judge {
+    let patience = ChatterBudget::new(Instant::now());
+    let judge = Protocol {
         host,
         handle,
         theirs: Bitfield::empty(count),
@@ -39,27 +39,31 @@ pub fn run(host: &Host, handle: &Handle, inlet: Inlet) -> End {
         wants: false,
         unasked: 0,
         asked: 0,
-        patience,
+        chatter: patience,
     };
-    let Err(end) = read(inlet, judge, Limits::for_pieces(count));
+    let Err(end) = read(inlet, judge, MessageLimits::for_pieces(count));
     end
 }
 
 /// Never returns but with an error: a session has no other end.
-fn read(mut inlet: Inlet, mut judge: Judge<'_>, limits: Limits) -> Result<std::convert::Infallible, End> {
+fn read(
+    mut inlet: SocketReader,
+    mut judge: Protocol<'_>,
+    limits: MessageLimits,
+) -> Result<std::convert::Infallible, End> {
     loop {
         match wire::decode(inlet.filled(), limits)? {
-            Step::Need(total) => inlet.fill(total)?,
-            Step::Message(message, used) => {
+            DecodeStep::Need(total) => inlet.fill(total)?,
+            DecodeStep::Message(message, used) => {
                 judge.message(message)?;
                 inlet.consume(used);
             }
-            Step::Piece { block, used } => {
+            DecodeStep::Piece { block, used } => {
                 inlet.consume(used);
                 judge.block(block, &mut inlet)?;
             }
-            Step::Skip { used, length } => {
-                judge.idle_word(length)?;
+            DecodeStep::Skip { used, length } => {
+                judge.idle_message(length)?;
                 inlet.consume(used);
                 inlet.skip(length)?;
             }
@@ -68,9 +72,9 @@ fn read(mut inlet: Inlet, mut judge: Judge<'_>, limits: Limits) -> Result<std::c
 }
 
 /// Judges what one peer says against what it said before.
-struct Judge<'a> {
-    host: &'a Host,
-    handle: &'a Handle,
+struct Protocol<'a> {
+    host: &'a LocalPeer,
+    handle: &'a SessionHandle,
     theirs: Bitfield,
     /// Whether it has said anything about what it has.
     spoke: bool,
@@ -79,28 +83,28 @@ struct Judge<'a> {
     unasked: u32,
     /// Bytes it has asked us for, those left out that it must know to be forgotten.
     asked: u64,
-    patience: Patience,
+    chatter: ChatterBudget,
 }
 
-impl Judge<'_> {
+impl Protocol<'_> {
     fn message(&mut self, message: Message<'_>) -> Result<(), End> {
         let id = self.handle.id();
         match message {
-            Message::KeepAlive => self.idle_word(0),
+            Message::KeepAlive => self.idle_message(0),
             Message::Choke => {
-                self.idle_word(0)?;
-                let pieces = self.handle.desk().choke();
-                self.tell(Event::Choked(id, pieces))
+                self.idle_message(0)?;
+                let pieces = self.handle.requests().choke();
+                self.tell(SessionEvent::Choked(id, pieces))
             }
             Message::Unchoke => {
-                self.idle_word(0)?;
-                let appetite = self.handle.desk().unchoke();
-                self.tell(Event::Unchoked(id, appetite))
+                self.idle_message(0)?;
+                let appetite = self.handle.requests().unchoke();
+                self.tell(SessionEvent::Unchoked(id, appetite))
             }
             Message::Interested | Message::NotInterested => {
-                self.idle_word(0)?;
+                self.idle_message(0)?;
                 self.wants = message == Message::Interested;
-                self.tell(Event::Interested(id, self.wants))
+                self.tell(SessionEvent::Interested(id, self.wants))
             }
             Message::Have(index) => self.have(index),
             Message::Bitfield(bytes) => self.bitfield(bytes),
@@ -109,33 +113,33 @@ impl Judge<'_> {
                 if !self.handle.share.have.has(block.piece) {
                     return Err(End::PieceNotHere(raw.index));
                 }
-                self.weigh(block)?;
+                self.charge_request(block)?;
                 if !mem::replace(&mut self.wants, true) {
-                    self.tell(Event::Interested(id, true))?;
+                    self.tell(SessionEvent::Interested(id, true))?;
                 }
-                Ok(self.handle.mailbox.post(Order::Give(block))?)
+                Ok(self.handle.outgoing.push(SendOrder::Upload(block))?)
             }
             Message::Cancel(raw) => {
-                self.idle_word(0)?;
+                self.idle_message(0)?;
                 let block = self.checked(raw)?;
-                Ok(self.handle.mailbox.post(Order::Forget(block))?)
+                Ok(self.handle.outgoing.push(SendOrder::CancelUpload(block))?)
             }
-            Message::Extended(EXTENDED_HANDSHAKE, payload) => self.introduction(payload),
+            Message::Extended(EXTENDED_HANDSHAKE, payload) => self.extended_handshake(payload),
             // We have named no extension, so nothing else has a meaning here.
-            Message::Extended(_, payload) => self.idle_word(payload.len()),
+            Message::Extended(_, payload) => self.idle_message(payload.len()),
         }
     }
 
     /// A message that moves nothing.
-    fn idle_word(&mut self, bytes: usize) -> Result<(), End> {
+    fn idle_message(&mut self, bytes: usize) -> Result<(), End> {
         let traffic = &self.handle.traffic;
         let moved = traffic.uploaded.load(Ordering::Relaxed) + traffic.downloaded.load(Ordering::Relaxed);
-        self.patience.spend(bytes, moved, Instant::now())
+        self.chatter.spend(bytes, moved, Instant::now())
     }
 
     /// A request is free if it is for a whole block and may still be answered: one beyond those that can be open was forgotten
     /// when we choked the peer, or withdrawn by itself.
-    fn weigh(&mut self, block: Block) -> Result<(), End> {
+    fn charge_request(&mut self, block: Block) -> Result<(), End> {
         let ends_piece = block.begin + block.length == self.handle.share.geometry().length_of(block.piece);
         let open = MAX_OPEN_REQUESTS as u64 * u64::from(BLOCK_LENGTH);
         let given = self.handle.traffic.uploaded.load(Ordering::Relaxed);
@@ -143,13 +147,17 @@ impl Judge<'_> {
         if !forgotten {
             self.asked += u64::from(block.length);
         }
-        if forgotten || (block.length < BLOCK_LENGTH && !ends_piece) { self.idle_word(0) } else { Ok(()) }
+        if forgotten || (block.length < BLOCK_LENGTH && !ends_piece) { self.idle_message(0) } else { Ok(()) }
     }
 
     fn have(&mut self, index: u32) -> Result<(), End> {
         let piece = self.handle.share.geometry().piece(index).ok_or(End::NoSuchPiece(index))?;
         self.spoke = true;
-        if self.theirs.set(index) { self.tell(Event::Gained(self.handle.id(), piece)) } else { self.idle_word(0) }
+        if self.theirs.set(index) {
+            self.tell(SessionEvent::Gained(self.handle.id(), piece))
+        } else {
+            self.idle_message(0)
+        }
     }
 
     /// The first is what the peer begins with. A later one, which BEP 3 does not foresee, counts for what it adds:
@@ -157,27 +165,27 @@ impl Judge<'_> {
     fn bitfield(&mut self, bytes: &[u8]) -> Result<(), End> {
         let said = Bitfield::from_bytes(bytes, self.theirs.len()).map_err(End::Bitfield)?;
         if self.spoke {
-            self.idle_word(bytes.len())?;
+            self.idle_message(bytes.len())?;
             let known = self.theirs.clone();
             return said.iter().filter(|index| !known.get(*index)).try_for_each(|index| self.have(index));
         }
         self.spoke = true;
         self.theirs = said;
-        self.tell(Event::Has(self.handle.id(), self.theirs.clone()))
+        self.tell(SessionEvent::Has(self.handle.id(), self.theirs.clone()))
     }
 
-    fn introduction(&mut self, payload: &[u8]) -> Result<(), End> {
-        self.idle_word(payload.len())?;
+    fn extended_handshake(&mut self, payload: &[u8]) -> Result<(), End> {
+        self.idle_message(payload.len())?;
         let said = ExtendedHandshake::from_bytes(payload).map_err(End::Extension)?;
         if let Some(open) = said.request_queue {
-            self.handle.desk().limit_window(open);
+            self.handle.requests().limit_pipeline(open);
         }
-        self.tell(Event::Introduced { session: self.handle.id(), port: said.port, client: said.client })
+        self.tell(SessionEvent::ExtensionHandshake { session: self.handle.id(), port: said.port, client: said.client })
     }
 
     /// A block comes: into its buffer, into its place.
-    fn block(&mut self, raw: RawBlock, inlet: &mut Inlet) -> Result<(), End> {
-        let expected = self.handle.desk().expects(raw);
+    fn block(&mut self, raw: RawBlock, inlet: &mut SocketReader) -> Result<(), End> {
+        let expected = self.handle.requests().expects(raw);
         let (block, home) = match expected {
             Expected::Yes(block, home) => (block, home),
             Expected::Never if self.unasked >= MAX_UNASKED => return Err(End::Unasked(raw)),
@@ -185,7 +193,7 @@ impl Judge<'_> {
                 self.unasked += u32::from(expected == Expected::Never);
                 self.count(u64::from(raw.length), |traffic| &traffic.wasted);
                 inlet.skip(raw.length as usize)?;
-                self.rest(raw.length, inlet);
+                self.wait_for_rate(raw.length, inlet);
                 return Ok(());
             }
         };
@@ -196,14 +204,14 @@ impl Judge<'_> {
             Home::Memory => self.place(block, Payload::Held(buffer))?,
             Home::Disk => self.store(block, &buffer)?,
         }
-        self.rest(block.length, inlet);
+        self.wait_for_rate(block.length, inlet);
         Ok(())
     }
 
     /// Writes a block to its place, unless another has been asked for it while it came.
     fn store(&mut self, block: Block, bytes: &[u8]) -> Result<(), End> {
         let share = &self.handle.share;
-        if !self.handle.desk().claim(block) {
+        if !self.handle.requests().claim(block) {
             self.count(u64::from(block.length), |traffic| &traffic.wasted);
             return Ok(());
         }
@@ -214,23 +222,23 @@ impl Judge<'_> {
     }
 
     fn place(&mut self, block: Block, payload: Payload) -> Result<(), End> {
-        let placed = self.handle.desk().place(block, payload, Instant::now());
+        let placed = self.handle.requests().place(block, payload, Instant::now());
         self.handle.request(placed.requests);
         if let Some(piece) = placed.finished {
             let to = self.handle.share.finished.as_ref().expect("only who fetches has pieces on a desk");
             to.send(piece).map_err(|_| End::ClosedByUs)?;
         }
-        if let Some((block, payload)) = placed.errand {
-            self.tell(Event::Errand(self.handle.remote.clone(), block, payload))?;
+        if let Some((block, payload)) = placed.endgame_block {
+            self.tell(SessionEvent::EndgameBlock(self.handle.remote.clone(), block, payload))?;
         }
-        if let Some(appetite) = placed.hungry {
-            self.tell(Event::Hungry(self.handle.id(), appetite))?;
+        if let Some(appetite) = placed.bytes_wanted {
+            self.tell(SessionEvent::BytesWanted(self.handle.id(), appetite))?;
         }
         Ok(())
     }
 
-    fn storage_failed(&self, error: crate::storage::Error) -> Result<(), End> {
-        self.tell(Event::StorageFailed(Arc::new(error)))?;
+    fn storage_failed(&self, error: crate::storage::StorageError) -> Result<(), End> {
+        self.tell(SessionEvent::StorageFailed(Arc::new(error)))?;
         Err(End::ClosedByUs)
     }
 
@@ -238,7 +246,7 @@ impl Judge<'_> {
         self.handle.share.geometry().block(raw.index, raw.begin, raw.length).ok_or(End::NoSuchBlock(raw))
     }
 
-    fn tell(&self, event: Event) -> Result<(), End> {
+    fn tell(&self, event: SessionEvent) -> Result<(), End> {
         self.handle.share.events.send(event).map_err(|_| End::ClosedByUs)
     }
 
@@ -249,17 +257,17 @@ impl Judge<'_> {
 
     /// Counts bytes against the rate limits and waits as long as they say, while nobody ends the session. What the peer
     /// could not send meanwhile is not held against it.
-    fn rest(&self, bytes: u32, inlet: &mut Inlet) {
+    fn wait_for_rate(&self, bytes: u32, inlet: &mut SocketReader) {
         let limits = RateLimits([&self.host.download, &self.handle.share.download]);
         let due = limits.spend(u64::from(bytes));
         let mut wait = limits.wait(due);
         if !wait.is_zero() {
-            self.handle.desk().rest(true, Instant::now());
-            while !wait.is_zero() && !self.handle.mailbox.is_closed() {
+            self.handle.requests().rest(true, Instant::now());
+            while !wait.is_zero() && !self.handle.outgoing.is_closed() {
                 thread::sleep(wait.min(MAX_NAP));
                 wait = limits.wait(due);
             }
-            self.handle.desk().rest(false, Instant::now());
+            self.handle.requests().rest(false, Instant::now());
         }
         inlet.forgive(Instant::now());
     }

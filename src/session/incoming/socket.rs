@@ -30,7 +30,7 @@ const LOOK_AHEAD: usize = 256;
 
 /// A socket's incoming bytes.
 #[derive(Debug)]
-pub struct Inlet {
+pub struct SocketReader {
     socket: Arc<TcpStream>,
     buffer: Vec<u8>,
     start: usize,
@@ -41,13 +41,13 @@ pub struct Inlet {
     cipher: Option<Cipher>,
 }
 
-impl Inlet {
+impl SocketReader {
     /// Reads from this socket from now on, behind what has been read, which is decrypted already.
-    pub fn new(socket: Arc<TcpStream>, read: Vec<u8>, cipher: Option<Cipher>) -> io::Result<Inlet> {
+    pub fn new(socket: Arc<TcpStream>, read: Vec<u8>, cipher: Option<Cipher>) -> io::Result<SocketReader> {
         socket.set_read_timeout(Some(TICK))?;
         let (end, mut buffer) = (read.len(), read);
         buffer.resize(end.max(SMALL), 0);
-        Ok(Inlet { socket, buffer, start: 0, end, last_heard: Instant::now(), frame_began: None, cipher })
+        Ok(SocketReader { socket, buffer, start: 0, end, last_heard: Instant::now(), frame_began: None, cipher })
     }
 
     /// The bytes that have come and were not consumed.

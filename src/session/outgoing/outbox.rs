@@ -19,7 +19,7 @@ const MAX_CONTROL: usize = 256 * 1024;
 
 /// What a session can be told to send.
 #[derive(Debug)]
-pub enum Order {
+pub enum SendOrder {
     /// First of all: what we have, where there is anything to say.
     Start(Option<Bitfield>),
     /// An extended message, encoded (BEP 10).
@@ -39,9 +39,9 @@ pub enum Order {
     /// We no longer want them.
     Cancel(Vec<Block>),
     /// The other side asked for a block.
-    Give(Block),
+    Upload(Block),
     /// It no longer wants it.
-    Forget(Block),
+    CancelUpload(Block),
 }
 
 /// Why an order cannot be taken; the session ends.
@@ -73,31 +73,31 @@ pub struct Outbox {
     unchoked: bool,
     /// Whether that was ever said, either way. Requests that come before are no answer to it, and wait for it.
     was_told: bool,
-    gives: VecDeque<Block>,
+    uploads: VecDeque<Block>,
 }
 
 impl Outbox {
     /// Takes an order.
-    pub fn take(&mut self, order: Order) -> Result<(), Overflow> {
+    pub fn take(&mut self, order: SendOrder) -> Result<(), Overflow> {
         match order {
-            Order::Start(bits) => return self.start(bits),
-            Order::Extended(id, payload) => self.say(Message::Extended(id, &payload)),
-            Order::Unchoke => {
+            SendOrder::Start(bits) => return self.start(bits),
+            SendOrder::Extended(id, payload) => self.say(Message::Extended(id, &payload)),
+            SendOrder::Unchoke => {
                 (self.unchoked, self.was_told) = (true, true);
                 self.say(Message::Unchoke);
             }
-            Order::Choke => {
+            SendOrder::Choke => {
                 (self.unchoked, self.was_told) = (false, true);
-                self.gives.clear();
+                self.uploads.clear();
                 self.say(Message::Choke);
             }
-            Order::Interested => self.say(Message::Interested),
-            Order::NotInterested => self.say(Message::NotInterested),
-            Order::Have(piece) => wire::encode(Message::Have(piece.get()), &mut self.haves),
-            Order::Request(blocks) => blocks.iter().for_each(|block| self.say(Message::Request((*block).into()))),
-            Order::Cancel(blocks) => blocks.iter().for_each(|block| self.say(Message::Cancel((*block).into()))),
-            Order::Give(block) => return self.give(block),
-            Order::Forget(block) => self.gives.retain(|waiting| *waiting != block),
+            SendOrder::Interested => self.say(Message::Interested),
+            SendOrder::NotInterested => self.say(Message::NotInterested),
+            SendOrder::Have(piece) => wire::encode(Message::Have(piece.get()), &mut self.haves),
+            SendOrder::Request(blocks) => blocks.iter().for_each(|block| self.say(Message::Request((*block).into()))),
+            SendOrder::Cancel(blocks) => blocks.iter().for_each(|block| self.say(Message::Cancel((*block).into()))),
+            SendOrder::Upload(block) => return self.upload(block),
+            SendOrder::CancelUpload(block) => self.uploads.retain(|waiting| *waiting != block),
         }
         if self.control.len() + self.haves.len() > MAX_CONTROL { Err(Overflow::Control) } else { Ok(()) }
     }
@@ -115,7 +115,7 @@ impl Outbox {
 
     /// Whether there is something that cannot wait.
     pub fn has_work(&self, max_run: u64) -> bool {
-        let is_answering = self.unchoked && !self.gives.is_empty() && max_run > 0;
+        let is_answering = self.unchoked && !self.uploads.is_empty() && max_run > 0;
         self.started && (is_answering || !self.control.is_empty())
     }
 
@@ -140,14 +140,14 @@ impl Outbox {
     }
 
     /// A request that crosses our choke on the way is forgotten, as BEP 3 has it.
-    fn give(&mut self, block: Block) -> Result<(), Overflow> {
+    fn upload(&mut self, block: Block) -> Result<(), Overflow> {
         if self.was_told && !self.unchoked {
             return Ok(());
         }
-        if self.gives.len() >= MAX_OPEN_REQUESTS {
+        if self.uploads.len() >= MAX_OPEN_REQUESTS {
             return Err(Overflow::Requests);
         }
-        self.gives.push_back(block);
+        self.uploads.push_back(block);
         Ok(())
     }
 
@@ -157,14 +157,14 @@ impl Outbox {
         if max_run == 0 || !self.unchoked {
             return run;
         }
-        while let Some(block) = self.gives.front() {
+        while let Some(block) = self.uploads.front() {
             let follows =
                 run.last().is_none_or(|last| last.piece == block.piece && last.begin + last.length == block.begin);
             if !follows || (!run.is_empty() && bytes + u64::from(block.length) > max_run) {
                 break;
             }
             bytes += u64::from(block.length);
-            run.extend(self.gives.pop_front());
+            run.extend(self.uploads.pop_front());
         }
         run
     }
@@ -175,7 +175,7 @@ mod tests {
     use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
     use super::*;
-    use crate::{metainfo::Geometry, wire::Limits};
+    use crate::{metainfo::Geometry, wire::MessageLimits};
 
     #[derive(Debug, Clone)]
     enum Happening {
@@ -206,7 +206,7 @@ mod tests {
     /// How many messages there are in what goes out.
     fn count(mut control: &[u8]) -> usize {
         let mut count = 0;
-        while let Ok(wire::Step::Message(_, used)) = wire::decode(control, Limits::for_pieces(4096)) {
+        while let Ok(wire::DecodeStep::Message(_, used)) = wire::decode(control, MessageLimits::for_pieces(4096)) {
             control = &control[used..];
             count += 1;
         }
@@ -226,26 +226,26 @@ mod tests {
                     Happening::Start if started => continue,
                     Happening::Start => {
                         started = true;
-                        outbox.take(Order::Start(Some(Bitfield::full(4096)))).unwrap();
+                        outbox.take(SendOrder::Start(Some(Bitfield::full(4096)))).unwrap();
                     }
                     Happening::Choke => {
                         (unchoked, told) = (false, true);
                         waiting.clear();
-                        outbox.take(Order::Choke).unwrap();
+                        outbox.take(SendOrder::Choke).unwrap();
                     }
                     Happening::Unchoke => {
                         (unchoked, told) = (true, true);
-                        outbox.take(Order::Unchoke).unwrap();
+                        outbox.take(SendOrder::Unchoke).unwrap();
                     }
-                    Happening::Have(number) => outbox.take(Order::Have(block(number, 0).piece)).unwrap(),
-                    Happening::Request(number) => outbox.take(Order::Request(vec![block(0, number)])).unwrap(),
+                    Happening::Have(number) => outbox.take(SendOrder::Have(block(number, 0).piece)).unwrap(),
+                    Happening::Request(number) => outbox.take(SendOrder::Request(vec![block(0, number)])).unwrap(),
                     Happening::Give(number) => {
                         waiting.extend((unchoked || !told).then_some(block(number / 4, number % 4)));
-                        outbox.take(Order::Give(block(number / 4, number % 4))).unwrap();
+                        outbox.take(SendOrder::Upload(block(number / 4, number % 4))).unwrap();
                     }
                     Happening::Forget(number) => {
                         waiting.retain(|other| *other != block(number / 4, number % 4));
-                        outbox.take(Order::Forget(block(number / 4, number % 4))).unwrap();
+                        outbox.take(SendOrder::CancelUpload(block(number / 4, number % 4))).unwrap();
                     }
                     Happening::Send(blocks) => {
                         let most = blocks * u64::from(crate::metainfo::BLOCK_LENGTH);
@@ -278,8 +278,8 @@ mod tests {
 
     fn started() -> Outbox {
         let mut outbox = Outbox::default();
-        outbox.take(Order::Start(None)).unwrap();
-        outbox.take(Order::Unchoke).unwrap();
+        outbox.take(SendOrder::Start(None)).unwrap();
+        outbox.take(SendOrder::Unchoke).unwrap();
         outbox.next(0);
         outbox
     }
@@ -287,9 +287,9 @@ mod tests {
     #[test]
     fn the_bitfield_goes_first_whatever_was_ordered_before() {
         let mut outbox = Outbox::default();
-        outbox.take(Order::Interested).unwrap();
+        outbox.take(SendOrder::Interested).unwrap();
         assert!(!outbox.has_work(1) && outbox.next(1) == Batch::default());
-        outbox.take(Order::Start(Some(Bitfield::full(3)))).unwrap();
+        outbox.take(SendOrder::Start(Some(Bitfield::full(3)))).unwrap();
         assert_eq!(outbox.next(1).control, b"\0\0\0\x02\x05\xe0\0\0\0\x01\x02");
         assert!(!outbox.has_work(1));
     }
@@ -298,7 +298,7 @@ mod tests {
     fn blocks_that_follow_one_another_go_out_as_one_run() {
         let mut outbox = started();
         for (index, number) in [(0, 0), (0, 1), (0, 2), (0, 4), (1, 0)] {
-            outbox.take(Order::Give(block(index, number))).unwrap();
+            outbox.take(SendOrder::Upload(block(index, number))).unwrap();
         }
         assert_eq!(outbox.next(32 << 10).run, [block(0, 0), block(0, 1)]);
         assert_eq!(outbox.next(1 << 20).run, [block(0, 2)]);
@@ -310,13 +310,13 @@ mod tests {
     #[test]
     fn a_choke_and_a_cancel_forget_requests() {
         let mut outbox = started();
-        outbox.take(Order::Give(block(0, 0))).unwrap();
-        outbox.take(Order::Give(block(0, 1))).unwrap();
-        outbox.take(Order::Forget(block(0, 0))).unwrap();
+        outbox.take(SendOrder::Upload(block(0, 0))).unwrap();
+        outbox.take(SendOrder::Upload(block(0, 1))).unwrap();
+        outbox.take(SendOrder::CancelUpload(block(0, 0))).unwrap();
         assert_eq!(outbox.next(1 << 20).run, [block(0, 1)]);
-        outbox.take(Order::Give(block(0, 2))).unwrap();
-        outbox.take(Order::Choke).unwrap();
-        outbox.take(Order::Give(block(0, 3))).unwrap();
+        outbox.take(SendOrder::Upload(block(0, 2))).unwrap();
+        outbox.take(SendOrder::Choke).unwrap();
+        outbox.take(SendOrder::Upload(block(0, 3))).unwrap();
         let batch = outbox.next(1 << 20);
         assert!(batch.run.is_empty() && batch.control == b"\0\0\0\x01\0");
         assert!(!outbox.has_work(1));
@@ -325,19 +325,19 @@ mod tests {
     #[test]
     fn requests_that_come_before_the_first_unchoke_are_answered_after_it() {
         let mut outbox = Outbox::default();
-        outbox.take(Order::Start(None)).unwrap();
-        outbox.take(Order::Give(block(0, 0))).unwrap();
+        outbox.take(SendOrder::Start(None)).unwrap();
+        outbox.take(SendOrder::Upload(block(0, 0))).unwrap();
         assert!(!outbox.has_work(1) && outbox.next(1) == Batch::default());
-        outbox.take(Order::Unchoke).unwrap();
+        outbox.take(SendOrder::Unchoke).unwrap();
         assert_eq!(outbox.next(1).run, [block(0, 0)]);
     }
 
     #[test]
     fn a_rate_limit_holds_up_blocks_and_no_control() {
         let mut outbox = started();
-        outbox.take(Order::Give(block(0, 0))).unwrap();
+        outbox.take(SendOrder::Upload(block(0, 0))).unwrap();
         assert!(!outbox.has_work(0));
-        outbox.take(Order::Interested).unwrap();
+        outbox.take(SendOrder::Interested).unwrap();
         assert!(outbox.has_work(0));
         assert_eq!(outbox.next(0), Batch { control: b"\0\0\0\x01\x02".to_vec(), run: Vec::new() });
         assert_eq!(outbox.next(1).run, [block(0, 0)]);
@@ -346,13 +346,13 @@ mod tests {
     #[test]
     fn haves_go_along_with_whatever_goes_and_are_urgent_to_nobody() {
         let mut outbox = Outbox::default();
-        outbox.take(Order::Have(block(1, 0).piece)).unwrap();
+        outbox.take(SendOrder::Have(block(1, 0).piece)).unwrap();
         assert!(!outbox.has_haves(), "before the start");
-        outbox.take(Order::Start(Some(Bitfield::empty(3)))).unwrap();
+        outbox.take(SendOrder::Start(Some(Bitfield::empty(3)))).unwrap();
         assert_eq!(outbox.next(0).control, b"\0\0\0\x02\x05\0\0\0\0\x05\x04\0\0\0\x01");
-        outbox.take(Order::Have(block(2, 0).piece)).unwrap();
+        outbox.take(SendOrder::Have(block(2, 0).piece)).unwrap();
         assert!(outbox.has_haves() && !outbox.has_work(1));
-        outbox.take(Order::Interested).unwrap();
+        outbox.take(SendOrder::Interested).unwrap();
         assert!(outbox.has_work(0));
         assert_eq!(outbox.next(0).control, b"\0\0\0\x01\x02\0\0\0\x05\x04\0\0\0\x02");
         assert!(!outbox.has_haves());
@@ -362,11 +362,11 @@ mod tests {
     fn limits_hold_at_the_limit_and_not_before() {
         let mut outbox = started();
         for _ in 0..MAX_OPEN_REQUESTS {
-            assert_eq!(outbox.take(Order::Give(block(0, 0))), Ok(()));
+            assert_eq!(outbox.take(SendOrder::Upload(block(0, 0))), Ok(()));
         }
-        assert_eq!(outbox.take(Order::Give(block(0, 0))), Err(Overflow::Requests));
+        assert_eq!(outbox.take(SendOrder::Upload(block(0, 0))), Err(Overflow::Requests));
         let haves = MAX_CONTROL / 9;
-        assert!((0..haves).all(|_| outbox.take(Order::Have(block(0, 0).piece)).is_ok()));
-        assert_eq!(outbox.take(Order::Have(block(0, 0).piece)), Err(Overflow::Control));
+        assert!((0..haves).all(|_| outbox.take(SendOrder::Have(block(0, 0).piece)).is_ok()));
+        assert_eq!(outbox.take(SendOrder::Have(block(0, 0).piece)), Err(Overflow::Control));
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::session::outgoing::outbox::{Batch, Order, Outbox, Overflow};
+use crate::session::outgoing::outbox::{Batch, Outbox, Overflow, SendOrder};
 
 /// How long `have`s are held back after some have gone, to gather with those that follow. At hundreds of megabytes a
 /// second a piece is verified every third of a millisecond, and each packet wakes two threads at the other end.
@@ -13,13 +13,13 @@ const HAVE_PAUSE: Duration = Duration::from_millis(3);
 
 /// The outbox of one session with its bell.
 #[derive(Debug, Default)]
-pub struct Mailbox {
-    state: Mutex<State>,
-    bell: Condvar,
+pub struct OutgoingQueue {
+    state: Mutex<QueueState>,
+    signal: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     outbox: Outbox,
     /// When `have`s may go out again on their own; `None` for at once.
     haves_from: Option<Instant>,
@@ -34,7 +34,7 @@ struct State {
 
 /// What the writer wakes up to.
 #[derive(Debug)]
-pub enum Mail {
+pub enum NextOutgoing {
     /// Something to send.
     Batch(Batch),
     /// Nothing, for as long as it was ready to wait.
@@ -43,9 +43,9 @@ pub enum Mail {
     Closed,
 }
 
-impl Mailbox {
+impl OutgoingQueue {
     /// Puts an order in; one for a session that is over is forgotten.
-    pub fn post(&self, order: Order) -> Result<(), Overflow> {
+    pub fn push(&self, order: SendOrder) -> Result<(), Overflow> {
         let mut state = self.lock();
         if state.closed {
             return Ok(());
@@ -54,7 +54,7 @@ impl Mailbox {
         // While `have`s are held back the writer sleeps no longer than that.
         let due = state.outbox.has_work(state.max_run) || (state.haves_from.is_none() && state.outbox.has_haves());
         if state.asleep && due {
-            self.ring(&mut state);
+            self.wake_writer(&mut state);
         }
         Ok(())
     }
@@ -63,14 +63,14 @@ impl Mailbox {
     pub fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        self.ring(&mut state);
+        self.wake_writer(&mut state);
     }
 
     /// Ends the session's writing when what can be sent is sent; whether something waits that can be.
     pub fn finish(&self) -> bool {
         let mut state = self.lock();
         state.finishing = true;
-        self.ring(&mut state);
+        self.wake_writer(&mut state);
         !state.closed && state.outbox.has_work(1)
     }
 
@@ -80,29 +80,29 @@ impl Mailbox {
     }
 
     /// Sleeps until there is something to send, at most for `patience`; no blocks with a `max_run` of 0.
-    pub fn wait(&self, max_run: u64, patience: Duration) -> Mail {
+    pub fn wait(&self, max_run: u64, patience: Duration) -> NextOutgoing {
         let mut now = Instant::now();
         let deadline = now + patience;
         let mut state = self.lock();
         loop {
             if state.closed || (state.finishing && !state.outbox.has_work(1)) {
-                return Mail::Closed;
+                return NextOutgoing::Closed;
             }
             state.haves_from = state.haves_from.filter(|from| *from > now);
             if state.outbox.has_work(max_run) || (state.haves_from.is_none() && state.outbox.has_haves()) {
                 if state.outbox.has_haves() {
                     state.haves_from = Some(now + HAVE_PAUSE);
                 }
-                return Mail::Batch(state.outbox.next(max_run));
+                return NextOutgoing::Batch(state.outbox.next(max_run));
             }
             let until = state.haves_from.map_or(deadline, |from| from.min(deadline));
             let rest = until.saturating_duration_since(now);
             if deadline <= now {
-                return Mail::Nothing;
+                return NextOutgoing::Nothing;
             }
             state.asleep = true;
             state.max_run = max_run;
-            state = self.bell.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.signal.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0;
             state.asleep = false;
             now = Instant::now();
         }
@@ -114,12 +114,12 @@ impl Mailbox {
         !self.lock().outbox.has_work(1)
     }
 
-    fn ring(&self, state: &mut State) {
+    fn wake_writer(&self, state: &mut QueueState) {
         state.asleep = false;
-        self.bell.notify_one();
+        self.signal.notify_one();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -129,9 +129,9 @@ mod tests {
     use super::*;
     use crate::metainfo::Geometry;
 
-    fn batch(mailbox: &Mailbox) -> Batch {
+    fn batch(mailbox: &OutgoingQueue) -> Batch {
         match mailbox.wait(0, Duration::from_secs(10)) {
-            Mail::Batch(batch) => batch,
+            NextOutgoing::Batch(batch) => batch,
             other => panic!("{other:?}"),
         }
     }
@@ -139,13 +139,13 @@ mod tests {
     #[test]
     fn a_have_goes_at_once_and_those_right_behind_it_go_together() {
         let geometry = Geometry::new(1 << 20, 1 << 14).unwrap();
-        let have = |index| Order::Have(geometry.piece(index).unwrap());
-        let mailbox = Mailbox::default();
-        mailbox.post(Order::Start(None)).unwrap();
+        let have = |index| SendOrder::Have(geometry.piece(index).unwrap());
+        let mailbox = OutgoingQueue::default();
+        mailbox.push(SendOrder::Start(None)).unwrap();
         let begun = Instant::now();
-        mailbox.post(have(0)).unwrap();
+        mailbox.push(have(0)).unwrap();
         assert_eq!(batch(&mailbox).control.len(), 9);
-        (1..5).for_each(|index| mailbox.post(have(index)).unwrap());
+        (1..5).for_each(|index| mailbox.push(have(index)).unwrap());
         assert_eq!(batch(&mailbox).control.len(), 4 * 9);
         assert!(begun.elapsed() >= HAVE_PAUSE);
     }
@@ -153,14 +153,14 @@ mod tests {
     #[test]
     fn what_is_urgent_takes_waiting_haves_along() {
         let geometry = Geometry::new(1 << 20, 1 << 14).unwrap();
-        let have = |index| Order::Have(geometry.piece(index).unwrap());
-        let mailbox = Mailbox::default();
-        mailbox.post(Order::Start(None)).unwrap();
-        mailbox.post(have(0)).unwrap();
+        let have = |index| SendOrder::Have(geometry.piece(index).unwrap());
+        let mailbox = OutgoingQueue::default();
+        mailbox.push(SendOrder::Start(None)).unwrap();
+        mailbox.push(have(0)).unwrap();
         batch(&mailbox);
-        mailbox.post(have(1)).unwrap();
-        mailbox.post(Order::Interested).unwrap();
+        mailbox.push(have(1)).unwrap();
+        mailbox.push(SendOrder::Interested).unwrap();
         assert_eq!(batch(&mailbox).control.len(), 5 + 9);
-        assert!(matches!(mailbox.wait(0, Duration::ZERO), Mail::Nothing));
+        assert!(matches!(mailbox.wait(0, Duration::ZERO), NextOutgoing::Nothing));
     }
 }

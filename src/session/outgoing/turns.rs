@@ -25,13 +25,13 @@ pub const TURN: u64 = 256 * 1024;
 
 /// The turns of one process.
 #[derive(Debug, Default)]
-pub struct Turns {
-    state: Mutex<State>,
+pub struct UplinkTurns {
+    state: Mutex<UplinkState>,
     bell: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct UplinkState {
     /// The turns that are taken, by name, and since when; the oldest first. At most [`AT_ONCE`].
     taken: VecDeque<(u64, Instant)>,
     next: u64,
@@ -39,17 +39,17 @@ struct State {
 
 /// A turn, given back when it is dropped.
 #[derive(Debug)]
-pub struct Turn<'a>(&'a Turns, u64);
+pub struct UplinkTurn<'a>(&'a UplinkTurns, u64);
 
-impl Turns {
+impl UplinkTurns {
     /// Waits for a turn; `None` when that takes longer than `patience`.
-    pub fn take(&self, patience: Duration) -> Option<Turn<'_>> {
+    pub fn take(&self, patience: Duration) -> Option<UplinkTurn<'_>> {
         let deadline = Instant::now() + patience;
         let mut state = self.lock();
         loop {
             let now = Instant::now();
             if let Some(name) = state.take(now) {
-                return Some(Turn(self, name));
+                return Some(UplinkTurn(self, name));
             }
             let left = deadline.saturating_duration_since(now);
             if left.is_zero() {
@@ -59,12 +59,12 @@ impl Turns {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, UplinkState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl UplinkState {
     fn take(&mut self, now: Instant) -> Option<u64> {
         let stuck = self.taken.front().is_some_and(|(_, since)| now.saturating_duration_since(*since) > LONGEST);
         if self.taken.len() >= AT_ONCE && stuck {
@@ -78,7 +78,7 @@ impl State {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for UplinkTurn<'_> {
     fn drop(&mut self) {
         // One that lasted too long is not among them any more.
         self.0.lock().taken.retain(|(name, _)| *name != self.1);
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn there_are_so_many_turns_and_each_comes_back() {
-        let turns = Turns::default();
+        let turns = UplinkTurns::default();
         let mut taken: Vec<_> = (0..AT_ONCE).map(|_| turns.take(Duration::ZERO).unwrap()).collect();
         let begun = Instant::now();
         assert!(turns.take(PATIENCE).is_none() && begun.elapsed() >= PATIENCE);
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_turn_that_lasts_too_long_is_over() {
-        let (mut state, start) = (State::default(), Instant::now());
+        let (mut state, start) = (UplinkState::default(), Instant::now());
         let names: Vec<_> = (0..AT_ONCE).map(|_| state.take(start).unwrap()).collect();
         assert_eq!(state.take(start + LONGEST), None);
         assert!(state.take(start + LONGEST + Duration::from_millis(1)).is_some());

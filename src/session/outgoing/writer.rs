@@ -14,12 +14,12 @@ use std::{
 use crate::{
     metainfo::{Block, PieceIndex},
     session::{
-        End, Event, Handle, Host,
-        limiter::{Limits, MAX_NAP},
+        End, LocalPeer, SessionEvent, SessionHandle,
+        limiter::{MAX_NAP, RateLimiters},
         outgoing::{
             backlog::{self, Backlog},
-            queue::Mail,
-            turns::{self, TURN, Turn, Turns},
+            queue::NextOutgoing,
+            turns::{self, TURN, UplinkTurn, UplinkTurns},
         },
     },
     wire::{self, Message, mse::Cipher},
@@ -39,24 +39,24 @@ const LOOK: Duration = Duration::from_millis(10);
 const MAX_BEGUN: usize = 256;
 
 /// Writes until the session ends.
-pub fn run(host: &Host, handle: &Handle, cipher: Option<Cipher>) -> Result<(), End> {
+pub fn run(host: &LocalPeer, handle: &SessionHandle, cipher: Option<Cipher>) -> Result<(), End> {
     let outlet = Outlet { socket: handle.socket().clone(), cipher };
     let mut pen =
-        Pen { handle, outlet, run: Vec::new(), begun: BTreeMap::new(), backlog: Backlog::new(Instant::now()) };
-    let limits = Limits([&host.upload, &handle.share.upload]);
+        BlockWriter { handle, outlet, run: Vec::new(), begun: BTreeMap::new(), backlog: Backlog::new(Instant::now()) };
+    let limits = RateLimiters([&host.upload, &handle.share.upload]);
     let mut due = Default::default();
-    let mut turn = None::<Turn<'_>>;
+    let mut turn = None::<UplinkTurn<'_>>;
     let mut left_of_turn = 0;
     loop {
         let held_up = limits.wait(due);
         let mail = match held_up.is_zero() {
             // Whoever has a turn and nothing to send gives it back at once.
-            true => handle.mailbox.wait(MAX_RUN, if turn.is_some() { Duration::ZERO } else { KEEP_ALIVE }),
-            false => handle.mailbox.wait(0, held_up.min(MAX_NAP)),
+            true => handle.outgoing.wait(MAX_RUN, if turn.is_some() { Duration::ZERO } else { KEEP_ALIVE }),
+            false => handle.outgoing.wait(0, held_up.min(MAX_NAP)),
         };
         match mail {
-            Mail::Closed => return Ok(()),
-            Mail::Batch(batch) => {
+            NextOutgoing::Closed => return Ok(()),
+            NextOutgoing::Batch(batch) => {
                 pen.send_control(&batch.control)?;
                 if batch.run.is_empty() {
                     continue;
@@ -71,9 +71,9 @@ pub fn run(host: &Host, handle: &Handle, cipher: Option<Cipher>) -> Result<(), E
                     turn = None;
                 }
             }
-            Mail::Nothing if turn.take().is_some() => pen.run = Vec::new(),
-            Mail::Nothing if !held_up.is_zero() => {}
-            Mail::Nothing => {
+            NextOutgoing::Nothing if turn.take().is_some() => pen.run = Vec::new(),
+            NextOutgoing::Nothing if !held_up.is_zero() => {}
+            NextOutgoing::Nothing => {
                 let mut keep_alive = Vec::new();
                 wire::encode(Message::KeepAlive, &mut keep_alive);
                 pen.send_control(&keep_alive)?;
@@ -82,8 +82,8 @@ pub fn run(host: &Host, handle: &Handle, cipher: Option<Cipher>) -> Result<(), E
     }
 }
 
-struct Pen<'a> {
-    handle: &'a Handle,
+struct BlockWriter<'a> {
+    handle: &'a SessionHandle,
     outlet: Outlet,
     /// The bytes of one run; let go when nothing is left to send, so that an idle session costs nothing.
     run: Vec<u8>,
@@ -92,23 +92,23 @@ struct Pen<'a> {
     backlog: Backlog,
 }
 
-impl Pen<'_> {
+impl BlockWriter<'_> {
     fn send_control(&mut self, control: &[u8]) -> Result<(), End> {
         if control.is_empty() { Ok(()) } else { self.outlet.write(&mut [IoSlice::new(control)]) }
     }
 
     /// Waits until it is this session's turn to send blocks; control goes out meanwhile. `None` when it must go without one.
-    fn wait_for_turn<'t>(&mut self, turns: &'t Turns) -> Result<Option<Turn<'t>>, End> {
+    fn wait_for_turn<'t>(&mut self, turns: &'t UplinkTurns) -> Result<Option<UplinkTurn<'t>>, End> {
         let deadline = Instant::now() + turns::PATIENCE;
         loop {
             let turn = turns.take(LOOK);
             if turn.is_some() || Instant::now() >= deadline {
                 return Ok(turn);
             }
-            match self.handle.mailbox.wait(0, Duration::ZERO) {
-                Mail::Batch(batch) => self.send_control(&batch.control)?,
-                Mail::Closed => return Ok(None),
-                Mail::Nothing => {}
+            match self.handle.outgoing.wait(0, Duration::ZERO) {
+                NextOutgoing::Batch(batch) => self.send_control(&batch.control)?,
+                NextOutgoing::Closed => return Ok(None),
+                NextOutgoing::Nothing => {}
             }
         }
     }
@@ -150,9 +150,9 @@ impl Pen<'_> {
         let share = &self.handle.share;
         if *sent >= u64::from(share.geometry().length_of(piece)) {
             self.begun.remove(&piece);
-            self.handle.given.insert(piece);
+            self.handle.uploaded_pieces.insert(piece);
             if share.finished.is_none() {
-                share.events.send(Event::Sent(self.handle.id(), piece)).map_err(|_| End::ClosedByUs)?;
+                share.events.send(SessionEvent::Sent(self.handle.id(), piece)).map_err(|_| End::ClosedByUs)?;
             }
         }
         Ok(())

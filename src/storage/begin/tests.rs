@@ -26,12 +26,12 @@ fn torrent() -> Torrent {
 }
 
 /// A process that another test starts holds a copy of the locks until it has become the program that it is to be.
-fn begin_once_free(torrent: &Torrent, dir: &Path, writing: Writing) -> Result<(Begun, u32), Error> {
+fn begin_once_free(torrent: &Torrent, dir: &Path, writing: Writing) -> Result<(Begun, u32), StorageError> {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let hashed = AtomicU32::new(0);
         match begin(&torrent.metainfo, dir, writing, 2, &|_, of| hashed.store(of, Relaxed)) {
-            Err(Error::InUse { .. }) if Instant::now() < deadline => {}
+            Err(StorageError::InUse { .. }) if Instant::now() < deadline => {}
             begun => return begun.map(|begun| (begun, hashed.into_inner())),
         }
     }
@@ -43,7 +43,7 @@ fn start(torrent: &Torrent, dir: &Path) -> Fetch {
     Fetch { ledger: Ledger::without_journal(begun), have, hashed }
 }
 
-fn refusal(torrent: &Torrent, dir: &Path, writing: Writing) -> Error {
+fn refusal(torrent: &Torrent, dir: &Path, writing: Writing) -> StorageError {
     begin_once_free(torrent, dir, writing).err().expect("it is refused")
 }
 
@@ -152,7 +152,7 @@ fn facts_about_files_that_went_or_shrank_or_were_touched_since_are_not_believed(
     let later = a.metadata().unwrap().modified().unwrap() + std::time::Duration::from_secs(2 * 600);
     fs::write(dir.path().join("t/a"), b"other byte").unwrap();
     a.set_modified(later).unwrap();
-    assert!(matches!(refusal(&torrent, dir.path(), SPARSE), Error::NotOurs { .. }));
+    assert!(matches!(refusal(&torrent, dir.path(), SPARSE), StorageError::NotOurs { .. }));
 }
 
 #[test]
@@ -200,7 +200,10 @@ fn two_fetches_that_would_write_to_one_file_are_refused() {
     first.commit(&torrent, [0]);
     let other = Torrent::of_files(4, &[("a", 10), ("c", 1)]);
     for second in [&torrent, &other] {
-        assert!(matches!(begin(&second.metainfo, dir.path(), OVERWRITE, 1, &|_, _| {}), Err(Error::InUse { .. })));
+        assert!(matches!(
+            begin(&second.metainfo, dir.path(), OVERWRITE, 1, &|_, _| {}),
+            Err(StorageError::InUse { .. })
+        ));
     }
     first.close();
     begin_once_free(&torrent, dir.path(), SPARSE).unwrap();
@@ -231,7 +234,7 @@ fn what_was_complete_and_is_changed_while_it_is_served_is_not_believed_at_the_ne
         match kill {
             true => fetch.kill(),
             false => {
-                assert!(matches!(fetch.ledger.close(), Err(Error::Changed { .. })));
+                assert!(matches!(fetch.ledger.close(), Err(StorageError::Changed { .. })));
                 fetch.kill();
             }
         }
@@ -259,7 +262,7 @@ fn a_log_and_files_that_were_copied_are_not_believed_though_sizes_and_times_agre
         let source = |name: &str| dir.path().join(name);
         let args = [&source("t"), &source(RECORDS), &copy];
         assert!(std::process::Command::new("cp").arg("-a").args(args).status().unwrap().success());
-        assert!(matches!(refusal(&torrent, &copy, SPARSE), Error::NotOurs { path } if path.ends_with("t/a")));
+        assert!(matches!(refusal(&torrent, &copy, SPARSE), StorageError::NotOurs { path } if path.ends_with("t/a")));
     }
 }
 
@@ -272,7 +275,7 @@ fn a_log_that_lies_where_a_torrent_can_put_one_is_not_read() {
     let old = dir.path().join(format!(".{}.resume", torrent.metainfo.info_hash()));
     fs::rename(log_of(&torrent, dir.path()), &old).unwrap();
     fs::write(dir.path().join("t/a"), b"wrong byte").unwrap();
-    assert!(matches!(refusal(&torrent, dir.path(), SPARSE), Error::NotOurs { .. }));
+    assert!(matches!(refusal(&torrent, dir.path(), SPARSE), StorageError::NotOurs { .. }));
     assert!(old.exists(), "it may be a stranger's file");
 }
 
@@ -307,7 +310,9 @@ fn one_foreign_file_among_right_ones_keeps_all_as_they_are() {
         let dir = torrent.on_disk();
         let path = dir.path().join("t").join(name);
         fs::write(&path, content).unwrap();
-        assert!(matches!(refusal(&torrent, dir.path(), SPARSE), Error::NotOurs { path: found } if found == path));
+        assert!(
+            matches!(refusal(&torrent, dir.path(), SPARSE), StorageError::NotOurs { path: found } if found == path)
+        );
         assert_eq!(fs::read(&path).unwrap(), content);
         let (begun, _) = begin_once_free(&torrent, dir.path(), OVERWRITE).unwrap();
         assert!(!begun.have.is_empty() && !path.exists());
@@ -343,7 +348,7 @@ fn zeros_that_are_right_do_not_make_a_file_ours() {
     let torrent = Torrent::of_content(4, "a", content);
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("a"), [&[0; 8][..], b"mine", &[0; 2]].concat()).unwrap();
-    assert!(matches!(refusal(&torrent, dir.path(), SPARSE), Error::NotOurs { .. }));
+    assert!(matches!(refusal(&torrent, dir.path(), SPARSE), StorageError::NotOurs { .. }));
     fs::write(dir.path().join("a"), [0; 14]).unwrap();
     assert_eq!(start(&torrent, dir.path()).have, [0, 1, 3]);
 }
@@ -386,7 +391,10 @@ fn a_link_in_the_place_of_a_file_or_folder_is_refused_and_what_it_leads_to_stays
         fs::write(elsewhere.path().join("file"), "mine").unwrap();
         fs::create_dir_all(dir.path().join(link).parent().unwrap()).unwrap();
         symlink(elsewhere.path().join(target), dir.path().join(link)).unwrap();
-        assert!(matches!(refusal(&torrent, dir.path(), OVERWRITE), Error::InTheWay { .. }), "{link} -> {target}");
+        assert!(
+            matches!(refusal(&torrent, dir.path(), OVERWRITE), StorageError::InTheWay { .. }),
+            "{link} -> {target}"
+        );
         assert_eq!(fs::read_to_string(elsewhere.path().join("file")).unwrap(), "mine");
     }
 }

@@ -10,9 +10,9 @@ use super::{
 };
 use crate::storage::{Writing, begin, handles::MAX_OPEN_FILES};
 
-const SPARSE: Access = Access::Write { preallocate: false };
+const SPARSE: StoreAccess = StoreAccess::Write { preallocate: false };
 
-fn read(store: &Store, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
+fn read(store: &Store, offset: u64, length: usize) -> Result<Vec<u8>, StorageError> {
     let mut buffer = vec![0xee; length];
     store.read(offset, &mut buffer).map(|()| buffer)
 }
@@ -73,8 +73,8 @@ fn a_file_that_is_cut_or_removed_while_it_is_fetched_is_noticed_at_the_next_writ
         store.write(0, &[IoSlice::new(&torrent.content[..8])]).unwrap();
         assert!(store.is_undisturbed().is_ok());
         disturb(&store.path_of(0));
-        assert!(matches!(store.is_undisturbed(), Err(Error::Disturbed { .. })));
-        assert!(matches!(store.write(8, &[IoSlice::new(&torrent.content[8..])]), Err(Error::Disturbed { .. })));
+        assert!(matches!(store.is_undisturbed(), Err(StorageError::Disturbed { .. })));
+        assert!(matches!(store.write(8, &[IoSlice::new(&torrent.content[8..])]), Err(StorageError::Disturbed { .. })));
     }
 }
 
@@ -97,20 +97,20 @@ fn what_is_not_there_yet_is_an_absence() {
     let torrent = Torrent::of_files(4, &[("a", 8), ("b", 8)]);
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(torrent.metainfo.clone(), dir.path(), SPARSE).unwrap();
-    assert!(matches!(read(&store, 0, 4), Err(Error::Missing { path }) if path.ends_with("t/a")));
+    assert!(matches!(read(&store, 0, 4), Err(StorageError::Missing { path }) if path.ends_with("t/a")));
     store.write(4, &[IoSlice::new(b"1234")]).unwrap();
     assert_eq!(read(&store, 0, 8).unwrap(), b"\0\0\0\x001234");
     store.write(8, &[IoSlice::new(b"1234")]).unwrap();
     fs::File::options().write(true).open(dir.path().join("t/a")).unwrap().set_len(7).unwrap();
-    assert!(matches!(read(&store, 4, 4), Err(Error::Short { path }) if path.ends_with("t/a")));
-    assert!(matches!(read(&store, 8, 8), Err(Error::Short { path }) if path.ends_with("t/b")));
+    assert!(matches!(read(&store, 4, 4), Err(StorageError::Short { path }) if path.ends_with("t/a")));
+    assert!(matches!(read(&store, 8, 8), Err(StorageError::Short { path }) if path.ends_with("t/b")));
 }
 
 #[test]
 fn reserving_space_claims_no_size() {
     let torrent = Torrent::of_files(4, &[("a", 1 << 20)]);
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(torrent.metainfo.clone(), dir.path(), Access::Write { preallocate: true }).unwrap();
+    let store = Store::open(torrent.metainfo.clone(), dir.path(), StoreAccess::Write { preallocate: true }).unwrap();
     assert_eq!(fs::metadata(store.path_of(0)).unwrap().len(), 0);
     store.write(4, &[IoSlice::new(b"1234")]).unwrap();
     assert_eq!(fs::metadata(store.path_of(0)).unwrap().len(), 8);
@@ -124,12 +124,12 @@ fn a_link_is_never_written_through_and_may_be_read_through() {
     fs::create_dir(dir.path().join("t")).unwrap();
     symlink(elsewhere.path().join("t/folder"), dir.path().join("t/folder")).unwrap();
     let store = Store::open(torrent.metainfo.clone(), dir.path(), SPARSE).unwrap();
-    assert!(matches!(store.write(0, &[IoSlice::new(b"evil")]), Err(Error::InTheWay { .. })));
-    assert!(matches!(read(&store, 0, 4), Err(Error::InTheWay { .. })));
+    assert!(matches!(store.write(0, &[IoSlice::new(b"evil")]), Err(StorageError::InTheWay { .. })));
+    assert!(matches!(read(&store, 0, 4), Err(StorageError::InTheWay { .. })));
 
     symlink(elsewhere.path().join("t/b"), dir.path().join("t/b")).unwrap();
     let refused = Store::open(torrent.metainfo.clone(), dir.path(), SPARSE).err().unwrap();
-    assert!(matches!(refused, Error::InTheWay { path } if path.ends_with("t/b")));
+    assert!(matches!(refused, StorageError::InTheWay { path } if path.ends_with("t/b")));
     let store = torrent.open(dir.path());
     assert_eq!(read(&store, 0, 12).unwrap(), torrent.content);
 }
@@ -142,7 +142,7 @@ fn own_files_are_served_under_the_very_name_that_we_would_not_give() {
     fs::write(dir.path().join("t/con"), &torrent.content).unwrap();
     assert_eq!(read(&torrent.open(dir.path()), 0, 8).unwrap(), torrent.content);
     let store = Store::open(torrent.metainfo.clone(), dir.path(), SPARSE).unwrap();
-    assert!(matches!(read(&store, 0, 8), Err(Error::Missing { path }) if !path.ends_with("con")));
+    assert!(matches!(read(&store, 0, 8), Err(StorageError::Missing { path }) if !path.ends_with("con")));
 }
 
 #[test]
@@ -151,14 +151,14 @@ fn what_cannot_become_the_file_is_refused_before_anything_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let open = || Store::open(torrent.metainfo.clone(), dir.path(), SPARSE).err().unwrap();
     fs::create_dir_all(dir.path().join("t/a")).unwrap();
-    assert!(matches!(open(), Error::InTheWay { .. }));
+    assert!(matches!(open(), StorageError::InTheWay { .. }));
     fs::remove_dir(dir.path().join("t/a")).unwrap();
     fs::write(dir.path().join("t/a"), b"nine char").unwrap();
-    assert!(matches!(open(), Error::TooLong { length: 9, expected: 8, .. }));
+    assert!(matches!(open(), StorageError::TooLong { length: 9, expected: 8, .. }));
     assert_eq!(fs::read(dir.path().join("t/a")).unwrap(), b"nine char");
     fs::remove_dir_all(dir.path().join("t")).unwrap();
     fs::write(dir.path().join("t"), b"").unwrap();
-    assert!(matches!(open(), Error::InTheWay { .. }));
+    assert!(matches!(open(), StorageError::InTheWay { .. }));
 }
 
 #[test]
@@ -171,8 +171,8 @@ fn a_full_disk_is_one_clear_error_and_what_was_written_stays() {
     let full = (1..64).find_map(|n| store.write(n << 16, &[IoSlice::new(block)]).err()).unwrap();
     assert_eq!(full.to_string(), format!("no room is left on the disk for {}", store.path_of(0).display()));
     assert_eq!(read(&store, 0, 1 << 16).unwrap(), block);
-    let reserving = Store::open(torrent.metainfo.clone(), disk.path(), Access::Write { preallocate: true });
-    assert!(matches!(reserving, Err(Error::NoRoom { .. })));
+    let reserving = Store::open(torrent.metainfo.clone(), disk.path(), StoreAccess::Write { preallocate: true });
+    assert!(matches!(reserving, Err(StorageError::NoRoom { .. })));
 }
 
 #[test]

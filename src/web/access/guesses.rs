@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::super::failure::Failure;
+use super::super::failure::HttpFailure;
 
 /// Wrong passwords that one origin may try before it has to wait.
 pub const GUESSES: u32 = 5;
@@ -32,18 +32,18 @@ pub struct Guesser {
 
 impl Guesses {
     /// What becomes of a password that was sent from there.
-    pub fn judge(&mut self, from: IpAddr, is_right: bool, now: Instant) -> Result<(), Failure> {
+    pub fn judge(&mut self, from: IpAddr, is_right: bool, now: Instant) -> Result<(), HttpFailure> {
         let guesser = self.0.get(&from).map_or(Guesser { left: GUESSES, since: now }, |guesser| guesser.at(now));
         if guesser.left == 0 {
             let sentence = format!("too many wrong passwords from your address; wait {} seconds", GUESS_TIME.as_secs());
-            return Err(Failure::new(429, sentence));
+            return Err(HttpFailure::new(429, sentence));
         }
         if is_right {
             return Ok(());
         }
         self.make_room(from, now);
         self.0.insert(from, Guesser { left: guesser.left - 1, ..guesser });
-        Err(Failure::new(401, "that is not the password"))
+        Err(HttpFailure::new(401, "that is not the password"))
     }
 
     /// Forgets who has all guesses again, and if that is not enough, the one who has been counted for longest.

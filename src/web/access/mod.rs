@@ -25,7 +25,7 @@ use sha1::{Digest, Sha1};
 
 use super::{
     address::{self, Names},
-    failure::Failure,
+    failure::HttpFailure,
 };
 use crate::http::Request;
 use guesses::Guesses;
@@ -75,17 +75,17 @@ pub struct May {
 type NextLink = Box<dyn Fn(&str) + Send + Sync>;
 
 /// Holds everyone to the [`Rules`].
-pub struct Access {
+pub struct AccessControl {
     no_upload: bool,
     /// The password's digest under `key`.
     password: Option<[u8; 20]>,
     key: [u8; 16],
-    state: Mutex<State>,
+    state: Mutex<AccessState>,
     next_link: OnceLock<NextLink>,
 }
 
 #[derive(Default)]
-struct State {
+struct AccessState {
     /// Digests of the cookies that were given out, and when each was last used.
     logins: Vec<([u8; 20], Instant)>,
     /// The digest of the token in the one link that works.
@@ -93,14 +93,14 @@ struct State {
     guesses: Guesses,
 }
 
-impl Access {
+impl AccessControl {
     /// By these rules.
-    pub fn new(rules: Rules) -> Result<Access, getrandom::Error> {
+    pub fn new(rules: Rules) -> Result<AccessControl, getrandom::Error> {
         let mut key = [0; 16];
         getrandom::fill(&mut key)?;
         let password = rules.password.map(|password| digest(&key, password.as_bytes()));
         let (state, next_link) = (Mutex::default(), OnceLock::new());
-        Ok(Access { no_upload: rules.no_upload, password, key, state, next_link })
+        Ok(AccessControl { no_upload: rules.no_upload, password, key, state, next_link })
     }
 
     /// The path of the first link to control, where there is no password; `next` hears of each that follows.
@@ -135,34 +135,34 @@ impl Access {
     }
 
     /// Why a change that whoever sent this asks for cannot be.
-    pub fn check_control(&self, request: &Request<'_>, names: &Names) -> Result<(), Failure> {
+    pub fn check_control(&self, request: &Request<'_>, names: &Names) -> Result<(), HttpFailure> {
         self.check_home(request, names)?;
         if self.has_login(request) {
             return Ok(());
         }
         match (self.password, self.check_basic(request, names)) {
             (Some(_), Some(outcome)) => outcome,
-            (Some(_), None) => Err(Failure::new(401, "log in to do that: it takes the password of this page")),
-            (None, _) => Err(Failure::new(403, HOW_TO_CONTROL)),
+            (Some(_), None) => Err(HttpFailure::new(401, "log in to do that: it takes the password of this page")),
+            (None, _) => Err(HttpFailure::new(403, HOW_TO_CONTROL)),
         }
     }
 
     /// Why an upload of whoever sent this, or the listing of what others have, cannot be.
-    pub fn check_upload(&self, request: &Request<'_>, names: &Names) -> Result<(), Failure> {
+    pub fn check_upload(&self, request: &Request<'_>, names: &Names) -> Result<(), HttpFailure> {
         self.check_reader(request, names)?;
         if self.no_upload && !self.may(request, names).control {
-            return Err(Failure::new(403, "uploads and new listings are switched off on this page"));
+            return Err(HttpFailure::new(403, "uploads and new listings are switched off on this page"));
         }
         Ok(())
     }
 
     /// Why the page cannot be shown: a name that anybody could own leads here, and his page would read this one.
-    pub fn check_reader(&self, request: &Request<'_>, names: &Names) -> Result<(), Failure> {
+    pub fn check_reader(&self, request: &Request<'_>, names: &Names) -> Result<(), HttpFailure> {
         if address::is_nobodys_host(request) { Ok(()) } else { self.check_home(request, names) }
     }
 
     /// Refuses what came under a name that is none of this machine's.
-    pub fn check_home(&self, request: &Request<'_>, names: &Names) -> Result<(), Failure> {
+    pub fn check_home(&self, request: &Request<'_>, names: &Names) -> Result<(), HttpFailure> {
         if names.is_own_host(request) {
             return Ok(());
         }
@@ -170,18 +170,18 @@ impl Access {
     }
 
     /// Takes a password that was typed into the form. The answer is a cookie's value.
-    pub fn log_in(&self, request: &Request<'_>, names: &Names, password: &str) -> Result<String, Failure> {
+    pub fn log_in(&self, request: &Request<'_>, names: &Names, password: &str) -> Result<String, HttpFailure> {
         self.check_password(request, names, password)?;
         self.new_login()
     }
 
     /// Takes the token of a link, which is used up by that. The answer is a cookie's value.
-    pub fn open_link(&self, request: &Request<'_>) -> Result<String, Failure> {
+    pub fn open_link(&self, request: &Request<'_>) -> Result<String, HttpFailure> {
         let token = request.query().split('&').find_map(|pair| pair.strip_prefix("token=")).unwrap_or_default();
         let given = digest(&self.key, token.as_bytes());
         let is_known = self.state().link.take_if(|known| is_same(known, &given)).is_some();
         if !is_known {
-            return Err(Failure::new(403, format!("this link has been used, or is an old one; {HOW_TO_CONTROL}")));
+            return Err(HttpFailure::new(403, format!("this link has been used, or is an old one; {HOW_TO_CONTROL}")));
         }
         let login = self.new_login();
         let next = self.new_link().map_err(no_chance)?;
@@ -190,7 +190,7 @@ impl Access {
         login
     }
 
-    fn new_login(&self) -> Result<String, Failure> {
+    fn new_login(&self) -> Result<String, HttpFailure> {
         let token = token().map_err(no_chance)?;
         let mut state = self.state();
         if state.logins.len() >= MAX_LOGINS
@@ -223,7 +223,7 @@ impl Access {
     }
 
     /// What became of the password that came in the field `Authorization`, if one did (RFC 7617; any user name will do).
-    fn check_basic(&self, request: &Request<'_>, names: &Names) -> Option<Result<(), Failure>> {
+    fn check_basic(&self, request: &Request<'_>, names: &Names) -> Option<Result<(), HttpFailure>> {
         let (scheme, rest) = request.field("authorization")?.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("basic") {
             return None;
@@ -234,20 +234,20 @@ impl Access {
         Some(self.check_password(request, names, password))
     }
 
-    fn check_password(&self, request: &Request<'_>, names: &Names, password: &str) -> Result<(), Failure> {
-        let Some(known) = self.password else { return Err(Failure::new(404, "this page has no password")) };
+    fn check_password(&self, request: &Request<'_>, names: &Names, password: &str) -> Result<(), HttpFailure> {
+        let Some(known) = self.password else { return Err(HttpFailure::new(404, "this page has no password")) };
         let is_right = password.len() <= MAX_PASSWORD && is_same(&known, &digest(&self.key, password.as_bytes()));
         // Whoever a proxy that was not named hands on is counted with all others behind it.
         let from = names.sender(request).unwrap_or(request.peer().ip());
         self.state().guesses.judge(address::household(from), is_right, Instant::now())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, AccessState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Debug for Access {
+impl fmt::Debug for AccessControl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let has_password = self.password.is_some();
         f.debug_struct("Access").field("has_password", &has_password).field("no_upload", &self.no_upload).finish()
@@ -272,8 +272,8 @@ fn token() -> Result<String, getrandom::Error> {
     Ok(HEXLOWER.encode(&token))
 }
 
-fn no_chance(error: getrandom::Error) -> Failure {
-    Failure::new(500, format!("the system gives no random numbers: {error}"))
+fn no_chance(error: getrandom::Error) -> HttpFailure {
+    HttpFailure::new(500, format!("the system gives no random numbers: {error}"))
 }
 
 fn digest(key: &[u8; 16], text: &[u8]) -> [u8; 20] {

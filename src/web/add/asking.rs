@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{super::failure::Failure, MAX_LENGTH};
+use super::{super::failure::HttpFailure, MAX_LENGTH};
 use crate::announce::client::{self, Client, Reach};
 
 /// How long a URL may take to be read, redirects among it.
@@ -21,46 +21,53 @@ const MAX_URL: usize = 2048;
 const MAX_REDIRECTS: usize = 3;
 
 /// Where a URL leads, as far as that matters here.
-struct Target<'a> {
+struct UrlTarget<'a> {
     scheme: &'a str,
     /// `user@host:port`.
     authority: &'a str,
 }
 
 /// What lies at a URL within `reach`.
-pub fn ask(url: &str, reach: Reach) -> Result<Vec<u8>, Failure> {
+pub fn ask(url: &str, reach: Reach) -> Result<Vec<u8>, HttpFailure> {
     let (client, deadline) = (Client::new(0), Instant::now() + URL_TIME);
     let mut url = url.to_owned();
     for _ in 0..=MAX_REDIRECTS {
         check(&url)?;
         let time = deadline.saturating_duration_since(Instant::now());
         let body = client.get_unfollowed(&url, time, MAX_LENGTH, reach).map_err(|error| match error {
-            client::Error::TooLarge(limit) => Failure::new(413, format!("{url}: longer than {limit} bytes")),
-            client::Error::ThisMachine(ip) => Failure::new(403, within(&url, ip)),
-            client::Error::Unreachable(error) => Failure::new(502, format!("{url} cannot be reached: {error}")),
-            client::Error::Timeout => Failure::new(504, format!("{url} did not answer in time")),
-            error => Failure::new(502, format!("{url}: {error}")),
+            client::AnnounceError::TooLarge(limit) => {
+                HttpFailure::new(413, format!("{url}: longer than {limit} bytes"))
+            }
+            client::AnnounceError::ThisMachine(ip) => HttpFailure::new(403, within(&url, ip)),
+            client::AnnounceError::Unreachable(error) => {
+                HttpFailure::new(502, format!("{url} cannot be reached: {error}"))
+            }
+            client::AnnounceError::Timeout => HttpFailure::new(504, format!("{url} did not answer in time")),
+            error => HttpFailure::new(502, format!("{url}: {error}")),
         })?;
         match (body.status, body.location) {
             (200..300, _) => return Ok(body.bytes),
             (300..400, Some(location)) => url = joined(&url, &location),
             (status, _) => {
-                return Err(Failure::new(502, format!("{url}: the server answers with HTTP status {status}")));
+                return Err(HttpFailure::new(502, format!("{url}: the server answers with HTTP status {status}")));
             }
         }
     }
-    Err(Failure::new(502, format!("{url}: redirects without end, more than {MAX_REDIRECTS} of them")))
+    Err(HttpFailure::new(502, format!("{url}: redirects without end, more than {MAX_REDIRECTS} of them")))
 }
 
-fn check(url: &str) -> Result<(), Failure> {
-    let is_web = Target::of(url).is_some_and(|target| {
+fn check(url: &str) -> Result<(), HttpFailure> {
+    let is_web = UrlTarget::of(url).is_some_and(|target| {
         ["http", "https"].iter().any(|scheme| target.scheme.eq_ignore_ascii_case(scheme)) && url.len() <= MAX_URL
     });
     if is_web {
         return Ok(());
     }
     let start: String = url.chars().take(80).collect();
-    Err(Failure::new(400, format!("{start}: a URL begins with http:// or https:// and has at most {MAX_URL} bytes")))
+    Err(HttpFailure::new(
+        400,
+        format!("{start}: a URL begins with http:// or https:// and has at most {MAX_URL} bytes"),
+    ))
 }
 
 fn within(url: &str, ip: IpAddr) -> String {
@@ -72,7 +79,7 @@ fn within(url: &str, ip: IpAddr) -> String {
 
 /// Where a redirect leads: whole, from the top of the server, or beside what was asked (RFC 3986, section 5.2).
 fn joined(base: &str, location: &str) -> String {
-    let Some(target) = Target::of(base).filter(|_| !location.contains("://")) else { return location.to_owned() };
+    let Some(target) = UrlTarget::of(base).filter(|_| !location.contains("://")) else { return location.to_owned() };
     let (scheme, authority) = (target.scheme, target.authority);
     if location.starts_with("//") {
         return format!("{scheme}:{location}");
@@ -85,11 +92,11 @@ fn joined(base: &str, location: &str) -> String {
     format!("{scheme}://{authority}{folder}{location}")
 }
 
-impl<'a> Target<'a> {
-    fn of(url: &'a str) -> Option<Target<'a>> {
+impl<'a> UrlTarget<'a> {
+    fn of(url: &'a str) -> Option<UrlTarget<'a>> {
         let (scheme, rest) = url.split_once("://")?;
         let authority = rest.split(['/', '?', '#', '\\']).next().filter(|authority| !authority.is_empty())?;
-        Some(Target { scheme, authority })
+        Some(UrlTarget { scheme, authority })
     }
 }
 

@@ -8,10 +8,10 @@ mod asking;
 use std::{fs, io::Read, sync::Arc};
 
 use super::{
-    Order, Site, api,
-    control::{Fields, done, wants_json},
-    failure::Failure,
-    multipart::{Event, Parser},
+    NodeOrder, Site, api,
+    control::{SentFields, done, wants_json},
+    failure::HttpFailure,
+    multipart::{FormEvent, Parser},
     names,
 };
 use crate::{
@@ -34,46 +34,48 @@ struct Sent {
 }
 
 /// Has a torrent fetched to this machine.
-pub fn fetch(site: &Site, request: &mut Request<'_>) -> Result<Reply, Failure> {
+pub fn fetch(site: &Site, request: &mut Request<'_>) -> Result<Reply, HttpFailure> {
     site.access.check_control(request, site.swarms.names())?;
     let sent = Sent::read(request)?;
     let bytes = match (sent.metainfo.is_empty(), sent.url.trim()) {
         (false, _) => sent.metainfo,
-        (true, "") => return Err(Failure::new(400, "name a URL, or choose a metainfo: a .torrent or the JSON form")),
+        (true, "") => {
+            return Err(HttpFailure::new(400, "name a URL, or choose a metainfo: a .torrent or the JSON form"));
+        }
         (true, url) => match own_metainfo(site, request, url) {
             Some(found) => found?,
             None => asking::ask(url, Reach::OtherMachines)?,
         },
     };
-    let metainfo = Metainfo::read(&bytes).map_err(|error| Failure::new(400, format!("no metainfo: {error}")))?;
+    let metainfo = Metainfo::read(&bytes).map_err(|error| HttpFailure::new(400, format!("no metainfo: {error}")))?;
     drop(bytes);
     let metainfo = Arc::new(metainfo);
     let hash = metainfo.info_hash();
-    let order = Order::Fetch { metainfo: Arc::clone(&metainfo) };
-    site.order(order).map_err(|sentence| Failure::new(409, sentence))?;
+    let order = NodeOrder::Fetch { metainfo: Arc::clone(&metainfo) };
+    site.order(order).map_err(|sentence| HttpFailure::new(409, sentence))?;
     list(site, &metainfo, request)?;
     let page = format!("/files/{hash}");
     if wants_json(request) {
         return Ok(api::json(&serde_json::json!({ "done": true, "info_hash": hash.to_string(), "page": page })));
     }
-    Ok(done(request, &Fields::default(), &page))
+    Ok(done(request, &SentFields::default(), &page))
 }
 
 /// What this page's own link to a metainfo leads to, if it is one: the file is read, and nobody is asked.
-fn own_metainfo(site: &Site, request: &Request<'_>, url: &str) -> Option<Result<Vec<u8>, Failure>> {
+fn own_metainfo(site: &Site, request: &Request<'_>, url: &str) -> Option<Result<Vec<u8>, HttpFailure>> {
     let shown = [site.base_url(request), format!("http://{}", request.field("host")?)];
     let path = shown.iter().find_map(|base| url.strip_prefix(base.as_str()))?;
     let file_name = names::decode(path.strip_prefix("/metainfos/")?)?;
     let (name, form) = file_name.rsplit_once('.').filter(|(_, form)| ["json", "torrent"].contains(form))?;
     let library = &site.shelf.as_ref()?.library;
     if library.get(name).is_none() {
-        return Some(Err(Failure::new(404, format!("{url}: the server answers with HTTP status 404"))));
+        return Some(Err(HttpFailure::new(404, format!("{url}: the server answers with HTTP status 404"))));
     }
-    Some(fs::read(library.metainfo_path(name, form)).map_err(|error| Failure::of_disk(&error)))
+    Some(fs::read(library.metainfo_path(name, form)).map_err(|error| HttpFailure::of_disk(&error)))
 }
 
 /// A tracker lists what it fetches as it lists what others have; elsewhere the board is the list.
-fn list(site: &Site, metainfo: &Metainfo, request: &Request<'_>) -> Result<(), Failure> {
+fn list(site: &Site, metainfo: &Metainfo, request: &Request<'_>) -> Result<(), HttpFailure> {
     let Some(shelf) = &site.shelf else { return Ok(()) };
     if shelf.library.find_hash(metainfo.info_hash()).is_none() {
         let claim = shelf.library.claim(&names::clean(metainfo.name()));
@@ -84,7 +86,7 @@ fn list(site: &Site, metainfo: &Metainfo, request: &Request<'_>) -> Result<(), F
 }
 
 impl Sent {
-    fn read(request: &mut Request<'_>) -> Result<Sent, Failure> {
+    fn read(request: &mut Request<'_>) -> Result<Sent, HttpFailure> {
         let content_type = request.field("content-type").unwrap_or_default();
         let kind = content_type.split(';').next().unwrap_or_default().trim();
         match kind {
@@ -92,14 +94,14 @@ impl Sent {
             // A JSON metainfo is JSON too: it has no url of its own.
             "application/json" => {
                 let bytes = receive(request)?;
-                match Fields::of_json(&bytes).ok().and_then(|fields| Some(fields.get("url")?.to_owned())) {
+                match SentFields::of_json(&bytes).ok().and_then(|fields| Some(fields.get("url")?.to_owned())) {
                     Some(url) => Ok(Sent { url, metainfo: Vec::new() }),
                     None => Ok(Sent { metainfo: bytes, url: String::new() }),
                 }
             }
             "application/x-www-form-urlencoded" => {
                 let bytes = receive(request)?;
-                let url = Fields::of_form(&bytes).get("url").unwrap_or_default().to_owned();
+                let url = SentFields::of_form(&bytes).get("url").unwrap_or_default().to_owned();
                 // curl --data-binary says so of whatever it sends.
                 let is_form = !url.is_empty() || bytes.starts_with(b"url=");
                 Ok(Sent { url, metainfo: if is_form { Vec::new() } else { bytes } })
@@ -108,36 +110,40 @@ impl Sent {
         }
     }
 
-    fn of_multipart(request: &mut Request<'_>, content_type: &str) -> Result<Sent, Failure> {
-        let mut parser = Parser::new(content_type).map_err(|error| Failure::new(415, error.to_string()))?;
+    fn of_multipart(request: &mut Request<'_>, content_type: &str) -> Result<Sent, HttpFailure> {
+        let mut parser = Parser::new(content_type).map_err(|error| HttpFailure::new(415, error.to_string()))?;
         let bytes = receive(request)?;
         let (mut sent, mut at, mut field) = (Sent::default(), 0, String::new());
         loop {
-            let (used, event) = parser.step(&bytes[at..]).map_err(|error| Failure::new(400, error.to_string()))?;
+            let (used, event) = parser.step(&bytes[at..]).map_err(|error| HttpFailure::new(400, error.to_string()))?;
             match event {
-                Event::Field(begun) => field = begun.name,
-                Event::Content(range) if field == "metainfo" => sent.metainfo.extend_from_slice(&bytes[at..][range]),
-                Event::Content(range) if field == "url" => {
+                FormEvent::Field(begun) => field = begun.name,
+                FormEvent::Content(range) if field == "metainfo" => {
+                    sent.metainfo.extend_from_slice(&bytes[at..][range])
+                }
+                FormEvent::Content(range) if field == "url" => {
                     sent.url.push_str(&String::from_utf8_lossy(&bytes[at..][range]));
                 }
-                Event::Content(_) | Event::FieldEnd => {}
-                Event::End => return Ok(sent),
-                Event::More if used == 0 => return Err(Failure::new(400, "the form ends before its last boundary")),
-                Event::More => {}
+                FormEvent::Content(_) | FormEvent::FieldEnd => {}
+                FormEvent::End => return Ok(sent),
+                FormEvent::More if used == 0 => {
+                    return Err(HttpFailure::new(400, "the form ends before its last boundary"));
+                }
+                FormEvent::More => {}
             }
             at += used;
         }
     }
 }
 
-fn receive(request: &mut Request<'_>) -> Result<Vec<u8>, Failure> {
+fn receive(request: &mut Request<'_>) -> Result<Vec<u8>, HttpFailure> {
     let mut bytes = Vec::new();
     let mut buffer = vec![0; READ_LENGTH];
     loop {
-        match request.body.read(&mut buffer).map_err(|error| Failure::new(400, error.to_string()))? {
+        match request.body.read(&mut buffer).map_err(|error| HttpFailure::new(400, error.to_string()))? {
             0 => return Ok(bytes),
             _ if request.body.received() > MAX_LENGTH => {
-                return Err(Failure::new(413, format!("a metainfo that is sent has at most {MAX_LENGTH} bytes")));
+                return Err(HttpFailure::new(413, format!("a metainfo that is sent has at most {MAX_LENGTH} bytes")));
             }
             count => bytes.extend_from_slice(&buffer[..count]),
         }

@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::failure::Failure;
+use super::failure::HttpFailure;
 use crate::http::Request;
 pub use crate::net::own_addresses;
 
@@ -234,7 +234,7 @@ impl Origin {
 }
 
 /// Whether a browser says that another site's page made it send this: by `Sec-Fetch-Site`, which it sends to secure
-/// addresses only, by `Origin`, or by `Referer` where that is all there is. Whoever says nothing is no browser. Our own site
+/// addresses only, by `FileOrigin`, or by `Referer` where that is all there is. Whoever says nothing is no browser. Our own site
 /// is what the request names as its Host, and the public URL, whatever Host a proxy in front of it sends.
 pub fn is_cross_site(request: &Request<'_>, public_url: Option<&str>) -> bool {
     if request.field("sec-fetch-site") == Some("cross-site") {
@@ -248,7 +248,7 @@ pub fn is_cross_site(request: &Request<'_>, public_url: Option<&str>) -> bool {
 
 /// Whether a browser sent this, by the fields that browsers send and clients do not.
 ///
-/// A page can keep `Origin` and `Referer` back, and over plain HTTP a browser sends no `Sec-Fetch-Site`; but it always says which
+/// A page can keep `FileOrigin` and `Referer` back, and over plain HTTP a browser sends no `Sec-Fetch-Site`; but it always says which
 /// languages its user reads. Node, and so WebTorrent, sends `Accept-Language: *` and `Sec-Fetch-Mode: cors`; no browser sends the
 /// one, nor the other alone.
 pub fn is_browser(request: &Request<'_>) -> bool {
@@ -284,7 +284,7 @@ fn is_own_host(request: &Request<'_>, public_url: Option<&str>, own: &[IpAddr]) 
     is_public || is_own_name_or_address(&host.host, request.local(), own)
 }
 
-/// The same of a name or an address alone, as [`Origin`] has it.
+/// The same of a name or an address alone, as [`FileOrigin`] has it.
 fn is_own_name_or_address(name: &str, local: SocketAddr, own: &[IpAddr]) -> bool {
     let reached = local.ip();
     let is_own = |ip: IpAddr| own.iter().chain([&reached]).any(|own| own.to_canonical() == ip.to_canonical());
@@ -292,9 +292,9 @@ fn is_own_name_or_address(name: &str, local: SocketAddr, own: &[IpAddr]) -> bool
 }
 
 /// The refusal of what came under a name that is none of this machine's.
-pub fn foreign_host(request: &Request<'_>) -> Failure {
+pub fn foreign_host(request: &Request<'_>) -> HttpFailure {
     let host = crate::text::escape(request.field("host").unwrap_or_default());
-    Failure::new(
+    HttpFailure::new(
         421,
         format!(
             "{host} is no name that this machine knows itself by; open the page by its address, or start it with --public-url"

@@ -16,7 +16,7 @@ use crate::{
 
 /// Figures of the process, of the door and of each torrent on the board.
 pub fn metrics(web: &Web) -> Reply {
-    let mut page = Page::default();
+    let mut page = MetricsText::default();
     let (swarms, peers) = web.swarms.totals();
     let door = web.gauge.get().map(Gauge::stats).unwrap_or_default();
     let files = web.site.as_ref().map_or(0, |site| site.file_count());
@@ -34,7 +34,7 @@ pub fn metrics(web: &Web) -> Reply {
 }
 
 /// What every program tells under the same names. Linux alone tells memory and descriptors.
-fn process(page: &mut Page, began: SystemTime) {
+fn process(page: &mut MetricsText, began: SystemTime) {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     let seconds = time.tv_sec as f64 + time.tv_nsec as f64 / 1e9;
     page.one("process_cpu_seconds_total", "Processor time.", "counter", seconds);
@@ -52,7 +52,7 @@ fn process(page: &mut Page, began: SystemTime) {
     }
 }
 
-fn torrents(page: &mut Page, board: &Board) {
+fn torrents(page: &mut MetricsText, board: &Board) {
     type Figure = fn(&TorrentReport) -> f64;
     let figures: [(&str, &str, &str, Figure); 7] = [
         ("length_bytes", "Bytes of the torrent.", "gauge", |it| it.metainfo.length() as f64),
@@ -80,9 +80,9 @@ fn label(text: &str) -> String {
 }
 
 #[derive(Default)]
-struct Page(String);
+struct MetricsText(String);
 
-impl Page {
+impl MetricsText {
     fn one(&mut self, name: &str, help: &str, kind: &str, value: impl Display) {
         self.head(name, help, kind);
         self.line(format_args!("{name} {value}"));

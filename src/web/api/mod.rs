@@ -11,29 +11,29 @@ pub mod state;
 #[cfg(test)]
 mod tests;
 
-use super::{Site, failure::Failure, views};
+use super::{Site, failure::HttpFailure, views};
 use crate::{http::Reply, metainfo::InfoHash};
 
 pub use map::PieceMap;
 pub use metrics::metrics;
 pub use rows::{Doing, Row};
-pub use state::{File, FileView, Here, State, Viewer};
+pub use state::{FileView, Here, PageState, SharedFile, Viewer};
 
 /// `/api/state`.
 pub fn state(site: &Site, viewer: &Viewer) -> Reply {
-    json(&State::of(site, viewer))
+    json(&PageState::of(site, viewer))
 }
 
 /// `/api/files/HASH`.
-pub fn file(site: &Site, viewer: &Viewer, hash: &str) -> Result<Reply, Failure> {
+pub fn file(site: &Site, viewer: &Viewer, hash: &str) -> Result<Reply, HttpFailure> {
     Ok(json(&view(site, viewer, hash)?))
 }
 
 /// One file with all that is known of it.
-pub fn view(site: &Site, viewer: &Viewer, hash: &str) -> Result<FileView, Failure> {
+pub fn view(site: &Site, viewer: &Viewer, hash: &str) -> Result<FileView, HttpFailure> {
     let hash: Option<InfoHash> = hash.parse().ok();
     let found = hash.and_then(|hash| state::view(site, viewer, hash));
-    found.ok_or_else(|| Failure::new(404, "there is no such file on this page"))
+    found.ok_or_else(|| HttpFailure::new(404, "there is no such file on this page"))
 }
 
 /// `/api/files`: the list alone, as it has been since the first version.

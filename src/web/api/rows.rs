@@ -68,7 +68,7 @@ pub enum Doing {
 }
 
 /// What rows are made of.
-pub struct Parts<'a> {
+pub struct RowSources<'a> {
     /// The swarm, and what is remembered of it.
     pub snapshot: &'a Snapshot,
     /// Who is connected.
@@ -108,7 +108,7 @@ struct Draft<'a> {
     me: Option<&'a Me>,
 }
 
-impl Parts<'_> {
+impl RowSources<'_> {
     /// All rows: who fetches first, the furthest ahead; then who gives; then who has left.
     pub fn rows(&self) -> Vec<Row> {
         let mut rows: Vec<Row> = self.drafts().into_iter().map(|(id, draft)| self.row(id, &draft)).collect();
@@ -270,7 +270,7 @@ mod tests {
         bitfield::Bitfield,
         metainfo::InfoHash,
         tracker::table::Counts,
-        web::history::{History, Sight, Told},
+        web::history::{History, HistoryAnswer, Sight},
     };
 
     const FILE: InfoHash = InfoHash([1; 20]);
@@ -312,10 +312,10 @@ mod tests {
     }
 
     fn rows(snapshot: &Snapshot, sessions: &[PeerReport]) -> Vec<Row> {
-        Parts { snapshot, sessions, length: 1000, own: &["10.0.0.9".parse().unwrap()], lan: None, me: None }.rows()
+        RowSources { snapshot, sessions, length: 1000, own: &["10.0.0.9".parse().unwrap()], lan: None, me: None }.rows()
     }
 
-    fn remembered(name: &str, told: &[(u64, Told)]) -> (PeerId, Machine) {
+    fn remembered(name: &str, told: &[(u64, HistoryAnswer)]) -> (PeerId, Machine) {
         let mut history = History::default();
         history.follow(FILE);
         for (number, (left, told)) in told.iter().enumerate() {
@@ -326,8 +326,8 @@ mod tests {
         history.machines(&FILE)[0]
     }
 
-    fn took(downloaded: u64) -> Told {
-        Told::Announced { uploaded: downloaded / 2, downloaded }
+    fn took(downloaded: u64) -> HistoryAnswer {
+        HistoryAnswer::Announced { uploaded: downloaded / 2, downloaded }
     }
 
     #[test]
@@ -359,8 +359,8 @@ mod tests {
 
     #[test]
     fn whoever_has_left_is_done_or_gone_and_has_no_rate() {
-        let done = remembered("done", &[(900, took(0)), (0, took(900)), (0, Told::Goodbye)]);
-        let gone = remembered("gone", &[(900, took(0)), (700, took(200)), (700, Told::Goodbye)]);
+        let done = remembered("done", &[(900, took(0)), (0, took(900)), (0, HistoryAnswer::Goodbye)]);
+        let gone = remembered("gone", &[(900, took(0)), (700, took(200)), (700, HistoryAnswer::Goodbye)]);
         let rows = rows(&snapshot(Vec::new(), vec![gone, done]), &[]);
         assert_eq!(rows.iter().map(|row| row.state).collect::<Vec<_>>(), [Doing::Done, Doing::Gone]);
         assert!(rows.iter().all(|row| row.down_rate.is_none() && row.up_rate.is_none()));
@@ -379,7 +379,7 @@ mod tests {
         let [row] = &rows(&snapshot, &[session("b", "10.0.0.9:6882", 7)])[..] else { panic!() };
         assert_eq!(row.name.as_deref(), Some("another program on this machine"));
         let me = Me { peer_id: id("a"), left: 250, down_rate: 50.0, up_rate: 0.0, peak_down: 0.0, peak_up: 0.0 };
-        let parts = Parts { snapshot: &snapshot, sessions: &[], length: 1000, own: &[], lan: None, me: Some(me) };
+        let parts = RowSources { snapshot: &snapshot, sessions: &[], length: 1000, own: &[], lan: None, me: Some(me) };
         let [row] = &parts.rows()[..] else { panic!() };
         assert_eq!((row.name.as_deref(), row.percent, row.time_left), (Some("this machine"), Some(75.0), Some(5.0)));
         assert!(row.live && row.peak_down.is_none());
@@ -389,7 +389,7 @@ mod tests {
     fn an_address_has_a_port_only_where_one_is_known() {
         let snapshot = snapshot(vec![view("a", "127.0.0.1:0", 900), view("b", "127.0.0.1:6882", 900)], Vec::new());
         let lan = Some("10.0.0.9".parse().unwrap());
-        let rows = Parts { snapshot: &snapshot, sessions: &[], length: 1000, own: &[], lan, me: None }.rows();
+        let rows = RowSources { snapshot: &snapshot, sessions: &[], length: 1000, own: &[], lan, me: None }.rows();
         assert_eq!(rows.iter().map(|row| &row.address[..]).collect::<Vec<_>>(), ["10.0.0.9", "10.0.0.9:6882"]);
     }
 }

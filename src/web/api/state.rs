@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{
     map::{self, PieceMap},
-    rows::{Doing, Me, Parts, Row, THIS_MACHINE},
+    rows::{Doing, Me, Row, RowSources, THIS_MACHINE},
 };
 use crate::{
     metainfo::InfoHash,
@@ -22,9 +22,9 @@ use crate::{
         Kind, RateLimits, Site,
         access::May,
         address::lan_address,
-        history::{MAX_MACHINES, Sight, Told},
-        library::Entry,
-        measure::{Fetcher, Swarm, measure},
+        history::{HistoryAnswer, MAX_MACHINES, Sight},
+        library::LibraryEntry,
+        measure::{Fetcher, SwarmFigures, measure},
         names,
         swarms::Snapshot,
     },
@@ -52,12 +52,12 @@ pub struct Here {
 
 /// All that the first page shows.
 #[derive(Debug, Clone, Serialize)]
-pub struct State {
+pub struct PageState {
     /// The page itself.
     #[serde(flatten)]
     pub here: Here,
     /// The files, in the order of their names.
-    pub files: Vec<File>,
+    pub files: Vec<SharedFile>,
 }
 
 /// The machine that serves the page.
@@ -75,7 +75,7 @@ pub struct MachineState {
 
 /// One file. What is not known is null.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct File {
+pub struct SharedFile {
     /// Names the torrent, as 40 hex digits.
     pub info_hash: String,
     /// Its name here.
@@ -156,7 +156,7 @@ pub struct SwarmState {
 pub struct FileView {
     /// The file.
     #[serde(flatten)]
-    pub file: File,
+    pub file: SharedFile,
     /// A row for each machine.
     pub rows: Vec<Row>,
     /// Which pieces are where; null where no session is.
@@ -165,7 +165,7 @@ pub struct FileView {
 
 /// One file of `/api/files`.
 #[derive(Debug, Default, Serialize)]
-pub struct Listed {
+pub struct FileList {
     /// Its name here.
     pub name: String,
     /// Bytes.
@@ -187,20 +187,20 @@ pub struct Listed {
 }
 
 /// A file of the page before anything is known of its swarm: it is in the library, on the board, or both.
-struct Found {
+struct KnownFile {
     name: String,
     info_hash: InfoHash,
     length: u64,
-    entry: Option<Entry>,
+    entry: Option<LibraryEntry>,
     report: Option<Arc<TorrentReport>>,
 }
 
 /// The list, with the swarms as they are now.
-pub fn list(site: &Site) -> Vec<Listed> {
+pub fn list(site: &Site) -> Vec<FileList> {
     let listed = found(site).into_iter().map(|found| {
         let counts = site.swarms.counts(&found.info_hash);
         let Links { json, torrent, download, .. } = found.links();
-        Listed {
+        FileList {
             length: found.length,
             info_hash: found.info_hash.to_string(),
             seeding: counts.complete,
@@ -228,15 +228,15 @@ impl Here {
     }
 }
 
-impl State {
+impl PageState {
     /// As it is now.
-    pub fn of(site: &Site, viewer: &Viewer) -> State {
-        State { here: Here::of(site, viewer), files: all(site, viewer) }
+    pub fn of(site: &Site, viewer: &Viewer) -> PageState {
+        PageState { here: Here::of(site, viewer), files: all(site, viewer) }
     }
 }
 
 /// Every file of the page.
-pub fn all(site: &Site, viewer: &Viewer) -> Vec<File> {
+pub fn all(site: &Site, viewer: &Viewer) -> Vec<SharedFile> {
     let lookout = Lookout::new(site);
     found(site).into_iter().map(|found| lookout.view(found, viewer, false).file).collect()
 }
@@ -247,44 +247,44 @@ pub fn view(site: &Site, viewer: &Viewer, hash: InfoHash) -> Option<FileView> {
     Some(Lookout::new(site).view(found, viewer, true))
 }
 
-fn found(site: &Site) -> Vec<Found> {
+fn found(site: &Site) -> Vec<KnownFile> {
     let mut reports = site.board.torrents();
     let entries = site.shelf.as_ref().map(|shelf| shelf.library.entries()).unwrap_or_default();
-    let mut all: Vec<Found> = entries
+    let mut all: Vec<KnownFile> = entries
         .into_iter()
         .map(|(name, entry)| {
             let at = reports.iter().position(|report| report.metainfo.info_hash() == entry.info_hash);
-            Found::new(Some((name, entry)), at.map(|at| reports.swap_remove(at)))
+            KnownFile::new(Some((name, entry)), at.map(|at| reports.swap_remove(at)))
         })
         .collect();
-    all.extend(reports.into_iter().map(|report| Found::new(None, Some(report))));
+    all.extend(reports.into_iter().map(|report| KnownFile::new(None, Some(report))));
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all
 }
 
-fn find(site: &Site, hash: InfoHash) -> Option<Found> {
+fn find(site: &Site, hash: InfoHash) -> Option<KnownFile> {
     let entry = site.shelf.as_ref().and_then(|shelf| shelf.library.find_hash(hash));
     let report = site.board.torrent(&hash);
-    (entry.is_some() || report.is_some()).then(|| Found::new(entry, report))
+    (entry.is_some() || report.is_some()).then(|| KnownFile::new(entry, report))
 }
 
-impl Found {
+impl KnownFile {
     /// At least one of them is there.
-    fn new(entry: Option<(String, Entry)>, report: Option<Arc<TorrentReport>>) -> Found {
+    fn new(entry: Option<(String, LibraryEntry)>, report: Option<Arc<TorrentReport>>) -> KnownFile {
         let of_report = report.as_ref().map(|report| {
             let metainfo = &report.metainfo;
             (metainfo.name().to_owned(), metainfo.info_hash(), metainfo.length())
         });
         let of_entry = entry.as_ref().map(|(name, entry)| (name.clone(), entry.info_hash, entry.length));
         let (name, info_hash, length) = of_entry.or(of_report).unwrap_or((String::new(), InfoHash([0; 20]), 0));
-        Found { name, info_hash, length, entry: entry.map(|(_, entry)| entry), report }
+        KnownFile { name, info_hash, length, entry: entry.map(|(_, entry)| entry), report }
     }
 
     fn links(&self) -> Links {
         let hash = self.info_hash.to_string();
         // A name can be two torrents' on a machine without a library.
         let stem = if self.entry.is_some() { Cow::Owned(names::encode(&self.name)) } else { Cow::Borrowed(&hash[..]) };
-        let is_upload = self.entry.as_ref().is_some_and(Entry::is_upload);
+        let is_upload = self.entry.as_ref().is_some_and(LibraryEntry::is_upload);
         let is_whole = || self.report.as_ref().is_some_and(|report| report.whole_file().is_some());
         Links {
             json: format!("/metainfos/{stem}.json"),
@@ -324,13 +324,13 @@ pub fn remember(site: &Site, report: &TorrentReport) {
         let has = (u64::from(peer.have.count()) * u64::from(geometry.piece_length())).min(geometry.length());
         let left = if peer.have.is_full() { 0 } else { (geometry.length() - has).max(1) };
         let (peer_id, address) = (peer.peer_id, peer.address);
-        Sight { peer_id, address, left: Some(left), told: Told::Connected { has } }
+        Sight { peer_id, address, left: Some(left), told: HistoryAnswer::Connected { has } }
     });
     let me = Sight {
         peer_id: site.peer_id,
         address: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0),
         left: Some(geometry.length() - report.verified),
-        told: Told::Connected { has: report.verified },
+        told: HistoryAnswer::Connected { has: report.verified },
     };
     let is_known = !matches!(report.activity, Activity::Verifying | Activity::Failed(_));
     site.swarms.see(&report.metainfo.info_hash(), sights.chain(is_known.then_some(me)));
@@ -351,7 +351,7 @@ impl Lookout<'_> {
     }
 
     /// The file with its rows, and its map where that is asked for.
-    fn view(&self, found: Found, viewer: &Viewer, with_map: bool) -> FileView {
+    fn view(&self, found: KnownFile, viewer: &Viewer, with_map: bool) -> FileView {
         let report = found.report.as_deref();
         if let Some(report) = report {
             remember(self.site, report);
@@ -359,7 +359,8 @@ impl Lookout<'_> {
         let snapshot = self.site.swarms.snapshot(&found.info_hash);
         let sessions = report.map_or(&[][..], |report| &report.peers);
         let me = report.map(|report| self.me(report));
-        let parts = Parts { snapshot: &snapshot, sessions, length: found.length, own: &self.own, lan: self.lan, me };
+        let parts =
+            RowSources { snapshot: &snapshot, sessions, length: found.length, own: &self.own, lan: self.lan, me };
         let rows = parts.rows();
         let map = report.filter(|_| with_map).and_then(|it| map::of(&it.have, it.peers.iter().map(|peer| &peer.have)));
         FileView { file: self.file(&found, &snapshot, &rows, viewer), rows, map }
@@ -376,7 +377,7 @@ impl Lookout<'_> {
         }
     }
 
-    fn file(&self, found: &Found, snapshot: &Snapshot, rows: &[Row], viewer: &Viewer) -> File {
+    fn file(&self, found: &KnownFile, snapshot: &Snapshot, rows: &[Row], viewer: &Viewer) -> SharedFile {
         let report = found.report.as_deref();
         let geometry = report.map(|report| *report.metainfo.geometry());
         let listed_piece_length = found.entry.as_ref().map(|entry| entry.piece_length);
@@ -388,7 +389,7 @@ impl Lookout<'_> {
         let (complete, incomplete) = (snapshot.counts.complete as usize, snapshot.counts.incomplete as usize);
         let seeders = if unseen { complete } else { count(&[Doing::Seeding]) };
         let leechers = if unseen { incomplete } else { count(&[Doing::Fetching]) };
-        File {
+        SharedFile {
             info_hash: found.info_hash.to_string(),
             name: found.name.clone(),
             length: found.length,
@@ -418,7 +419,7 @@ impl Lookout<'_> {
     }
 }
 
-fn swarm_state(found: &Found, snapshot: &Snapshot, rows: &[Row]) -> Option<SwarmState> {
+fn swarm_state(found: &KnownFile, snapshot: &Snapshot, rows: &[Row]) -> Option<SwarmState> {
     let rows: HashMap<&str, &Row> = rows.iter().map(|row| (&row.id[..], row)).collect();
     let machines = snapshot.machines.iter().filter_map(|(id, machine)| {
         let row = rows.get(&HEXLOWER.encode(&id.0)[..])?;
@@ -433,7 +434,7 @@ fn swarm_state(found: &Found, snapshot: &Snapshot, rows: &[Row]) -> Option<Swarm
         peak_up: row.peak_up,
     });
     let source_up = sources.iter().filter_map(|(_, row)| row.peak_up).reduce(|a, b| a + b);
-    let swarm = Swarm { length: found.length, source_up, fetchers: fetchers.collect() };
+    let swarm = SwarmFigures { length: found.length, source_up, fetchers: fetchers.collect() };
     // A time alone tells nothing before it has ended.
     let measure = measure(&swarm, snapshot.now).filter(|measure| !measure.is_running || measure.alone.is_some())?;
     let source = match &sources[..] {

@@ -20,13 +20,13 @@ use serde::Serialize;
 use super::{
     Site,
     api::{self, Viewer},
-    failure::Failure,
+    failure::HttpFailure,
     views,
 };
 use crate::{
-    http::{Content, Feed, Reply, Request, TICK},
+    http::{Feed, Reply, ReplyContent, Request, TICK},
     metainfo::InfoHash,
-    status::report::{self, Watching, Way},
+    status::report::{self, Direction, Watching},
 };
 
 /// How long nothing may be said, before a comment tells the proxies on the way that somebody is still there.
@@ -69,7 +69,7 @@ struct Made {
 
 /// A piece that has passed between two machines, as programs are told.
 #[derive(Debug, Serialize)]
-struct Transfer {
+struct TransferEvent {
     /// The torrent, in hex.
     file: String,
     piece: u32,
@@ -80,9 +80,9 @@ struct Transfer {
 
 /// Transfers since a number, and the number to ask from next.
 #[derive(Debug, Serialize)]
-struct Transfers {
+struct TransferEvents {
     seq: u64,
-    transfers: Vec<Transfer>,
+    transfers: Vec<TransferEvent>,
 }
 
 /// What one stream is fed from.
@@ -101,35 +101,35 @@ struct Events {
 }
 
 /// Answers with a stream, of one file with `?file=HASH`.
-pub fn stream(site: &Arc<Site>, request: &Request<'_>) -> Result<Reply, Failure> {
+pub fn stream(site: &Arc<Site>, request: &Request<'_>) -> Result<Reply, HttpFailure> {
     let file = match query(request, "file") {
-        Some(hash) => Some(hash.parse().map_err(|_| Failure::new(404, "there is no such file on this page"))?),
+        Some(hash) => Some(hash.parse().map_err(|_| HttpFailure::new(404, "there is no such file on this page"))?),
         None => None,
     };
     let viewer = site.viewer(request);
     if let Some(hash) = file
         && api::state::view(site, &viewer, hash).is_none()
     {
-        return Err(Failure::new(404, "there is no such file on this page"));
+        return Err(HttpFailure::new(404, "there is no such file on this page"));
     }
     let watching = site.board.watch();
     let (_, seq) = site.board.transfers_since(u64::MAX);
     let site = Arc::clone(site);
     let events =
         Events { site, viewer, file, last: None, shown: None, seq, spoke: Instant::now(), _watching: watching };
-    let reply = Reply::with_content(200, "text/event-stream", Content::Stream(Box::new(events)));
+    let reply = Reply::with_content(200, "text/event-stream", ReplyContent::Stream(Box::new(events)));
     Ok(reply.with("Cache-Control", "no-store").with("X-Accel-Buffering", "no"))
 }
 
 /// Answers `/api/transfers`, with `?since=SEQ` where the last answer said so.
-pub fn transfers(site: &Site, request: &Request<'_>) -> Result<Reply, Failure> {
+pub fn transfers(site: &Site, request: &Request<'_>) -> Result<Reply, HttpFailure> {
     let since = match query(request, "since") {
-        Some(text) => text.parse().map_err(|_| Failure::new(400, "since is the seq of the last answer"))?,
+        Some(text) => text.parse().map_err(|_| HttpFailure::new(400, "since is the seq of the last answer"))?,
         None => u64::MAX,
     };
     site.newsroom.poll(|| site.board.watch());
     let (passed, seq) = site.board.transfers_since(since);
-    Ok(api::json(&Transfers { seq, transfers: shown(passed, None) }))
+    Ok(api::json(&TransferEvents { seq, transfers: shown(passed, None) }))
 }
 
 fn query<'a>(request: &Request<'a>, name: &str) -> Option<&'a str> {
@@ -198,7 +198,7 @@ impl Newsroom {
         }
         let start = Instant::now();
         let made = match file {
-            None => Some(event("state", &api::state::State::of(site, viewer))),
+            None => Some(event("state", &api::state::PageState::of(site, viewer))),
             Some(hash) => api::state::view(site, viewer, hash).map(|view| event("file", &view)),
         };
         let same = before.and_then(|before| before.event).filter(|before| Some(before) == made.as_ref());
@@ -229,18 +229,18 @@ impl Newsroom {
 }
 
 /// The newest of what has passed, of one file if one is named.
-fn shown(passed: Vec<report::Transfer>, file: Option<InfoHash>) -> Vec<Transfer> {
+fn shown(passed: Vec<report::Transfer>, file: Option<InfoHash>) -> Vec<TransferEvent> {
     let mut passed = passed;
     passed.retain(|transfer| file.is_none_or(|file| file == transfer.info_hash));
     let newest = passed.split_off(passed.len().saturating_sub(MAX_TRANSFERS));
-    let told = newest.into_iter().map(|transfer| Transfer {
+    let told = newest.into_iter().map(|transfer| TransferEvent {
         file: transfer.info_hash.to_string(),
         piece: transfer.piece,
         peer: HEXLOWER.encode(&transfer.peer.0),
         way: match transfer.way {
-            Way::Given => "given",
-            Way::Taken => "taken",
-            Way::Elsewhere => "elsewhere",
+            Direction::Uploaded => "given",
+            Direction::Downloaded => "taken",
+            Direction::Elsewhere => "elsewhere",
         },
     });
     told.collect()

@@ -5,16 +5,16 @@ use std::{fs, path::PathBuf, sync::Arc};
 
 use super::{
     Library,
-    entry::{Entry, Origin, Stamp},
+    entry::{FileOrigin, LibraryEntry, UploadStamp},
 };
 use crate::metainfo::{InfoHash, Metainfo};
 
 /// An upload whose file is gone.
 #[derive(Debug)]
 pub(super) struct Away {
-    entry: Entry,
+    entry: LibraryEntry,
     /// Size and time of what was last found in its place, so that nothing is read twice to be told from it.
-    found: Option<Stamp>,
+    found: Option<UploadStamp>,
 }
 
 /// A file in the place of one that was gone.
@@ -48,15 +48,15 @@ impl Library {
 
     /// Files that lie where an upload was gone, each once until it changes.
     pub fn returned(&self) -> Vec<Returned> {
-        let away: Vec<(String, Entry, Option<Stamp>)> = {
+        let away: Vec<(String, LibraryEntry, Option<UploadStamp>)> = {
             let state = self.state();
             state.away.iter().map(|(name, away)| (name.clone(), away.entry.clone(), away.found)).collect()
         };
         let back = away.into_iter().filter_map(|(name, entry, found)| {
             let file = self.upload_path(&name);
             let now = fs::metadata(&file).ok().filter(|now| now.is_file() && now.len() == entry.length)?;
-            let now = Stamp::of(&now).filter(|now| Some(*now) != found)?;
-            let Origin::Upload { port, stamp, .. } = entry.origin else { return None };
+            let now = UploadStamp::of(&now).filter(|now| Some(*now) != found)?;
+            let FileOrigin::Upload { port, stamp, .. } = entry.origin else { return None };
             if let Some(away) = self.state().away.get_mut(&name) {
                 away.found = Some(now);
             }

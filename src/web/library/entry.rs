@@ -12,7 +12,7 @@ use crate::metainfo::InfoHash;
 
 /// One line of the list. Its name is that of its files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct LibraryEntry {
     /// Names the torrent.
     #[serde(with = "hex")]
     pub info_hash: InfoHash,
@@ -22,19 +22,19 @@ pub struct Entry {
     #[serde(default)]
     pub piece_length: u32,
     /// Where the content is.
-    pub origin: Origin,
+    pub origin: FileOrigin,
 }
 
-/// Where the content of an [`Entry`] is.
+/// Where the content of an [`LibraryEntry`] is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Origin {
+pub enum FileOrigin {
     /// Here, in `uploads/`.
     Upload {
         /// The seeder's port that the upload asked for.
         port: Option<u16>,
         /// The file as it was when it was known to be whole and on disk.
-        stamp: Option<Stamp>,
+        stamp: Option<UploadStamp>,
         /// The address that it came from, the /64 of an IPv6 address; nobody whose share is bounded.
         #[serde(default)]
         by: Option<IpAddr>,
@@ -54,24 +54,24 @@ pub enum Origin {
 
 /// Size and time of change of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stamp {
+pub struct UploadStamp {
     length: u64,
     seconds: u64,
     nanoseconds: u32,
 }
 
-impl Entry {
+impl LibraryEntry {
     /// Whether the content is here.
     pub fn is_upload(&self) -> bool {
-        matches!(self.origin, Origin::Upload { .. })
+        matches!(self.origin, FileOrigin::Upload { .. })
     }
 }
 
-impl Stamp {
+impl UploadStamp {
     /// Of a file as it is now; nothing where the system tells no time.
-    pub fn of(file: &fs::Metadata) -> Option<Stamp> {
+    pub fn of(file: &fs::Metadata) -> Option<UploadStamp> {
         let modified = file.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-        Some(Stamp { length: file.len(), seconds: modified.as_secs(), nanoseconds: modified.subsec_nanos() })
+        Some(UploadStamp { length: file.len(), seconds: modified.as_secs(), nanoseconds: modified.subsec_nanos() })
     }
 }
 

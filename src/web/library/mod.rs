@@ -25,10 +25,10 @@ use std::{
 
 pub use crate::node::MAX_PORTS;
 pub use away::Returned;
-pub use entry::{Entry, Origin, Stamp};
+pub use entry::{FileOrigin, LibraryEntry, UploadStamp};
 pub use found::Shared;
 
-use super::{address::household, failure::Failure, names};
+use super::{address::household, failure::HttpFailure, names};
 use crate::metainfo::{InfoHash, Metainfo};
 use away::Away;
 use entry::now_seconds;
@@ -43,14 +43,14 @@ const TEMPORARY: &str = ".tmp";
 pub struct Library {
     uploads: PathBuf,
     metainfos: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<LibraryState>,
     /// Held while the state file is written, so that an older state never replaces a newer one. Nothing else waits for it.
     writing: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    entries: BTreeMap<String, Entry>,
+struct LibraryState {
+    entries: BTreeMap<String, LibraryEntry>,
     /// Uploads whose file is gone for now, by name.
     away: BTreeMap<String, Away>,
     /// Names that are being given away.
@@ -100,17 +100,17 @@ impl Library {
     }
 
     /// Every name with its entry, in the order of names.
-    pub fn entries(&self) -> Vec<(String, Entry)> {
+    pub fn entries(&self) -> Vec<(String, LibraryEntry)> {
         self.state().entries.iter().map(|(name, entry)| (name.clone(), entry.clone())).collect()
     }
 
     /// The entry of that name.
-    pub fn get(&self, name: &str) -> Option<Entry> {
+    pub fn get(&self, name: &str) -> Option<LibraryEntry> {
         self.state().entries.get(name).cloned()
     }
 
     /// The name and entry of a torrent.
-    pub fn find_hash(&self, info_hash: InfoHash) -> Option<(String, Entry)> {
+    pub fn find_hash(&self, info_hash: InfoHash) -> Option<(String, LibraryEntry)> {
         let state = self.state();
         let found = state.entries.iter().find(|(_, entry)| entry.info_hash == info_hash);
         found.map(|(name, entry)| (name.clone(), entry.clone()))
@@ -123,7 +123,7 @@ impl Library {
 
     /// Forgets the port that an upload has asked for and did not get, so that it counts for nobody's.
     pub fn forget_port(&self, name: &str) {
-        if let Some(Entry { origin: Origin::Upload { port, .. }, .. }) = self.state().entries.get_mut(name) {
+        if let Some(LibraryEntry { origin: FileOrigin::Upload { port, .. }, .. }) = self.state().entries.get_mut(name) {
             *port = None;
         }
         self.save().unwrap_or_else(|error| log::warn!("the list of files cannot be saved: {error}"));
@@ -181,8 +181,9 @@ impl Library {
     pub fn stamp(&self, name: &str) -> io::Result<()> {
         let file = fs::File::open(self.upload_path(name))?;
         file.sync_data()?;
-        let found = Stamp::of(&file.metadata()?);
-        if let Some(Entry { origin: Origin::Upload { stamp, .. }, .. }) = self.state().entries.get_mut(name) {
+        let found = UploadStamp::of(&file.metadata()?);
+        if let Some(LibraryEntry { origin: FileOrigin::Upload { stamp, .. }, .. }) = self.state().entries.get_mut(name)
+        {
             *stamp = found;
         }
         self.save()
@@ -194,7 +195,7 @@ impl Library {
         replace(&self.metainfos.join(STATE_FILE), |file| file.write_all(&bytes)).map(drop)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LibraryState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -213,18 +214,18 @@ impl Claim<'_> {
         metainfo: &Metainfo,
         port: Option<u16>,
         by: Option<IpAddr>,
-    ) -> io::Result<Entry> {
+    ) -> io::Result<LibraryEntry> {
         self.write(metainfo)?;
         fs::rename(received, self.library.upload_path(&self.name)).inspect_err(|_| self.unwrite())?;
-        Ok(self.list(metainfo, Origin::Upload { port, stamp: None, by }))
+        Ok(self.list(metainfo, FileOrigin::Upload { port, stamp: None, by }))
     }
 
     /// Lists a metainfo whose content others have, and that `by` has sent.
-    pub fn list_registered(self, metainfo: &Metainfo, by: IpAddr) -> Result<Entry, Failure> {
+    pub fn list_registered(self, metainfo: &Metainfo, by: IpAddr) -> Result<LibraryEntry, HttpFailure> {
         let by = household(by);
         self.library.make_room_for_registered(by)?;
-        let bytes = self.write(metainfo).map_err(|error| Failure::of_disk(&error))?;
-        Ok(self.list(metainfo, Origin::Registered { bytes, seen: now_seconds(), by: Some(by) }))
+        let bytes = self.write(metainfo).map_err(|error| HttpFailure::of_disk(&error))?;
+        Ok(self.list(metainfo, FileOrigin::Registered { bytes, seen: now_seconds(), by: Some(by) }))
     }
 
     /// Writes both forms or neither, and tells their bytes.
@@ -245,10 +246,10 @@ impl Claim<'_> {
         }
     }
 
-    fn list(&self, metainfo: &Metainfo, origin: Origin) -> Entry {
+    fn list(&self, metainfo: &Metainfo, origin: FileOrigin) -> LibraryEntry {
         let geometry = metainfo.geometry();
         let (length, piece_length) = (geometry.length(), geometry.piece_length());
-        let entry = Entry { info_hash: metainfo.info_hash(), length, piece_length, origin };
+        let entry = LibraryEntry { info_hash: metainfo.info_hash(), length, piece_length, origin };
         let mut state = self.library.state();
         state.away.remove(&self.name);
         state.entries.insert(self.name.clone(), entry.clone());

@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, fs, io, net::IpAddr, time::Duration};
 
 use super::{
     Claim, Library,
-    entry::{Entry, Origin, now_seconds},
+    entry::{FileOrigin, LibraryEntry, now_seconds},
 };
-use crate::{metainfo::InfoHash, web::failure::Failure};
+use crate::{metainfo::InfoHash, web::failure::HttpFailure};
 
 /// How many uploads there may be: each is a line of the page, a torrent that is announced, and three files, however small.
 pub const MAX_UPLOADS: usize = 2000;
@@ -40,17 +40,17 @@ pub const MIN_PORT: u16 = 1024;
 
 impl Library {
     /// Whether one more upload may ask for that port.
-    pub fn check_port(&self, port: u16) -> Result<(), Failure> {
+    pub fn check_port(&self, port: u16) -> Result<(), HttpFailure> {
         if port < MIN_PORT {
-            return Err(Failure::new(400, format!("port {port}: a seeder's port is from {MIN_PORT} to 65535")));
+            return Err(HttpFailure::new(400, format!("port {port}: a seeder's port is from {MIN_PORT} to 65535")));
         }
-        let used = |entry: &Entry| match entry.origin {
-            Origin::Upload { port, .. } => port,
-            Origin::Registered { .. } => None,
+        let used = |entry: &LibraryEntry| match entry.origin {
+            FileOrigin::Upload { port, .. } => port,
+            FileOrigin::Registered { .. } => None,
         };
         let ports: BTreeSet<u16> = self.state().entries.values().filter_map(used).collect();
         if ports.len() >= MAX_PORTS && !ports.contains(&port) {
-            return Err(Failure::new(
+            return Err(HttpFailure::new(
                 409,
                 format!("{MAX_PORTS} different ports are in use, which is the most; choose one of them"),
             ));
@@ -59,18 +59,18 @@ impl Library {
     }
 
     /// Whether there may be one more upload, by that address where that bounds it.
-    pub fn check_room_for_upload(&self, by: Option<IpAddr>) -> Result<(), Failure> {
+    pub fn check_room_for_upload(&self, by: Option<IpAddr>) -> Result<(), HttpFailure> {
         let (all, own) = self.count_uploads(by);
         if all >= MAX_UPLOADS {
             let sentence = format!("{MAX_UPLOADS} files are shared here already; there is no room for more");
-            return Err(Failure::new(507, sentence));
+            return Err(HttpFailure::new(507, sentence));
         }
         if by.is_some() && own * UPLOADS_LEFT + (all - own) >= MAX_UPLOADS {
             let sentence = format!(
                 "{own} files from your address are shared here, which is the most that one address may have; \
                  whoever runs this machine can remove some"
             );
-            return Err(Failure::new(507, sentence));
+            return Err(HttpFailure::new(507, sentence));
         }
         Ok(())
     }
@@ -79,7 +79,7 @@ impl Library {
     fn count_uploads(&self, whose: Option<IpAddr>) -> (usize, usize) {
         let (mut all, mut own) = (0, 0);
         for entry in self.state().entries.values() {
-            if let Origin::Upload { by, .. } = entry.origin {
+            if let FileOrigin::Upload { by, .. } = entry.origin {
                 all += 1;
                 own += usize::from(by.is_some() && by == whose);
             }
@@ -93,24 +93,24 @@ impl Library {
         let own = state
             .entries
             .values()
-            .filter(|entry| matches!(entry.origin, Origin::Upload { by, .. } if by == Some(whose)));
+            .filter(|entry| matches!(entry.origin, FileOrigin::Upload { by, .. } if by == Some(whose)));
         own.map(|entry| entry.length).sum()
     }
 
     /// Makes room for one more metainfo that `by` registers, by taking off those that nobody was seen with for longest.
-    pub(super) fn make_room_for_registered(&self, by: IpAddr) -> Result<(), Failure> {
+    pub(super) fn make_room_for_registered(&self, by: IpAddr) -> Result<(), HttpFailure> {
         while let Some(name) = self.in_the_way_of(by)? {
-            self.remove(&name).map_err(|error| Failure::of_disk(&error))?;
+            self.remove(&name).map_err(|error| HttpFailure::of_disk(&error))?;
         }
         Ok(())
     }
 
     /// Whose place a metainfo of `by` has to take; nobody's while there is room.
-    fn in_the_way_of(&self, by: IpAddr) -> Result<Option<String>, Failure> {
+    fn in_the_way_of(&self, by: IpAddr) -> Result<Option<String>, HttpFailure> {
         let state = self.state();
         let mut registered = Vec::new();
         for (name, entry) in &state.entries {
-            if let Origin::Registered { bytes, seen, by } = entry.origin {
+            if let FileOrigin::Registered { bytes, seen, by } = entry.origin {
                 registered.push((seen, by, bytes, name));
             }
         }
@@ -130,7 +130,7 @@ impl Library {
         let sentence = || {
             format!("{count} metainfos{whose} are registered already, all of them in use; there is no room for more")
         };
-        unseen.map(|(.., name)| Some((*name).clone())).ok_or_else(|| Failure::new(507, sentence()))
+        unseen.map(|(.., name)| Some((*name).clone())).ok_or_else(|| HttpFailure::new(507, sentence()))
     }
 
     /// Notes who was seen, and forgets registered metainfos that nobody was seen in for long.
@@ -150,7 +150,7 @@ impl Library {
         let mut unseen = Vec::new();
         let mut state = self.state();
         state.entries.retain(|name, entry| {
-            let Origin::Registered { seen, .. } = &mut entry.origin else { return true };
+            let FileOrigin::Registered { seen, .. } = &mut entry.origin else { return true };
             if is_seen(&entry.info_hash) {
                 *seen = now;
             }

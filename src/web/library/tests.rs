@@ -4,14 +4,14 @@ use super::{
     room::{LEAST_UNSEEN, MAX_REGISTERED_OF_ADDRESS, MAX_UPLOADS, MIN_PORT},
     *,
 };
-use crate::metainfo::{PieceHasher, create::Options};
+use crate::metainfo::{PieceHasher, create::CreateOptions};
 
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 fn metainfo(name: &str, bytes: &[u8]) -> Metainfo {
     let mut hasher = PieceHasher::new(16);
     hasher.update(bytes);
-    Metainfo::from_hashes(name, &hasher.finish(), &Options::default()).unwrap()
+    Metainfo::from_hashes(name, &hasher.finish(), &CreateOptions::default()).unwrap()
 }
 
 fn upload(library: &Library, name: &str, bytes: &[u8], port: Option<u16>) -> String {
@@ -87,14 +87,18 @@ fn whoever_registers_too_much_takes_his_own_places_and_those_that_nobody_uses() 
     assert_eq!(register(2000, flooder).unwrap_err().status, 507);
     register(1001, HERE).unwrap();
     for name in ["7", "1000"] {
-        if let Some(Entry { origin: Origin::Registered { seen, .. }, .. }) = library.state().entries.get_mut(name) {
+        if let Some(LibraryEntry { origin: FileOrigin::Registered { seen, .. }, .. }) =
+            library.state().entries.get_mut(name)
+        {
             *seen -= LEAST_UNSEEN.as_secs() + u64::from(name == "1000");
         }
     }
     register(2000, flooder).unwrap();
     let large = IpAddr::from([10, 0, 0, 2]);
     register(3000, large).unwrap();
-    if let Some(Entry { origin: Origin::Registered { bytes, .. }, .. }) = library.state().entries.get_mut("3000") {
+    if let Some(LibraryEntry { origin: FileOrigin::Registered { bytes, .. }, .. }) =
+        library.state().entries.get_mut("3000")
+    {
         *bytes = room::MAX_REGISTERED_BYTES_OF_ADDRESS;
     }
     assert_eq!(register(3001, large).unwrap_err().status, 507);
@@ -168,10 +172,13 @@ fn however_much_some_addresses_upload_there_is_room_for_another() {
     upload(&library, "a", b"a", None);
     let entry = library.get("a").unwrap();
     let fill = |by: IpAddr| {
-        let origin = Origin::Upload { port: None, stamp: None, by: Some(by) };
+        let origin = FileOrigin::Upload { port: None, stamp: None, by: Some(by) };
         let mut count = 0;
         while library.check_room_for_upload(Some(by)).is_ok() {
-            library.state().entries.insert(format!("{by} {count}"), Entry { origin: origin.clone(), ..entry.clone() });
+            library
+                .state()
+                .entries
+                .insert(format!("{by} {count}"), LibraryEntry { origin: origin.clone(), ..entry.clone() });
             count += 1;
         }
         count
@@ -192,12 +199,14 @@ fn a_registered_metainfo_is_forgotten_when_nobody_was_seen_for_long() {
     library.claim("a").list_registered(&metainfo("a", b"a"), HERE).unwrap();
     library.forget_unseen(|_| false).unwrap();
     assert!(library.get("a").is_some());
-    if let Some(Entry { origin: Origin::Registered { seen, .. }, .. }) = library.state().entries.get_mut("a") {
+    if let Some(LibraryEntry { origin: FileOrigin::Registered { seen, .. }, .. }) = library.state().entries.get_mut("a")
+    {
         *seen = 0;
     }
     library.forget_unseen(|_| true).unwrap();
     assert!(library.get("a").is_some());
-    if let Some(Entry { origin: Origin::Registered { seen, .. }, .. }) = library.state().entries.get_mut("a") {
+    if let Some(LibraryEntry { origin: FileOrigin::Registered { seen, .. }, .. }) = library.state().entries.get_mut("a")
+    {
         *seen = 0;
     }
     library.forget_unseen(|_| false).unwrap();

@@ -3,13 +3,13 @@
 use maud::{Markup, html};
 
 use super::{
-    super::{access::May, api::File},
+    super::{access::May, api::SharedFile},
     control, said,
 };
 use crate::text::Size;
 
 /// A file of the list; of an empty one the script makes the others.
-pub fn card(file: &File, may: May) -> Markup {
+pub fn card(file: &SharedFile, may: May) -> Markup {
     html! {
         article.card.file data-file=(file.info_hash) data-activity=(file.activity) {
             (ring(said::share(file)))
@@ -37,7 +37,7 @@ pub fn card(file: &File, may: May) -> Markup {
 }
 
 /// What comes into this machine and goes out of it.
-pub fn rates(file: &File) -> Markup {
+pub fn rates(file: &SharedFile) -> Markup {
     html! {
         span.rates hidden[!said::moves(file)] {
             span.rate { span aria-hidden="true" { "\u{2193}\u{a0}" } span.unseen { "in " } span data-is="down" { (said::rate(file.down_rate)) } }

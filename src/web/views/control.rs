@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::{
-    super::{RateLimits, api::File},
+    super::{RateLimits, api::SharedFile},
     words::word,
 };
 use crate::text::Size;
@@ -12,7 +12,7 @@ use crate::text::Size;
 const LIMITS: [u64; 8] = [128 << 10, 512 << 10, 1 << 20, 2 << 20, 5 << 20, 10 << 20, 20 << 20, 50 << 20];
 
 /// Pause, resume, limit, remove.
-pub fn of_file(file: &File) -> Markup {
+pub fn of_file(file: &SharedFile) -> Markup {
     let path = |verb: &str| format!("/api/files/{}/{verb}", file.info_hash);
     let is_still = matches!(file.activity, "paused" | "failed");
     let is_listed = file.activity == "listed";

@@ -8,7 +8,7 @@ use super::{
     card, control,
     map::map,
     said,
-    tell::{Told, tell},
+    tell::{ShareText, tell},
     words::word,
 };
 use crate::text::Size;
@@ -28,7 +28,7 @@ pub fn file(here: &Here, view: &FileView) -> Markup {
                     section.card aria-labelledby="get-title" { h2 #get-title { "Get it" } (get(view)) }
                     section.card aria-labelledby="tell-title" {
                         h2 #tell-title { "Tell the others" }
-                        (tell(&Told::of(&here.machine.address, file)))
+                        (tell(&ShareText::of(&here.machine.address, file)))
                     }
                 }
                 div.wide {

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::{
     super::{
         Kind,
-        api::{File, Here},
+        api::{Here, SharedFile},
     },
     card::card,
     control, share,
@@ -13,7 +13,7 @@ use super::{
 };
 
 /// The content of the first page.
-pub fn home(here: &Here, files: &[File]) -> Markup {
+pub fn home(here: &Here, files: &[SharedFile]) -> Markup {
     html! {
         section.hero aria-labelledby="title" {
             canvas.sky #sky aria-hidden="true" {}
@@ -43,7 +43,7 @@ pub fn home(here: &Here, files: &[File]) -> Markup {
             }
         }
         @if here.may.control { (control::fetch_here()) }
-        template #card-template { (card(&File::default(), here.may)) }
+        template #card-template { (card(&SharedFile::default(), here.may)) }
         template #upload-template { (share::upload_card()) }
     }
 }

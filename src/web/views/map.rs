@@ -61,13 +61,13 @@ fn lowest(map: &PieceMap, pieces: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::super::api::File, *};
+    use super::{super::super::api::SharedFile, *};
 
     #[test]
     fn the_rarest_piece_is_counted_with_this_machine() {
         // Of ten pieces the first eight are here.
         let words = |counts: &[u32], known| {
-            let file = File { have: Some(8), pieces: Some(10), ..File::default() };
+            let file = SharedFile { have: Some(8), pieces: Some(10), ..SharedFile::default() };
             let map = PieceMap { known, here: "/wA=".to_owned(), counts: counts.to_vec(), bucket: 1 };
             words(&FileView { file, map: Some(map), ..FileView::default() })
         };

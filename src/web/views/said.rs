@@ -4,7 +4,7 @@
 
 use super::super::{
     Kind,
-    api::{Doing, File},
+    api::{Doing, SharedFile},
 };
 use crate::text::Size;
 
@@ -34,12 +34,12 @@ pub fn percent(percent: Option<f64>) -> String {
 }
 
 /// Whether this machine takes or gives something of it just now.
-pub fn moves(file: &File) -> bool {
+pub fn moves(file: &SharedFile) -> bool {
     [file.down_rate, file.up_rate].into_iter().flatten().any(|rate| rate >= 1.0)
 }
 
 /// What this machine does with the file.
-pub fn activity(file: &File) -> String {
+pub fn activity(file: &SharedFile) -> String {
     match file.activity {
         "fetching" => return fetching(file),
         "verifying" => "being checked here",
@@ -51,7 +51,7 @@ pub fn activity(file: &File) -> String {
     .to_owned()
 }
 
-fn fetching(file: &File) -> String {
+fn fetching(file: &SharedFile) -> String {
     let here = percent(Some(share_here(file) * 100.0));
     match file.time_left {
         Some(left) => format!("{here} here, {} left", time(left)),
@@ -60,18 +60,18 @@ fn fetching(file: &File) -> String {
 }
 
 /// How much of the file is here, from 0 to 1.
-pub fn share_here(file: &File) -> f64 {
+pub fn share_here(file: &SharedFile) -> f64 {
     file.verified.unwrap_or(0) as f64 / file.length.max(1) as f64
 }
 
 /// What the ring and the bar of a file show, from 0 to 1: what is here while that grows, else how many have it.
-pub fn share(file: &File) -> f64 {
+pub fn share(file: &SharedFile) -> f64 {
     let grows = matches!(file.activity, "verifying" | "fetching" | "paused") && share_here(file) < 1.0;
     if grows { share_here(file) } else { file.done as f64 / file.machines.max(1) as f64 }
 }
 
 /// How many have it.
-pub fn room(file: &File) -> String {
+pub fn room(file: &SharedFile) -> String {
     match (file.done, file.machines) {
         (_, 0) => "Nobody is here yet".to_owned(),
         (1, 1) => "One machine has it".to_owned(),
@@ -81,7 +81,7 @@ pub fn room(file: &File) -> String {
 }
 
 /// Who is there.
-pub fn counts(file: &File) -> String {
+pub fn counts(file: &SharedFile) -> String {
     format!("{} seeding, {} fetching", file.seeders, file.leechers)
 }
 
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_room_is_counted_as_people_count() {
-        let room = |done, machines| room(&File { done, machines, ..File::default() });
+        let room = |done, machines| room(&SharedFile { done, machines, ..SharedFile::default() });
         assert_eq!(room(0, 0), "Nobody is here yet");
         assert_eq!(room(1, 1), "One machine has it");
         assert_eq!(room(27, 30), "27 of 30 have it");

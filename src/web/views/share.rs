@@ -44,7 +44,7 @@ pub fn upload_card() -> Markup {
             p.quiet.figures { span data-is="figures" {} }
             progress.bar max="1" value="0" aria-label="Sent" {}
             p.trouble data-is="trouble" hidden {}
-            details.result hidden { summary { "Tell the others" } (tell::tell(&tell::Told::default())) }
+            details.result hidden { summary { "Tell the others" } (tell::tell(&tell::ShareText::default())) }
             div.actions {
                 button type="button" data-do="stop" { "Stop" }
                 a.button data-do="watch" hidden { "Watch" }
@@ -65,7 +65,7 @@ pub fn saved(here: &Here, files: &[Saved], refused: &[Refused]) -> Markup {
                 }
                 @if let Some(warning) = &file.warning { p.trouble role="alert" { (warning) } }
                 p.quiet { (Size(file.length)) }
-                (tell::tell(&tell::Told::new(&here.machine.address, file)))
+                (tell::tell(&tell::ShareText::new(&here.machine.address, file)))
             }
         }
         @for file in refused {

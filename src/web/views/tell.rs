@@ -4,13 +4,13 @@ use maud::{Markup, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
-    super::{api::File, upload::Saved},
+    super::{api::SharedFile, upload::Saved},
     words::word,
 };
 
 /// Where one file is to be had, in whole URLs.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct ShareText {
     page: String,
     json: String,
     torrent: String,
@@ -18,10 +18,10 @@ pub struct Told {
     command: String,
 }
 
-impl Told {
+impl ShareText {
     /// Of a file that was just saved.
-    pub fn new(base: &str, file: &Saved) -> Told {
-        Told {
+    pub fn new(base: &str, file: &Saved) -> ShareText {
+        ShareText {
             page: format!("{base}/files/{}", file.info_hash),
             json: file.json_url.clone(),
             torrent: file.torrent_url.clone(),
@@ -31,9 +31,9 @@ impl Told {
     }
 
     /// Of a file on the list.
-    pub fn of(base: &str, file: &File) -> Told {
+    pub fn of(base: &str, file: &SharedFile) -> ShareText {
         let whole = |link: &str| if link.starts_with('/') { format!("{base}{link}") } else { link.to_owned() };
-        Told {
+        ShareText {
             page: whole(&file.links.page),
             json: whole(&file.links.json),
             torrent: whole(&file.links.torrent),
@@ -44,7 +44,7 @@ impl Told {
 }
 
 /// All of it. A script fills an empty one.
-pub fn tell(told: &Told) -> Markup {
+pub fn tell(told: &ShareText) -> Markup {
     let code = utf8_percent_encode(&told.page, NON_ALPHANUMERIC);
     html! {
         div.tell {

@@ -3,7 +3,7 @@
 use super::super::{
     Kind, RateLimits,
     access::May,
-    api::{File, FileView, Row},
+    api::{FileView, Row, SharedFile},
 };
 use super::{super::api::state::MachineState, *};
 
@@ -14,8 +14,14 @@ fn here(may: bool) -> Here {
     Here { machine, may: May { upload: may, control: may, login: may }, limits: RateLimits::default() }
 }
 
-fn evil_file() -> File {
-    File { name: EVIL.into(), command: EVIL.into(), trouble: Some(EVIL.into()), activity: "seeding", ..File::default() }
+fn evil_file() -> SharedFile {
+    SharedFile {
+        name: EVIL.into(),
+        command: EVIL.into(),
+        trouble: Some(EVIL.into()),
+        activity: "seeding",
+        ..SharedFile::default()
+    }
 }
 
 fn pages(may: bool) -> [String; 2] {

@@ -90,11 +90,11 @@ fn respond(parts: &[&[u8]]) -> (Vec<u8>, Option<Result<Established, MseError>>) 
         responder.feed(part);
         loop {
             match responder.step() {
-                Ok(Step::Read) => break,
-                Ok(Step::Exchange) => sent.extend(responder.exchange([0xb2; 20])),
-                Ok(Step::Torrent(wanted)) if wanted == request_hash(TORRENT) => responder.torrent(TORRENT),
-                Ok(Step::Torrent(_)) => panic!("it asks for another torrent"),
-                Ok(Step::Done(established)) => return (sent, Some(Ok(*established))),
+                Ok(MseStep::Read) => break,
+                Ok(MseStep::Exchange) => sent.extend(responder.exchange([0xb2; 20])),
+                Ok(MseStep::Torrent(wanted)) if wanted == request_hash(TORRENT) => responder.torrent(TORRENT),
+                Ok(MseStep::Torrent(_)) => panic!("it asks for another torrent"),
+                Ok(MseStep::Done(established)) => return (sent, Some(Ok(*established))),
                 Err(error) => return (sent, Some(Err(error))),
             }
         }

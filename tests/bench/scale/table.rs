@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use minitorrent::metainfo::{InfoHash, PeerId};
 use minitorrent::tracker::address::Asker;
-use minitorrent::tracker::announce::{Announce, Event};
-use minitorrent::tracker::{Limits, table::SwarmTable};
+use minitorrent::tracker::announce::{Announce, AnnounceEvent};
+use minitorrent::tracker::{TrackerLimits, table::SwarmTable};
 
 use super::line;
 use crate::table::{Limit, Line};
@@ -43,7 +43,7 @@ pub fn measure() -> Vec<Line> {
 }
 
 fn table(peers: u32) -> SwarmTable {
-    let mut table = SwarmTable::new(Limits::default());
+    let mut table = SwarmTable::new(TrackerLimits::default());
     (0..peers).for_each(|number| announce(&mut table, number));
     assert_eq!(table.peer_count(), peers as usize);
     table
@@ -59,7 +59,7 @@ fn announce(table: &mut SwarmTable, number: u32) {
         uploaded: 0,
         downloaded: 0,
         left: 1,
-        event: Event::Regular,
+        event: AnnounceEvent::Regular,
         wanted: WANTED,
     };
     let source = IpAddr::from(Ipv4Addr::from(0x0a00_0000 + number));

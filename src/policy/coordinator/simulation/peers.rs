@@ -76,21 +76,21 @@ impl World {
     }
 
     /// What a peer makes of what it is told.
-    pub fn order(&mut self, id: SessionId, order: &Order) {
+    pub fn order(&mut self, id: SessionId, order: &SendOrder) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         match order {
-            Order::Interested => {
+            SendOrder::Interested => {
                 assert!(!std::mem::replace(&mut session.interested, true), "said twice");
                 let waits = self.chance.millis(1000);
                 session.unchokes_at =
                     (self.peers[session.peer].character != Character::Choker).then(|| self.now + waits);
             }
-            Order::NotInterested => {
+            SendOrder::NotInterested => {
                 assert!(std::mem::replace(&mut session.interested, false), "said twice");
                 session.unchokes_at = None;
                 self.choke(id);
             }
-            Order::Start(have) => {
+            SendOrder::Start(have) => {
                 let count = have.as_ref().map_or(0, Bitfield::count);
                 assert_eq!(count as usize, self.verified.len(), "the bitfield is what is verified");
             }
@@ -182,7 +182,7 @@ impl World {
         let remote = Arc::new(Remote { session: id, ..peer.remote });
         let mut session = Session {
             peer: number,
-            desk: Desk::new(&self.geometry, remote.clone(), self.now),
+            desk: Requests::new(&self.geometry, remote.clone(), self.now),
             incoming: VecDeque::new(),
             landing: None,
             outgoing: VecDeque::from([Passed::Opened(remote.clone())]),
@@ -194,7 +194,7 @@ impl World {
             is_over: false,
             given: 0,
         };
-        session.desk.limit_window([1, 2, 5, 250][self.chance.below(4) as usize]);
+        session.desk.limit_pipeline([1, 2, 5, 250][self.chance.below(4) as usize]);
         session.say(self.now + peer.latency, Said::Has(peer.has.clone()));
         self.sessions.insert(id, session);
     }

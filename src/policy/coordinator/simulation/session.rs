@@ -7,7 +7,7 @@ use crate::policy::Home;
 #[derive(Debug)]
 pub enum Passed {
     Opened(Arc<Remote>),
-    Told(Event),
+    Told(SessionEvent),
     Finished(PieceInFlight),
 }
 
@@ -27,7 +27,7 @@ pub struct Landing {
 pub struct Session {
     pub peer: usize,
     pub remote: Arc<Remote>,
-    pub desk: Desk,
+    pub desk: Requests,
     /// On its way to us, in order, and when it arrives.
     pub incoming: VecDeque<(Instant, Said)>,
     pub landing: Option<Landing>,
@@ -53,16 +53,16 @@ impl Session {
         self.incoming.push_back((due, said));
     }
 
-    pub fn pulse(&self, now: Instant) -> Pulse {
-        Pulse {
+    pub fn pulse(&self, now: Instant) -> SessionPace {
+        SessionPace {
             waited: self.desk.waited(now),
             time_left: self.desk.time_left(),
-            appetite: self.desk.appetite(),
+            bytes_wanted: self.desk.bytes_wanted(),
             rate: self.desk.bytes_per_second(),
             idle: self.desk.is_idle(),
             spare: self.desk.spare(),
-            given: self.given,
-            taken: 0,
+            downloaded: self.given,
+            uploaded: 0,
         }
     }
 }
@@ -79,7 +79,11 @@ impl World {
         if session.is_ending {
             let pieces = session.desk.choke();
             session.is_over = true;
-            session.outgoing.push_back(Passed::Told(Event::Closed { session: id, end: End::ClosedByUs, pieces }));
+            session.outgoing.push_back(Passed::Told(SessionEvent::Closed {
+                session: id,
+                end: End::ClosedByUs,
+                pieces,
+            }));
             return;
         }
         if let Some(landing) = session.landing.take() {
@@ -87,10 +91,10 @@ impl World {
         }
         let Some((_, said)) = session.incoming.pop_front() else { return };
         let event = match said {
-            Said::Has(bits) => Event::Has(id, bits),
-            Said::Gained(piece) => Event::Gained(id, piece),
-            Said::Choke => Event::Choked(id, session.desk.choke()),
-            Said::Unchoke => Event::Unchoked(id, session.desk.unchoke()),
+            Said::Has(bits) => SessionEvent::Has(id, bits),
+            Said::Gained(piece) => SessionEvent::Gained(id, piece),
+            Said::Choke => SessionEvent::Choked(id, session.desk.choke()),
+            Said::Unchoke => SessionEvent::Unchoked(id, session.desk.unchoke()),
             Said::Block(block, bytes) => {
                 match session.desk.expects(block.into()) {
                     Expected::Yes(block, home) => {
@@ -133,8 +137,10 @@ impl World {
         session.given += u64::from(block.length);
         let placed = session.desk.place(block, payload, self.now);
         session.outgoing.extend(placed.finished.map(Passed::Finished));
-        let errand = placed.errand.map(|(block, payload)| Event::Errand(session.remote.clone(), block, payload));
-        let hungry = placed.hungry.map(|appetite| Event::Hungry(id, appetite));
+        let errand = placed
+            .endgame_block
+            .map(|(block, payload)| SessionEvent::EndgameBlock(session.remote.clone(), block, payload));
+        let hungry = placed.bytes_wanted.map(|appetite| SessionEvent::BytesWanted(id, appetite));
         session.outgoing.extend(errand.into_iter().chain(hungry).map(Passed::Told));
         self.request(id, placed.requests);
     }

@@ -32,7 +32,7 @@ struct Peer {
 
 /// A source and its peers, all with links of the same rate.
 struct Room {
-    offer: Offer,
+    offer: SuperSeeding,
     peers: Vec<Peer>,
     now: Instant,
     turn: usize,

@@ -14,7 +14,7 @@ use std::{
 use crate::{
     metainfo::{BLOCK_LENGTH, Block, Geometry, PieceIndex},
     policy::piece::{Home, Payload, PieceInFlight},
-    session::{Remote, incoming::pipeline::Window},
+    session::{Remote, incoming::pipeline::Pipeline},
     wire::RawBlock,
 };
 
@@ -23,20 +23,20 @@ const MAX_WITHDRAWN: usize = 1024;
 
 /// The pieces and requests of one session.
 #[derive(Debug)]
-pub struct Desk {
+pub struct Requests {
     geometry: Geometry,
-    giver: Arc<Remote>,
+    uploader: Arc<Remote>,
     choked: bool,
     pieces: Vec<PieceInFlight>,
     /// Single blocks of pieces that lie on other desks, asked for here as well (endgame).
-    errands: Vec<Block>,
+    endgame: Vec<Block>,
     waiting: VecDeque<Block>,
     asked: VecDeque<Block>,
     withdrawn: VecDeque<Block>,
     /// A block that is being written to disk. Until it is placed its piece stays, so that nobody else writes there.
-    landing: Option<Block>,
-    window: Window,
-    told_hungry: bool,
+    being_written: Option<Block>,
+    pipeline: Pipeline,
+    told_bytes_wanted: bool,
     /// The reader takes a rest for the sake of a rate limit, so nothing can come.
     resting: bool,
     /// When the last block came, or when the first of those now asked for was asked.
@@ -62,26 +62,26 @@ pub struct Placed {
     /// The piece that this block completed.
     pub finished: Option<PieceInFlight>,
     /// The desk will soon be out of work, and wants that many bytes more; said once until work comes.
-    pub hungry: Option<u64>,
+    pub bytes_wanted: Option<u64>,
     /// The block belongs to a piece on another desk.
-    pub errand: Option<(Block, Payload)>,
+    pub endgame_block: Option<(Block, Payload)>,
 }
 
-impl Desk {
+impl Requests {
     /// An empty desk, choked as every session begins (BEP 3).
-    pub fn new(geometry: &Geometry, giver: Arc<Remote>, now: Instant) -> Desk {
-        Desk {
+    pub fn new(geometry: &Geometry, giver: Arc<Remote>, now: Instant) -> Requests {
+        Requests {
             geometry: *geometry,
-            giver,
+            uploader: giver,
             choked: true,
             pieces: Vec::new(),
-            errands: Vec::new(),
+            endgame: Vec::new(),
             waiting: VecDeque::new(),
             asked: VecDeque::new(),
             withdrawn: VecDeque::new(),
-            landing: None,
-            window: Window::new(now),
-            told_hungry: false,
+            being_written: None,
+            pipeline: Pipeline::new(now),
+            told_bytes_wanted: false,
             resting: false,
             progress: now,
         }
@@ -90,8 +90,8 @@ impl Desk {
     /// The other side answers requests from now on: how many bytes of work are wanted.
     pub fn unchoke(&mut self) -> u64 {
         self.choked = false;
-        self.told_hungry = true;
-        self.appetite()
+        self.told_bytes_wanted = true;
+        self.bytes_wanted()
     }
 
     /// The other side has forgotten all requests; what lay here goes back.
@@ -100,20 +100,20 @@ impl Desk {
         self.waiting.clear();
         let asked = mem::take(&mut self.asked);
         self.withdraw(asked);
-        self.errands.clear();
-        self.landing = None;
+        self.endgame.clear();
+        self.being_written = None;
         mem::take(&mut self.pieces)
     }
 
     /// How many requests the other side says it holds open (BEP 10, `reqq`).
-    pub fn limit_window(&mut self, blocks: u32) {
-        self.window.limit(blocks as usize);
+    pub fn limit_pipeline(&mut self, blocks: u32) {
+        self.pipeline.limit(blocks as usize);
     }
 
     /// Bytes that may still be put on the desk before it has enough work for its rate.
-    pub fn appetite(&self) -> u64 {
+    pub fn bytes_wanted(&self) -> u64 {
         let stock = self.waiting.len() + self.asked.len();
-        let wanted = if self.choked { 0 } else { self.window.blocks() + self.lead() };
+        let wanted = if self.choked { 0 } else { self.pipeline.blocks() + self.lead() };
         wanted.saturating_sub(stock) as u64 * u64::from(BLOCK_LENGTH)
     }
 
@@ -122,18 +122,18 @@ impl Desk {
         if self.choked {
             return Err(piece);
         }
-        self.told_hungry = false;
+        self.told_bytes_wanted = false;
         self.waiting.extend(piece.missing_blocks());
         self.pieces.push(piece);
         Ok(self.due(now))
     }
 
     /// Asks for a single block of a piece that lies on another desk, where that can be done here; says what to ask for now.
-    pub fn run_errand(&mut self, block: Block, now: Instant) -> Vec<Block> {
-        if self.choked || self.errand(block).is_some() || self.on_desk(block.piece).is_some() {
+    pub fn request_endgame_block(&mut self, block: Block, now: Instant) -> Vec<Block> {
+        if self.choked || self.endgame_position(block).is_some() || self.position(block.piece).is_some() {
             return Vec::new();
         }
-        self.errands.push(block);
+        self.endgame.push(block);
         self.waiting.push_back(block);
         self.due(now)
     }
@@ -143,7 +143,7 @@ impl Desk {
         let Some(block) = self.geometry.block(raw.index, raw.begin, raw.length) else { return Expected::Never };
         if self.asked.contains(&block) {
             // An errand's block stays in memory: only the owner of a piece writes to it.
-            let home = self.on_desk(block.piece).map_or(Home::Memory, |at| self.pieces[at].home());
+            let home = self.position(block.piece).map_or(Home::Memory, |at| self.pieces[at].home());
             return Expected::Yes(block, home);
         }
         match self.withdrawn.iter().position(|withdrawn| *withdrawn == block) {
@@ -158,30 +158,30 @@ impl Desk {
     /// Whether a block whose bytes have come may be written to its place on disk: nobody has withdrawn it meanwhile, or
     /// will before it is placed.
     pub fn claim(&mut self, block: Block) -> bool {
-        self.landing = self.asked.contains(&block).then_some(block);
-        self.landing.is_some()
+        self.being_written = self.asked.contains(&block).then_some(block);
+        self.being_written.is_some()
     }
 
     /// Puts a block that this session brought in its place.
     pub fn place(&mut self, block: Block, payload: Payload, now: Instant) -> Placed {
-        self.landing = None;
+        self.being_written = None;
         let Some(at) = self.asked.iter().position(|asked| *asked == block) else {
             return Placed::default();
         };
         self.asked.remove(at);
-        self.window.arrived(u64::from(block.length), now);
+        self.pipeline.arrived(u64::from(block.length), now);
         self.progress = now;
-        let mut placed = match self.errand(block) {
+        let mut placed = match self.endgame_position(block) {
             Some(errand) => {
-                self.errands.swap_remove(errand);
-                Placed { errand: Some((block, payload)), ..Placed::default() }
+                self.endgame.swap_remove(errand);
+                Placed { endgame_block: Some((block, payload)), ..Placed::default() }
             }
-            None => Placed { finished: self.fill(block, payload, self.giver.clone()), ..Placed::default() },
+            None => Placed { finished: self.fill(block, payload, self.uploader.clone()), ..Placed::default() },
         };
         placed.requests = self.next_requests(now);
-        if !self.told_hungry && self.waiting.len() < self.lead() {
-            self.told_hungry = true;
-            placed.hungry = Some(self.appetite());
+        if !self.told_bytes_wanted && self.waiting.len() < self.lead() {
+            self.told_bytes_wanted = true;
+            placed.bytes_wanted = Some(self.bytes_wanted());
         }
         placed
     }
@@ -189,7 +189,7 @@ impl Desk {
     /// Puts a block that another session brought in its place: the piece if that completed it, and whether this
     /// session had asked for the block and is to cancel that.
     pub fn receive(&mut self, block: Block, payload: Payload, giver: Arc<Remote>) -> (Option<PieceInFlight>, bool) {
-        if self.landing == Some(block) {
+        if self.being_written == Some(block) {
             return (None, false);
         }
         self.waiting.retain(|waiting| *waiting != block);
@@ -204,20 +204,20 @@ impl Desk {
     /// Takes a piece, or the errands for it, off the desk; also says which requests are to be cancelled. A piece that a
     /// block is just being written to stays: it is no longer stuck.
     pub fn recall(&mut self, piece: PieceIndex) -> (Option<PieceInFlight>, Vec<Block>) {
-        if self.landing.is_some_and(|block| block.piece == piece) {
+        if self.being_written.is_some_and(|block| block.piece == piece) {
             return (None, Vec::new());
         }
         self.waiting.retain(|block| block.piece != piece);
-        self.errands.retain(|block| block.piece != piece);
+        self.endgame.retain(|block| block.piece != piece);
         let cancelled: Vec<_> = self.asked.iter().copied().filter(|block| block.piece == piece).collect();
         self.asked.retain(|block| block.piece != piece);
         self.withdraw(cancelled.iter().copied());
-        (self.on_desk(piece).map(|at| self.pieces.swap_remove(at)), cancelled)
+        (self.position(piece).map(|at| self.pieces.swap_remove(at)), cancelled)
     }
 
     /// The last missing blocks of a piece on the desk, last first: what helpers may bring.
     pub fn last_missing(&self, piece: PieceIndex, count: usize) -> Vec<Block> {
-        let Some(at) = self.on_desk(piece) else { return Vec::new() };
+        let Some(at) = self.position(piece) else { return Vec::new() };
         let missing: Vec<_> = self.pieces[at].missing_blocks().collect();
         missing.into_iter().rev().take(count.min(self.pieces[at].room_for_help())).collect()
     }
@@ -232,7 +232,7 @@ impl Desk {
     /// What to ask for next, once half of the window is free: requests go out in batches. To be asked whenever
     /// requests were withdrawn, since then no block may come that would.
     pub fn next_requests(&mut self, now: Instant) -> Vec<Block> {
-        if self.asked.len() <= self.window.blocks() / 2 { self.due(now) } else { Vec::new() }
+        if self.asked.len() <= self.pipeline.blocks() / 2 { self.due(now) } else { Vec::new() }
     }
 
     /// Whether nothing is asked for and nothing waits to be.
@@ -254,7 +254,7 @@ impl Desk {
 
     /// The rate at which blocks come; `None` before it has been seen.
     pub fn bytes_per_second(&self) -> Option<f64> {
-        self.window.bytes_per_second()
+        self.pipeline.bytes_per_second()
     }
 
     /// How long what lies on the desk will take at the rate seen; `None` before there is a rate.
@@ -266,11 +266,11 @@ impl Desk {
 
     /// Work that should be waiting, in blocks, when the desk says it is hungry: the coordinator's answer takes a moment.
     fn lead(&self) -> usize {
-        self.window.blocks().div_ceil(2)
+        self.pipeline.blocks().div_ceil(2)
     }
 
-    fn errand(&self, block: Block) -> Option<usize> {
-        self.errands.iter().position(|errand| *errand == block)
+    fn endgame_position(&self, block: Block) -> Option<usize> {
+        self.endgame.iter().position(|errand| *errand == block)
     }
 
     fn withdraw(&mut self, blocks: impl IntoIterator<Item = Block>) {
@@ -279,12 +279,12 @@ impl Desk {
         self.withdrawn.drain(..excess);
     }
 
-    fn on_desk(&self, piece: PieceIndex) -> Option<usize> {
+    fn position(&self, piece: PieceIndex) -> Option<usize> {
         self.pieces.iter().position(|one| one.piece() == piece)
     }
 
     fn fill(&mut self, block: Block, payload: Payload, giver: Arc<Remote>) -> Option<PieceInFlight> {
-        let at = self.on_desk(block.piece)?;
+        let at = self.position(block.piece)?;
         self.pieces[at].place(block, payload, &giver);
         self.pieces[at].is_complete().then(|| self.pieces.swap_remove(at))
     }
@@ -292,9 +292,9 @@ impl Desk {
     fn due(&mut self, now: Instant) -> Vec<Block> {
         if self.asked.is_empty() {
             self.progress = now;
-            self.window.begin_turn(now);
+            self.pipeline.begin_turn(now);
         }
-        let room = self.window.blocks().saturating_sub(self.asked.len());
+        let room = self.pipeline.blocks().saturating_sub(self.asked.len());
         let due: Vec<_> = self.waiting.drain(..room.min(self.waiting.len())).collect();
         self.asked.extend(&due);
         due

@@ -26,8 +26,8 @@ fn payload(block: Block) -> Payload {
     Payload::Held(Arc::new(Buffers::default()).take(block.length))
 }
 
-fn desk(now: Instant) -> Desk {
-    let mut desk = Desk::new(&geometry(), Remote::for_tests(1), now);
+fn desk(now: Instant) -> Requests {
+    let mut desk = Requests::new(&geometry(), Remote::for_tests(1), now);
     desk.unchoke();
     desk
 }
@@ -35,10 +35,10 @@ fn desk(now: Instant) -> Desk {
 #[test]
 fn a_session_begins_choked_and_hands_back_what_it_is_given() {
     let now = Instant::now();
-    let mut desk = Desk::new(&geometry(), Remote::for_tests(1), now);
-    assert_eq!(desk.appetite(), 0);
+    let mut desk = Requests::new(&geometry(), Remote::for_tests(1), now);
+    assert_eq!(desk.bytes_wanted(), 0);
     assert_eq!(desk.assign(piece(2), now).unwrap_err().piece(), block(2, 0).piece);
-    assert!(desk.run_errand(block(0, 0), now).is_empty() && desk.is_idle());
+    assert!(desk.request_endgame_block(block(0, 0), now).is_empty() && desk.is_idle());
     assert!(desk.unchoke() >= u64::from(BLOCK_LENGTH));
 }
 
@@ -46,7 +46,7 @@ fn a_session_begins_choked_and_hands_back_what_it_is_given() {
 fn a_piece_is_asked_for_in_order_as_far_as_the_window_goes() {
     let now = Instant::now();
     let mut desk = desk(now);
-    desk.limit_window(3);
+    desk.limit_pipeline(3);
     assert_eq!(desk.assign(piece(0), now).unwrap(), [block(0, 0), block(0, 1), block(0, 2)]);
     assert!(desk.assign(piece(1), now).unwrap().is_empty());
     assert!(desk.place(block(0, 0), payload(block(0, 0)), now).requests.is_empty(), "two of three are under way");
@@ -68,7 +68,7 @@ fn the_last_block_brings_the_piece() {
 fn a_choke_empties_the_desk_and_late_answers_are_known_for_what_they_are() {
     let now = Instant::now();
     let mut desk = desk(now);
-    desk.run_errand(block(1, 4), now);
+    desk.request_endgame_block(block(1, 4), now);
     desk.assign(piece(0), now).unwrap();
     desk.place(block(0, 0), payload(block(0, 0)), now);
     let back = desk.choke();
@@ -102,13 +102,13 @@ fn blocks_that_are_cut_otherwise_than_we_asked_were_never_asked_for() {
 fn an_errand_brings_a_block_for_another_desk_and_is_run_once() {
     let now = Instant::now();
     let mut desk = desk(now);
-    assert_eq!(desk.run_errand(block(3, 4), now), [block(3, 4)]);
-    assert!(desk.run_errand(block(3, 4), now).is_empty());
+    assert_eq!(desk.request_endgame_block(block(3, 4), now), [block(3, 4)]);
+    assert!(desk.request_endgame_block(block(3, 4), now).is_empty());
     assert_eq!(desk.expects(block(3, 4).into()), Expected::Yes(block(3, 4), Home::Memory));
     let placed = desk.place(block(3, 4), payload(block(3, 4)), now);
-    assert!(placed.finished.is_none() && placed.errand.is_some_and(|(brought, _)| brought == block(3, 4)));
+    assert!(placed.finished.is_none() && placed.endgame_block.is_some_and(|(brought, _)| brought == block(3, 4)));
     desk.assign(piece(0), now).unwrap();
-    assert!(desk.run_errand(block(0, 4), now).is_empty(), "its own piece needs no errand");
+    assert!(desk.request_endgame_block(block(0, 4), now).is_empty(), "its own piece needs no errand");
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn what_a_helper_brings_is_asked_for_no_more_and_what_waits_takes_its_place() {
 fn a_piece_that_is_recalled_takes_its_requests_along() {
     let now = Instant::now();
     let mut desk = desk(now);
-    desk.limit_window(3);
+    desk.limit_pipeline(3);
     desk.assign(piece(0), now).unwrap();
     desk.assign(piece(1), now).unwrap();
     let (recalled, cancelled) = desk.recall(block(0, 0).piece);
@@ -173,14 +173,14 @@ fn hunger_is_told_once_until_work_comes_even_with_a_window_of_one() {
     for window in [1, 2, 3, 16] {
         let now = Instant::now();
         let mut desk = desk(now);
-        desk.window.open(window);
+        desk.pipeline.open(window);
         for index in 0..2 {
             let mut due: VecDeque<_> = desk.assign(piece(index), now).unwrap().into();
             let mut hungry = Vec::new();
             while let Some(next) = due.pop_front() {
                 let placed = desk.place(next, payload(next), now);
                 due.extend(placed.requests);
-                hungry.extend(placed.hungry);
+                hungry.extend(placed.bytes_wanted);
             }
             assert!(desk.is_idle());
             assert!(hungry.len() == 1 && hungry[0] > 0, "a window of {window} told {hungry:?}");
@@ -234,7 +234,7 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
 
 /// A desk, the pieces that are not on it, and the requests that the other side has seen and not answered.
 struct Room {
-    desk: Desk,
+    desk: Requests,
     shelf: Vec<PieceInFlight>,
     sent: Vec<Block>,
     /// Whether the desk may say that it is hungry.
@@ -245,7 +245,7 @@ struct Room {
 impl Room {
     fn new() -> Room {
         let now = Instant::now();
-        let desk = Desk::new(&geometry(), Remote::for_tests(1), now);
+        let desk = Requests::new(&geometry(), Remote::for_tests(1), now);
         Room { desk, shelf: (0..PIECES).map(piece).collect(), sent: Vec::new(), fed: false, now }
     }
 
@@ -253,15 +253,15 @@ impl Room {
         self.now += Duration::from_millis(7);
         match happening {
             Happening::Unchoke => {
-                assert_eq!(self.desk.unchoke(), self.desk.appetite());
+                assert_eq!(self.desk.unchoke(), self.desk.bytes_wanted());
                 self.fed = false;
             }
             Happening::Choke => {
                 let back = self.desk.choke();
                 self.shelf.extend(back);
-                assert!(self.desk.is_idle() && self.desk.pieces.is_empty() && self.desk.errands.is_empty());
+                assert!(self.desk.is_idle() && self.desk.pieces.is_empty() && self.desk.endgame.is_empty());
             }
-            Happening::Limit(blocks) => self.desk.limit_window(blocks),
+            Happening::Limit(blocks) => self.desk.limit_pipeline(blocks),
             Happening::Assign(index) => self.assign(index),
             Happening::Answer(which) => {
                 if let Some(at) = which.checked_rem(self.sent.len()) {
@@ -277,12 +277,12 @@ impl Room {
             }
             Happening::Errand(index, number) => {
                 let block = block(index, number % geometry().block_count(geometry().piece(index).unwrap()));
-                let requests = self.desk.run_errand(block, self.now);
+                let requests = self.desk.request_endgame_block(block, self.now);
                 self.send(requests);
             }
             Happening::Delivery(index, number) => {
                 let block = block(index, number % geometry().block_count(geometry().piece(index).unwrap()));
-                if self.desk.errand(block).is_some() {
+                if self.desk.endgame_position(block).is_some() {
                     return; // Blocks are delivered to whoever owns the piece, and that is another desk.
                 }
                 let was_asked = self.desk.asked.contains(&block);
@@ -327,10 +327,10 @@ impl Room {
                 return;
             }
         }
-        let is_errand = self.desk.errand(block).is_some();
+        let is_errand = self.desk.endgame_position(block).is_some();
         let placed = self.desk.place(block, payload(block), self.now);
-        assert_eq!(placed.errand.is_some(), is_errand);
-        assert!(placed.hungry.is_none() || std::mem::take(&mut self.fed), "hungry was said before");
+        assert_eq!(placed.endgame_block.is_some(), is_errand);
+        assert!(placed.bytes_wanted.is_none() || std::mem::take(&mut self.fed), "hungry was said before");
         self.finished(placed.finished);
         self.send(placed.requests);
     }
@@ -348,7 +348,7 @@ impl Room {
     }
 
     fn send(&mut self, requests: Vec<Block>) {
-        assert!(requests.is_empty() || self.desk.asked.len() <= self.desk.window.blocks(), "more than the window");
+        assert!(requests.is_empty() || self.desk.asked.len() <= self.desk.pipeline.blocks(), "more than the window");
         self.sent.extend(requests);
     }
 
@@ -360,7 +360,7 @@ impl Room {
             blocks
         };
         let missing = desk.pieces.iter().flat_map(PieceInFlight::missing_blocks);
-        let due = sorted(missing.chain(desk.errands.iter().copied()).collect());
+        let due = sorted(missing.chain(desk.endgame.iter().copied()).collect());
         let under_way = sorted(desk.asked.iter().chain(&desk.waiting).copied().collect());
         assert_eq!(due, under_way, "each missing block is asked for or waits, and none is both");
         let known = sorted(desk.asked.iter().chain(&desk.withdrawn).copied().collect());
