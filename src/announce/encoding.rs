@@ -7,11 +7,19 @@ use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
 use crate::announce::error::AnnounceError;
 
+/// How many times its own size a body may unfold to beyond [`SMALL`]. A metainfo is mostly hashes, which do not fold at all;
+/// what unfolds to more is made to fill memory.
+const MAX_EXPANSION: u64 = 16;
+
+/// What a body may unfold to however small it is, in bytes.
+const SMALL: u64 = 1024 * 1024;
+
 /// What gzip begins with, whatever the header says.
 const GZIP: &[u8] = b"\x1f\x8b";
 
 /// The content of a body that is encoded so; at most `max_bytes`.
 pub fn decode(encoding: &str, bytes: Vec<u8>, max_bytes: u64) -> Result<Vec<u8>, AnnounceError> {
+    let max_bytes = max_bytes.min(SMALL.max(MAX_EXPANSION * bytes.len() as u64));
     let encoding = encoding.trim().to_ascii_lowercase();
     if bytes.starts_with(GZIP) {
         return read(MultiGzDecoder::new(&bytes[..]), max_bytes).ok_or(AnnounceError::Encoding("gzip".to_owned()))?;
@@ -89,7 +97,10 @@ mod tests {
         }
         let bomb = gzip(&vec![0; 10_000_000]);
         assert!(bomb.len() < 12_000, "{}", bomb.len());
-        assert!(matches!(decode("gzip", bomb, mebibyte as u64), Err(AnnounceError::TooLarge(_))));
+        assert!(matches!(decode("gzip", bomb.clone(), mebibyte as u64), Err(AnnounceError::TooLarge(_))));
+        let where_much_is_allowed = decode("gzip", bomb, u64::MAX / 2);
+        assert!(matches!(where_much_is_allowed, Err(AnnounceError::TooLarge(SMALL))));
+        assert!(decode("", vec![0; 4 * mebibyte], u64::MAX / 2).is_ok(), "what is not packed is not meant");
     }
 
     #[test]
