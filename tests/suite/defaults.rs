@@ -29,10 +29,6 @@ const LENGTH: u64 = 4 * 1024 * 1024;
 /// How long a client may take over anything.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// Transmission 3.00 tries uTP first, and comes by TCP when that is turned down, but then closes its own connection before it has
-/// sent a byte, and does not come back for minutes. Behind a firewall, where nobody can dial it either, it is measured and not judged.
-const NOT_JUDGED: (Client, bool) = (Client::Transmission, true);
-
 #[test]
 fn a_real_client_waits_no_longer_for_our_seeder_than_it_must() {
     let clients = [Client::Libtorrent, Client::Aria2, Client::Rqbit, Client::Transmission];
@@ -48,12 +44,12 @@ fn a_real_client_waits_no_longer_for_our_seeder_than_it_must() {
         for walled in [false, true] {
             let place = if walled { "behind a firewall" } else { "in the open" };
             let name = format!("{} {place}", client.name());
-            if (client, walled) == NOT_JUDGED {
-                let once = first_block(Client::Ours, client, walled, LIMIT);
-                say(&format!("defaults: {name}: first block after {once:.2?}; not judged"));
-                continue;
-            }
-            let runs: Vec<_> = (0..RUNS).map(|_| first_block(Client::Ours, client, walled, LIMIT)).collect();
+            // Its default is no measure there: see `Setup::WithoutUtp`.
+            let setup = match (client, walled) {
+                (Client::Transmission, true) => Setup::WithoutUtp,
+                _ => Setup::Defaults,
+            };
+            let runs: Vec<_> = (0..RUNS).map(|_| first_block(Client::Ours, (client, setup), walled, LIMIT)).collect();
             let ours = median(runs).unwrap_or(LIMIT);
             let limit = match (client, walled) {
                 (Client::Libtorrent, false) => Duration::from_millis(1000),
@@ -61,11 +57,14 @@ fn a_real_client_waits_no_longer_for_our_seeder_than_it_must() {
                 (Client::Aria2, _) => Duration::from_millis(2000),
                 // Once it has taken longer than with us, how much longer is of no matter.
                 _ => {
-                    let theirs = (0..RUNS).map(|_| first_block(Client::Libtorrent, client, walled, ours)).collect();
+                    let theirs = (0..RUNS)
+                        .map(|_| first_block(Client::Libtorrent, (client, Setup::Defaults), walled, ours))
+                        .collect();
                     median(theirs).unwrap_or(ours) + LATER
                 }
             };
-            let line = format!("{name}: first block after {ours:.2?}, at most {limit:.2?}");
+            let how = if setup == Setup::WithoutUtp { ", without uTP" } else { "" };
+            let line = format!("{name}{how}: first block after {ours:.2?}, at most {limit:.2?}");
             say(&format!("defaults: {line}"));
             if ours > limit + LOOK || ours >= LIMIT {
                 late.push(line);
@@ -83,7 +82,7 @@ fn median(mut times: Vec<Option<Duration>>) -> Option<Duration> {
 
 /// From the announce of a fetching client to its first block from this seeder; `None` when none comes in so long a time. From ours it
 /// fetches everything afterwards.
-fn first_block(seeder: Client, client: Client, walled: bool, limit: Duration) -> Option<Duration> {
+fn first_block(seeder: Client, (client, setup): (Client, Setup), walled: bool, limit: Duration) -> Option<Duration> {
     let lab = Lab::new(3);
     let [room, source, sink] = [0, 1, 2].map(|number| lab.host(number));
     let work = folder();
@@ -101,7 +100,7 @@ fn first_block(seeder: Client, client: Client, walled: bool, limit: Duration) ->
     }
     let before = source.sent();
     let out = work.path().join("out");
-    let fetching = client.fetch_as(Setup::Defaults, sink, &torrent, &out, 6882, work.path());
+    let fetching = client.fetch_as(setup, sink, &torrent, &out, 6882, work.path());
     let announced =
         wait_until(LIMIT, || Tracker::Ours.fetchers(room, &torrent) == 1 || source.sent() > before + A_BLOCK);
     assert!(announced, "{} does not announce itself: {}", client.name(), fetching.stderr());

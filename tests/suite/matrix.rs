@@ -112,6 +112,14 @@ impl Case {
         self.seeders().into_iter().chain(self.fetchers()).try_for_each(Client::available)
     }
 
+    /// As its users have it; without uTP where Transmission 3.00 would have to come to us by itself after a uTP that is turned down: behind
+    /// the firewall, and where the tracker names it to our seeder half an hour later.
+    fn setup(self) -> Setup {
+        let alone = matches!(self.way, Way::WeSeedItIsWalled)
+            || matches!(self.way, Way::WeSeed) && self.tracker == Tracker::Opentracker;
+        if self.client == Client::Transmission && alone { Setup::WithoutUtp } else { Setup::Defaults }
+    }
+
     fn seeders(self) -> Vec<Client> {
         match self.way {
             Way::WeSeed | Way::WeSeedItIsWalled => vec![Client::Ours],
@@ -155,7 +163,7 @@ impl Case {
             lab.host(first).drop_incoming();
         }
         let fetch = |(number, client): (usize, &Client)| {
-            Fetch::start(*client, lab.host(first + number), &torrent, port(first + number), work.path())
+            Fetch::start(*client, self.setup(), lab.host(first + number), &torrent, port(first + number), work.path())
         };
         let mut fetches: Vec<Fetch> = fetchers.iter().enumerate().map(fetch).collect();
         wait_until(FETCH_LIMIT, || {
@@ -174,9 +182,9 @@ struct Fetch {
 }
 
 impl Fetch {
-    fn start(client: Client, host: &Host, torrent: &Torrent, port: u16, work: &Path) -> Fetch {
+    fn start(client: Client, setup: Setup, host: &Host, torrent: &Torrent, port: u16, work: &Path) -> Fetch {
         let out = work.join(format!("out-{port}"));
-        let process = client.fetch_as(Setup::Defaults, host, torrent, &out, port, work);
+        let process = client.fetch_as(setup, host, torrent, &out, port, work);
         Fetch { client, process, out, finished: false }
     }
 
@@ -228,7 +236,8 @@ impl fmt::Display for Case {
             Shape::File => "a file",
             Shape::Folder => "a folder",
         };
-        write!(f, ", {shape}, {}", self.tracker.name())
+        let setup = if self.setup() == Setup::WithoutUtp { ", without uTP" } else { "" };
+        write!(f, ", {shape}, {}{setup}", self.tracker.name())
     }
 }
 

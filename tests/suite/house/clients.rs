@@ -30,6 +30,9 @@ pub enum Client {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Setup {
     Defaults,
+    /// The same without uTP. Transmission 3.00 begins with uTP; when that is turned down it connects by TCP, but closes its own
+    /// connection before it has sent a byte, and does not come back for minutes.
+    WithoutUtp,
     TrackerAndTcp,
 }
 
@@ -230,8 +233,11 @@ fn transmission(
         "download-dir": dir, "watch-dir": watched, "watch-dir-enabled": true,
         "script-torrent-done-enabled": then == Then::End, "script-torrent-done-filename": script,
     });
+    if setup != Setup::Defaults {
+        settings["utp-enabled"] = false.into();
+    }
     if setup == Setup::TrackerAndTcp {
-        for name in ["lpd-enabled", "pex-enabled", "utp-enabled", "rename-partial-files"] {
+        for name in ["lpd-enabled", "pex-enabled", "rename-partial-files"] {
             settings[name] = false.into();
         }
         settings["encryption"] = 0.into();
