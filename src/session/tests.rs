@@ -282,6 +282,7 @@ fn a_peer_that_encrypts_its_handshake_is_served_in_the_clear_where_it_allows_tha
         let block = raw(2, BLOCK_LENGTH, 777);
         other.send(Message::Request(block));
         assert_eq!(other.message()[9..], *torrent.bytes(block));
+        assert!(matches!(torrent.event(), SessionEvent::Interested(_, true)), "a request says that it is");
         drop(other);
         assert!(session.join().unwrap().is_ok());
         assert!(matches!(torrent.closed().0, End::ClosedByPeer));

@@ -160,7 +160,7 @@ fn a_connection_that_comes_back_while_the_door_stops_is_closed() {
 /// Runs the test below in a process of its own, because it takes all descriptors away.
 #[test]
 fn running_out_of_descriptors_ends_nothing() {
-    let test = "web::door::tests::crowds::descriptors_run_out_and_come_back";
+    let test = "http::tests::crowds::descriptors_run_out_and_come_back";
     let mut child = Command::new(std::env::current_exe().unwrap());
     let output = child.args(["--exact", test, "--ignored", "--nocapture"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
