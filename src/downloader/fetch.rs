@@ -305,7 +305,12 @@ impl FetchThread {
         match &event {
             SessionEvent::Opened(handle) => _ = self.handles.insert(handle.id(), handle.clone()),
             SessionEvent::Closed { session, end, .. } => {
-                self.handles.remove(session);
+                if let Some(handle) = self.handles.remove(session) {
+                    // It may have come and gone between two ticks.
+                    let (downloaded, uploaded) = (&handle.traffic.downloaded, &handle.traffic.uploaded);
+                    let [downloaded, uploaded] = [downloaded, uploaded].map(|bytes| bytes.load(Ordering::Relaxed));
+                    self.coordinator.moved(*session, downloaded, uploaded, Instant::now());
+                }
                 if let End::Storage(error) = end
                     && self.coordinator.is_complete()
                 {

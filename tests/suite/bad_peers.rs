@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::house::content::Content;
 use crate::house::peer::{self, BITFIELD, HAVE, INTERESTED, PIECE, REQUEST, Request, UNCHOKE, Wire};
 use crate::house::process::{MINITORRENT, Process, Usage, free_port};
-use crate::house::seeding_peer::{SeedingPeer, full_bitfield};
+use crate::house::seeding_peer::{Bytes, SeedingPeer, full_bitfield};
 use crate::house::torrent::{PIECE_LENGTH, Torrent};
 use crate::house::tracker_stub::{Answer, TrackerStub};
 use crate::house::{folder, wait_until};
@@ -88,6 +88,40 @@ fn a_fetch_ends_right_beside_a_peer_that_breaks_the_protocol() {
         let peak = fetch.usage().peak_kib;
         assert!(peak < MEMORY_LIMIT_KIB, "beside {name} it took {peak} KiB");
         assert!(!fetch.stderr().contains("panicked"), "{name}: {}", fetch.stderr());
+    }
+}
+
+#[test]
+fn a_fetch_uses_the_only_peer_that_has_it_however_wastefully_that_gives() {
+    // How many blocks it gives on a connection, and how often it sends each.
+    for (blocks, times) in [(20, 1), (usize::MAX, 2), (20, 2), (60, 3)] {
+        let work = folder();
+        let content = Content::file(&work.path().join("source"), "a file.bin", 8 * u64::from(PIECE_LENGTH) + 100);
+        let unannounced = Torrent::write(&work.path().join("it.torrent"), &content, PIECE_LENGTH, &[]);
+        let bytes = Bytes::read(&unannounced);
+        let address = peer::listen(Ipv4Addr::new(127, 0, 0, 2), move |mut wire| {
+            bytes.greet(&mut wire)?;
+            wire.await_message(INTERESTED)?;
+            wire.send(UNCHOKE, &[])?;
+            for _ in 0..blocks {
+                let request = loop {
+                    if let Some(request) = wire.receive()?.as_request() {
+                        break request;
+                    }
+                };
+                (0..times).try_for_each(|_| bytes.give(&mut wire, request))?;
+            }
+            Ok(())
+        });
+        let tracker = TrackerStub::start(Answer::Peers(vec![address]));
+        let torrent = Torrent::write(&unannounced.path, &content, PIECE_LENGTH, &[tracker.announce_url()]);
+        let out = work.path().join("out");
+        let mut command = Command::new(MINITORRENT);
+        command.args(["fetch", "-v", "--seed-for", "0", "--port", &free_port().to_string(), "--out"]).arg(&out);
+        command.arg(&torrent.path);
+        let fetch = Process::start(command, work.path(), "fetch");
+        let finished = wait_until(Duration::from_secs(60), || content.compare(&out).is_ok());
+        assert!(finished, "{blocks} blocks at a time, each {times} times; it said: {}", fetch.stderr());
     }
 }
 

@@ -345,21 +345,21 @@ impl Coordinator {
         self.take_back([piece], now, out);
     }
 
+    /// So many bytes of blocks have passed on a session in all.
+    pub fn moved(&mut self, id: SessionId, downloaded: u64, uploaded: u64, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.moved(downloaded, uploaded, now);
+        }
+    }
+
     /// Time passes.
     pub fn tick(&mut self, pulses: &[(SessionId, SessionPace)], now: Instant, out: &mut Vec<Action>) {
         for (id, pulse) in pulses {
             let Some(peer) = self.peers.get_mut(id) else { continue };
-            if pulse.downloaded > peer.downloaded {
-                peer.snubbed_until = None;
-            }
-            if pulse.downloaded > peer.downloaded || pulse.uploaded > peer.uploaded {
-                peer.moved = now;
-            }
+            peer.moved(pulse.downloaded, pulse.uploaded, now);
             (peer.time_left, peer.rate) = (pulse.time_left, pulse.rate);
             (peer.waited, peer.spare) = (pulse.waited, pulse.spare);
-            (peer.bytes_wanted, peer.downloaded, peer.uploaded) =
-                (pulse.bytes_wanted, pulse.downloaded, pulse.uploaded);
-            peer.was_of_use |= pulse.downloaded > 0 || pulse.uploaded > 0;
+            peer.bytes_wanted = pulse.bytes_wanted;
             if pulse.idle {
                 // Its errands are done; it may be sent on others for the same piece.
                 self.flights.values_mut().for_each(|flight| _ = flight.helpers.remove(id));
@@ -415,7 +415,8 @@ impl Coordinator {
             log::debug!("{}: {end}", peer.remote);
             self.picker.peer_leaves(&peer.theirs);
             let parting = match () {
-                () if end.is_violation() => Parting::ForGood,
+                // Whoever gives blocks is of use however it behaves besides, and may be the only one that has them.
+                () if end.is_violation() && peer.downloaded == 0 => Parting::ForGood,
                 () if peer.was_of_use => Parting::OfUse,
                 () => Parting::OfNoUse,
             };

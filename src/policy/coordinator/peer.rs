@@ -40,6 +40,17 @@ impl FetchPeer {
         self.snubbed_until.is_some_and(|until| until > now)
     }
 
+    /// So many bytes of blocks have passed in all.
+    pub(super) fn moved(&mut self, downloaded: u64, uploaded: u64, now: Instant) {
+        if downloaded > self.downloaded {
+            self.snubbed_until = None;
+        }
+        if downloaded > self.downloaded || uploaded > self.uploaded {
+            (self.moved, self.was_of_use) = (now, true);
+        }
+        (self.downloaded, self.uploaded) = (downloaded, uploaded);
+    }
+
     pub(super) fn new(remote: Arc<Remote>, theirs: Bitfield, now: Instant) -> FetchPeer {
         FetchPeer {
             remote,

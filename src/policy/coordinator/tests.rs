@@ -8,6 +8,7 @@ use crate::{
     metainfo::BLOCK_LENGTH,
     policy::{Buffers, Home},
     session::Requests,
+    wire::RawBlock,
 };
 
 const BLOCK: u64 = BLOCK_LENGTH as u64;
@@ -285,6 +286,26 @@ fn interest_is_told_once_and_taken_back_when_nothing_is_wanted_any_more() {
     assert_eq!(said(&mut stage), ["Order(SessionId(1), NotInterested)"]);
     stage.tell(SessionEvent::Gained(SessionId(1), stage.piece(2)));
     assert_eq!(said(&mut stage), ["Order(SessionId(1), Interested)"]);
+}
+
+#[test]
+fn one_that_gives_is_dialled_again_and_again_however_soon_and_why_its_sessions_end() {
+    let unasked = || End::Unasked(RawBlock { index: 0, begin: 0, length: BLOCK_LENGTH });
+    for end in [|| End::ClosedByPeer, unasked] {
+        let mut stage = Stage::new();
+        let address = Remote::for_tests(1).address;
+        stage.coordinator.found([address], stage.now, &mut stage.out);
+        for number in 0..50 {
+            assert!(stage.done().iter().any(|action| action.starts_with("Dial")), "{number}: it is not dialled");
+            let remote = Arc::new(Remote { session: SessionId(100 + number), ..*Remote::for_tests(1) });
+            stage.coordinator.opened(&remote, stage.now, &mut stage.out);
+            stage.coordinator.moved(remote.session, 20 * BLOCK, 0, stage.now);
+            stage.tell(SessionEvent::Closed { session: remote.session, end: end(), pieces: Vec::new() });
+            stage.now += SECOND;
+            stage.out.clear();
+            stage.tick(&[]);
+        }
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Blocks that nobody asked for which a session may send before it ends: what a confused but honest peer may come to.
-const MAX_UNASKED: u32 = 16;
+const MAX_UNASKED: u64 = 16;
 
 /// Reads until the session ends, and says why.
 pub fn run(host: &LocalPeer, handle: &SessionHandle, inlet: SocketReader) -> End {
@@ -80,7 +80,7 @@ struct Protocol<'a> {
     spoke: bool,
     /// Whether it has said that it is interested, or shown it by asking for blocks.
     wants: bool,
-    unasked: u32,
+    unasked: u64,
     /// Bytes it has asked us for, those left out that it must know to be forgotten.
     asked: u64,
     chatter: ChatterBudget,
@@ -188,9 +188,9 @@ impl Protocol<'_> {
         let expected = self.handle.requests().expects(raw);
         let (block, home) = match expected {
             Expected::Yes(block, home) => (block, home),
-            Expected::Never if self.unasked >= MAX_UNASKED => return Err(End::Unasked(raw)),
+            Expected::Never if self.unasked >= self.most_unasked() => return Err(End::Unasked(raw)),
             Expected::Never | Expected::NoLonger => {
-                self.unasked += u32::from(expected == Expected::Never);
+                self.unasked += u64::from(expected == Expected::Never);
                 self.count(u64::from(raw.length), |traffic| &traffic.wasted);
                 inlet.skip(raw.length as usize)?;
                 self.wait_for_rate(raw.length, inlet);
@@ -206,6 +206,12 @@ impl Protocol<'_> {
         }
         self.wait_for_rate(block.length, inlet);
         Ok(())
+    }
+
+    /// How many blocks that nobody asked for it may have sent: some, and one for each that we did ask for. There are peers that send
+    /// each twice.
+    fn most_unasked(&self) -> u64 {
+        MAX_UNASKED + self.handle.traffic.downloaded.load(Ordering::Relaxed) / u64::from(BLOCK_LENGTH)
     }
 
     /// Writes a block to its place, unless another has been asked for it while it came.
