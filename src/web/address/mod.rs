@@ -234,7 +234,7 @@ impl Origin {
 }
 
 /// Whether a browser says that another site's page made it send this: by `Sec-Fetch-Site`, which it sends to secure
-/// addresses only, by `FileOrigin`, or by `Referer` where that is all there is. Whoever says nothing is no browser. Our own site
+/// addresses only, by `Origin`, or by `Referer` where that is all there is. Whoever says nothing is no browser. Our own site
 /// is what the request names as its Host, and the public URL, whatever Host a proxy in front of it sends.
 pub fn is_cross_site(request: &Request<'_>, public_url: Option<&str>) -> bool {
     if request.field("sec-fetch-site") == Some("cross-site") {
@@ -248,9 +248,9 @@ pub fn is_cross_site(request: &Request<'_>, public_url: Option<&str>) -> bool {
 
 /// Whether a browser sent this, by the fields that browsers send and clients do not.
 ///
-/// A page can keep `FileOrigin` and `Referer` back, and over plain HTTP a browser sends no `Sec-Fetch-Site`; but it always says which
-/// languages its user reads. Node, and so WebTorrent, sends `Accept-Language: *` and `Sec-Fetch-Mode: cors`; no browser sends the
-/// one, nor the other alone.
+/// A page can keep `Origin` and `Referer` back, and over plain HTTP a browser sends no `Sec-Fetch-Site`; but it always says which
+/// languages its user reads. Node, and so WebTorrent, sends `Accept-Language: *` and `Sec-Fetch-Mode: cors`; a page can make its
+/// browser send the one, but never the other.
 pub fn is_browser(request: &Request<'_>) -> bool {
     let names = [
         "origin",
@@ -262,7 +262,9 @@ pub fn is_browser(request: &Request<'_>) -> bool {
         "upgrade-insecure-requests",
     ];
     names.iter().any(|name| request.field(name).is_some())
-        || request.field("accept-language").is_some_and(|languages| languages.trim() != "*")
+        || request
+            .field("accept-language")
+            .is_some_and(|languages| languages.trim() != "*" || request.field("sec-fetch-mode").is_none())
 }
 
 /// Whether a proxy says that it hands this on for somebody. Then the address it comes from tells nothing of who that is; what
@@ -284,7 +286,7 @@ fn is_own_host(request: &Request<'_>, public_url: Option<&str>, own: &[IpAddr]) 
     is_public || is_own_name_or_address(&host.host, request.local(), own)
 }
 
-/// The same of a name or an address alone, as [`FileOrigin`] has it.
+/// The same of a name or an address alone, as [`Origin`] has it.
 fn is_own_name_or_address(name: &str, local: SocketAddr, own: &[IpAddr]) -> bool {
     let reached = local.ip();
     let is_own = |ip: IpAddr| own.iter().chain([&reached]).any(|own| own.to_canonical() == ip.to_canonical());

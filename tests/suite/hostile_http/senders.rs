@@ -84,6 +84,7 @@ fn what_a_browser_sends_without_saying_for_which_page_lists_nobody() {
     for fields in [
         "User-Agent: Mozilla/5.0\r\nAccept: image/avif,image/webp,*/*\r\nAccept-Language: en-US,en;q=0.9\r\n",
         "User-Agent: Mozilla/5.0\r\nAccept: */*\r\nAccept-Language: de\r\nAccept-Encoding: gzip, deflate\r\n",
+        "User-Agent: Mozilla/5.0\r\nAccept: */*\r\nAccept-Language: *\r\n",
         "Accept: text/html\r\nUpgrade-Insecure-Requests: 1\r\n",
         "Sec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n",
         "Sec-Fetch-Site: same-site\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: image\r\n",
