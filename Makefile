@@ -4,7 +4,7 @@ CARGO ?= cargo
 BINARY := $(or $(CARGO_TARGET_DIR),target)/release/minitorrent
 
 .DEFAULT_GOAL := help
-.PHONY: help build run-tracker needs-file seed needs-meta fetch demo test check bench bench-quick faults soak fuzz tsan install clean
+.PHONY: help build run-tracker needs-file seed needs-meta fetch demo test check deny bench bench-quick faults soak fuzz fuzz-corpus fuzz-keep tsan install clean
 
 help:
 	@echo "make run-tracker             the tracker and its page, on port 5000   (PORT=, ARGS=)"
@@ -13,11 +13,13 @@ help:
 	@echo "make demo                    100 MB from a seeder to two fetchers, on this machine"
 	@echo "make test                    install what the tests need, then run every test"
 	@echo "make check                   format, clippy and docs, warnings as errors"
+	@echo "make deny                    licences and sources of the dependencies, by cargo-deny"
 	@echo "make bench                   every promise measured, beside real clients  (BENCH_ROWS=, BENCH_CLIENTS=, BENCH_RUNS=,"
 	@echo "                             BENCH_SIZE=, BENCH_SWARMS=, BENCH_SECONDS=, RQBIT=); bench-quick takes two minutes"
 	@echo "make faults                  kills, power cuts, full disks, bad links: each so often, one after the other  (COUNT=100)"
 	@echo "make soak                    an hour of forty peers that come and go, with faults on  (SECONDS=)"
-	@echo "make fuzz TARGET=http        ten minutes of fuzzing what strangers write   (SECONDS=; the targets: tests/fuzz/corpus)"
+	@echo "make fuzz TARGET=http        ten minutes of fuzzing what strangers write   (SECONDS=; the targets: tests/fuzz/corpus);"
+	@echo "                             fuzz-keep writes what it found worth keeping into the corpus"
 	@echo "make tsan                    the library's tests under the thread sanitizer, on nightly with rust-src"
 	@echo "make install                 put the binary where cargo puts them"
 	@echo "make clean                   remove what was built"
@@ -59,14 +61,30 @@ check:
 	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --quiet
 
-# libFuzzer wants compiler flags that stable does not offer by itself; RUSTC_BOOTSTRAP lets any toolchain have them. What it
-# finds new stays in the target folder; what is worth keeping is merged by hand: -merge=1 -set_cover_merge=1 -use_counters=0.
-fuzz:
+# Licences, sources and duplicates of every dependency; advisories too where the network allows (make deny DENY=advisories).
+deny:
+	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "cargo-deny is not installed: cargo install --locked cargo-deny" >&2; exit 2; }
+	$(CARGO) deny check --config .deny.toml $(or $(DENY),bans licenses sources)
+
+# libFuzzer wants compiler flags that stable does not offer by itself; RUSTC_BOOTSTRAP lets any toolchain have them. It wants a folder with a
+# file for each input: the corpus is unpacked into the target folder, and what is found new stays there. `fuzz-keep` writes the smallest set that
+# reaches the same code back into the corpus.
+FUZZED = tests/fuzz/target/corpus/$(TARGET)
+FUZZ = RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir tests/fuzz $(TARGET)
+
+fuzz-corpus:
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is not installed: cargo install cargo-fuzz" >&2; exit 2; }
-	@test -n "$(TARGET)" || { echo "Say what to fuzz: make fuzz TARGET=, one of" $$(ls tests/fuzz/corpus) >&2; exit 2; }
-	@mkdir -p tests/fuzz/target/corpus/$(TARGET)
-	@RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir tests/fuzz $(TARGET) \
-		tests/fuzz/target/corpus/$(TARGET) tests/fuzz/corpus/$(TARGET) -- -max_total_time=$(or $(SECONDS),600) -rss_limit_mb=1024 -timeout=10
+	@test -f "tests/fuzz/corpus/$(TARGET)" || { echo "Say what to fuzz: make fuzz TARGET=, one of" $$(ls tests/fuzz/corpus) >&2; exit 2; }
+	@mkdir -p $(FUZZED)
+	@number=0; while read -r line; do number=$$((number + 1)); echo "$$line" | base64 -d >$(FUZZED)/kept-$$number; done <tests/fuzz/corpus/$(TARGET)
+
+fuzz: fuzz-corpus
+	@$(FUZZ) $(FUZZED) -- -max_total_time=$(or $(SECONDS),600) -rss_limit_mb=1024 -timeout=10
+
+fuzz-keep: fuzz-corpus
+	@rm -rf $(FUZZED).kept && mkdir -p $(FUZZED).kept
+	@$(FUZZ) $(FUZZED).kept $(FUZZED) -- -merge=1 -set_cover_merge=1 -use_counters=0
+	@for input in $(FUZZED).kept/*; do base64 -w0 "$$input"; echo; done | LC_ALL=C sort -u >tests/fuzz/corpus/$(TARGET)
 
 # On nightly with rust-src: the standard library must be watched as well. Without TLS, whose C and assembler cannot be.
 tsan:

@@ -78,7 +78,7 @@ pub fn run(arguments: cli::FetchArguments) -> Result<ExitCode, Failure> {
     }
     match &page {
         Some(page) if arguments.json => {
-            _ = terminal::print_json(serde_json::json!({ "page": page.url(), "control": page.control() }))
+            _ = terminal::print_json(serde_json::json!({ "page": page.url(), "control": page.control() }));
         }
         Some(page) => page.say(),
         None => {}

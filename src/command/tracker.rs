@@ -212,7 +212,7 @@ fn give_again(library: &Arc<Library>, node: &Arc<Node>) -> Result<(), Failure> {
             let given = given.and_then(|stamps| node.seed_upload(metainfo.clone(), file, Some(stamps), *port));
             match given {
                 Ok(()) => {
-                    library.stamp_verified(&shared).unwrap_or_else(|error| log::warn!("{}: {error}", file.display()))
+                    library.stamp_verified(&shared).unwrap_or_else(|error| log::warn!("{}: {error}", file.display()));
                 }
                 Err(failure) => log::error!("{}: {failure}", file.display()),
             }

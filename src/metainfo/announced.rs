@@ -69,7 +69,7 @@ pub fn torrent(reader: impl BufRead, own: &[String], kept: bool) -> io::Result<A
                 scan.value(&mut value)?;
                 match bencode::decode(&value) {
                     Ok(node) if node.as_list().is_some() => {
-                        tiers = node.as_list().into_iter().flatten().map(read_urls).collect()
+                        tiers = node.as_list().into_iter().flatten().map(read_urls).collect();
                     }
                     Ok(node) => announce = node.as_str().map(str::to_owned),
                     Err(_) => {}
@@ -262,7 +262,7 @@ mod tests {
 
     /// What goes out of both forms; the buffer is small so that every value is split.
     fn out(metainfo: &Metainfo, own: &[&str], kept: bool) -> [Metainfo; 2] {
-        let own: Vec<String> = own.iter().map(|url| url.to_string()).collect();
+        let own: Vec<String> = own.iter().map(std::string::ToString::to_string).collect();
         let (first, second) = (metainfo.to_torrent(), metainfo.to_json());
         let read = |bytes: &[u8]| Metainfo::read(bytes).unwrap();
         let small = |bytes| io::BufReader::with_capacity(7, bytes);

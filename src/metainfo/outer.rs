@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     fn trackers(announce: Option<&str>, tiers: &[&[&str]]) -> Trackers {
-        let tiers = tiers.iter().map(|tier| tier.iter().map(|url| url.to_string()).collect()).collect();
+        let tiers = tiers.iter().map(|tier| tier.iter().map(std::string::ToString::to_string).collect()).collect();
         Trackers::new(announce.map(str::to_owned), tiers)
     }
 

@@ -228,7 +228,7 @@ mod tests {
     }
 
     fn disambiguated(paths: &[&str], fold_case: bool) -> Vec<String> {
-        let mut paths: Vec<String> = paths.iter().map(|path| path.to_string()).collect();
+        let mut paths: Vec<String> = paths.iter().map(std::string::ToString::to_string).collect();
         disambiguate(&mut paths.iter_mut().collect::<Vec<_>>(), fold_case);
         paths
     }

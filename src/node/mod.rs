@@ -346,7 +346,7 @@ impl Node {
         match closed {
             Ok(JournalEnding::Clean) => {}
             Ok(JournalEnding::Late) => {
-                log::info!("the disk is slow; the last pieces will be checked at the next start")
+                log::info!("the disk is slow; the last pieces will be checked at the next start");
             }
             Err(error) => log::error!("{error}"),
         }

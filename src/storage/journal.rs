@@ -311,7 +311,7 @@ mod tests {
             for first in 0..4 {
                 let (ledger, torrent) = (&ledger, &torrent);
                 scope.spawn(move || {
-                    (first..pieces).step_by(4).for_each(|piece| commit(ledger, torrent, piece).unwrap())
+                    (first..pieces).step_by(4).for_each(|piece| commit(ledger, torrent, piece).unwrap());
                 });
             }
         });

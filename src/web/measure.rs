@@ -50,7 +50,7 @@ pub struct Measure {
 /// The last round: those whose times overlap, so that a machine that comes an hour later begins another one. Nothing when
 /// nobody has fetched.
 pub fn measure(swarm: &SwarmFigures, now: Duration) -> Option<Measure> {
-    let mut fetchers: Vec<Fetcher> = swarm.fetchers.iter().copied().filter(|one| one.counts()).collect();
+    let mut fetchers: Vec<Fetcher> = swarm.fetchers.iter().copied().filter(Fetcher::counts).collect();
     fetchers.sort_by_key(|one| one.began);
     let (mut first, mut end) = (0, fetchers.first()?.end(now));
     for (at, one) in fetchers.iter().enumerate() {

@@ -94,7 +94,7 @@ impl Web {
     /// Forgets what has had its time: peers, parts, registered metainfos. To be called about once a minute.
     pub fn sweep(&self) -> io::Result<()> {
         self.swarms.sweep();
-        self.site.as_ref().map_or(Ok(()), |site| site.sweep())
+        self.site.as_ref().map_or(Ok(()), site::Site::sweep)
     }
 }
 

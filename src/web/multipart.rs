@@ -184,7 +184,7 @@ fn parse_field(head: &[u8]) -> Option<FormField> {
     // RFC 5987 has no place in forms, but some clients use it for names that are not ASCII.
     let extended = parameter(parameters, "filename*").and_then(|value| {
         let (_, encoded) = value.split_once("''")?;
-        percent_decode_str(encoded).decode_utf8().ok().map(|name| name.into_owned())
+        percent_decode_str(encoded).decode_utf8().ok().map(std::borrow::Cow::into_owned)
     });
     let file_name = extended.or_else(|| parameter(parameters, "filename"));
     Some(FormField { name: parameter(parameters, "name")?, file_name })

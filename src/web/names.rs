@@ -32,7 +32,7 @@ pub fn encode(name: &str) -> String {
 
 /// A part of a URL's path as the name that it means; nothing when that is no UTF-8.
 pub fn decode(part: &str) -> Option<String> {
-    percent_decode_str(part).decode_utf8().ok().map(|name| name.into_owned())
+    percent_decode_str(part).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
 
 /// `Content-Disposition` of a download (RFC 6266): a name in ASCII for the old, and the true one for all others.

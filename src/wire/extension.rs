@@ -56,8 +56,8 @@ impl ExtendedHandshake {
     /// extension handshake still has pieces.
     pub fn from_bytes(payload: &[u8]) -> Result<ExtendedHandshake, ExtensionError> {
         let (dict, _) = bencode::decode_prefix(payload).map_err(ExtensionError)?;
-        let number = |key: &[u8]| dict.get(key).and_then(|node| node.as_integer());
-        let client = dict.get(b"v").and_then(|node| node.as_bytes()).map(|bytes| {
+        let number = |key: &[u8]| dict.get(key).and_then(super::super::bencode::BencodeNode::as_integer);
+        let client = dict.get(b"v").and_then(super::super::bencode::BencodeNode::as_bytes).map(|bytes| {
             let end = bytes.len().min(MAX_CLIENT);
             String::from_utf8_lossy(&bytes[..end]).into_owned()
         });

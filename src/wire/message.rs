@@ -277,7 +277,7 @@ mod tests {
             for cut in 0..bytes.len() {
                 match decode(&bytes[..cut], LIMITS) {
                     Ok(DecodeStep::Need(total)) => {
-                        assert!(total > cut && total <= bytes.len(), "{message:?} cut at {cut}")
+                        assert!(total > cut && total <= bytes.len(), "{message:?} cut at {cut}");
                     }
                     other => panic!("{message:?} cut at {cut}: {other:?}"),
                 }

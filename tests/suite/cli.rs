@@ -12,7 +12,7 @@ use crate::house::content::Content;
 use crate::house::lab::Lab;
 use crate::house::process::{Ended, MINITORRENT, Process};
 use crate::house::torrent::{PIECE_LENGTH, Torrent};
-use crate::house::{folder, say, wait_until};
+use crate::house::{folder, skip, wait_until};
 
 const COMMANDS: [&str; 6] = ["tracker", "seed", "fetch", "create", "show", "verify"];
 
@@ -127,7 +127,7 @@ fn create_writes_the_same_info_dictionary_as_mktorrent() {
     let mktorrent = ["--piece-length=18", "--announce=http://10.77.0.1:5000/announce", "--output=theirs.torrent"];
     let made = Command::new("mktorrent").args(mktorrent).arg(&content.name).current_dir(work.path()).output();
     if made.is_err() {
-        return say("skipped: create against mktorrent: mktorrent is not installed");
+        return skip("create against mktorrent", "mktorrent is not installed");
     }
     let created = run(work.path(), &["create", &content.name, "--out", "ours.torrent"]);
     assert_eq!(created.code, Some(0), "{}", created.stderr);

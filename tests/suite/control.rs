@@ -12,13 +12,13 @@ use crate::house::seeding_peer::SeedingPeer;
 use crate::house::torrent::{PIECE_LENGTH, Torrent};
 use crate::house::tracker_stub::{Answer, TrackerStub};
 use crate::house::trackers::Tracker;
-use crate::house::{folder, say, wait_until};
+use crate::house::{folder, skip, wait_until};
 
 #[test]
 fn real_clients_hand_a_folder_to_each_other_through_opentracker() {
     let missing = Client::REAL.iter().map(|client| client.available()).chain([Tracker::Opentracker.available()]);
     if let Some(reason) = missing.filter_map(Result::err).next() {
-        return say(&format!("skipped: the control among real clients: {reason}"));
+        return skip("the control among real clients", &reason);
     }
     use Client::{Aria2, Libtorrent, Transmission};
     for (seeder, fetcher) in [(Aria2, Transmission), (Transmission, Libtorrent), (Libtorrent, Aria2)] {
@@ -30,7 +30,7 @@ fn real_clients_hand_a_folder_to_each_other_through_opentracker() {
 #[test]
 fn a_real_client_fetches_from_the_peer_and_the_tracker_of_the_house() {
     if let Err(reason) = Client::Aria2.available() {
-        return say(&format!("skipped: the control of the house's own peer: {reason}"));
+        return skip("the control of the test's own peer", &reason);
     }
     let work = folder();
     let content = Content::file(&work.path().join("source"), "a file.bin", 5_000_001);

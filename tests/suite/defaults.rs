@@ -10,7 +10,7 @@ use crate::house::content::Content;
 use crate::house::lab::Lab;
 use crate::house::torrent::{PIECE_LENGTH, Torrent};
 use crate::house::trackers::Tracker;
-use crate::house::{folder, say, wait_until};
+use crate::house::{folder, say, skip, wait_until};
 
 /// How often each is measured; the median counts.
 const RUNS: usize = 3;
@@ -33,12 +33,12 @@ const LIMIT: Duration = Duration::from_secs(90);
 fn a_real_client_waits_no_longer_for_our_seeder_than_it_must() {
     let clients = [Client::Libtorrent, Client::Aria2, Client::Rqbit, Client::Transmission];
     if let Err(reason) = Lab::available() {
-        return say(&format!("skipped: real clients as their users have them: {reason}"));
+        return skip("real clients as their users have them", &reason);
     }
     let mut late = Vec::new();
     for client in clients {
         if let Err(reason) = client.available() {
-            say(&format!("skipped: {} as its users have it: {reason}", client.name()));
+            skip(&format!("{} as its users have it", client.name()), &reason);
             continue;
         }
         for walled in [false, true] {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::house::say;
+use crate::house::skip;
 
 /// The modules in the order of the map in the crate docs, and what each may use of ours: a whole module by its name, single items
 /// of it as `module::Item`. What is not in the left column does not belong under `src/`.
@@ -170,7 +170,7 @@ fn nothing_else_lies_at_the_top() {
     // What is committed counts, not what a person has fetched into this folder.
     let listed = Command::new("git").args(["ls-files"]).current_dir(root()).output();
     let Some(listed) = listed.ok().filter(|output| output.status.success()) else {
-        return say("skipped: what lies at the top: this is no git clone");
+        return skip("what lies at the top", "this is no git clone");
     };
     let listed = String::from_utf8(listed.stdout).unwrap();
     let tops: BTreeSet<&str> = listed.lines().map(|path| path.split('/').next().unwrap()).collect();
@@ -223,7 +223,7 @@ fn uses(text: &str, module: &[String]) -> Vec<Vec<String>> {
             let start = module[..module.len().saturating_sub(climbs)].to_vec();
             match root {
                 "super::" if start.is_empty() => {
-                    found.extend(tree(rest).into_iter().filter(|path| is_on_the_map(&path[0])))
+                    found.extend(tree(rest).into_iter().filter(|path| is_on_the_map(&path[0])));
                 }
                 "super::" => found.extend(tree(rest).into_iter().map(|path| [start.clone(), path].concat())),
                 _ => found.extend(tree(&text[at + root.len()..])),

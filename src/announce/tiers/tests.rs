@@ -14,7 +14,8 @@ const COMPLETED: Torrent = Torrent { is_complete: true, ..FETCHED };
 const SEEDED: Torrent = Torrent { began_incomplete: false, ..COMPLETED };
 
 fn tiers(urls: &[&[&str]]) -> Tiers {
-    let owned: Vec<Vec<String>> = urls.iter().map(|tier| tier.iter().map(|url| url.to_string()).collect()).collect();
+    let owned: Vec<Vec<String>> =
+        urls.iter().map(|tier| tier.iter().map(std::string::ToString::to_string).collect()).collect();
     Tiers::new(&owned, |below| below - 1)
 }
 
@@ -349,7 +350,7 @@ fn each_tracker_gets_its_id_back() {
 #[test]
 fn a_tier_is_shuffled_by_chance_and_no_further() {
     let urls: Vec<Vec<String>> =
-        [&["a", "b", "c"][..], &["d"]].map(|tier| tier.iter().map(|url| url.to_string()).collect()).to_vec();
+        [&["a", "b", "c"][..], &["d"]].map(|tier| tier.iter().map(std::string::ToString::to_string).collect()).to_vec();
     let order = |chance: fn(usize) -> usize| {
         Tiers::new(&urls, chance).trackers.iter().map(|tracker| tracker.url.clone()).collect::<String>()
     };

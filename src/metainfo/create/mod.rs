@@ -442,7 +442,7 @@ mod tests {
         let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("t/socket")).unwrap();
         let created = create(&folder.path().join("t"), &CreateOptions::default(), &|_| ()).unwrap();
         assert_eq!(created.metainfo, all);
-        let mut said: Vec<_> = created.left_out.iter().map(|left_out| left_out.to_string()).collect();
+        let mut said: Vec<_> = created.left_out.iter().map(std::string::ToString::to_string).collect();
         said.sort();
         let prefix = folder.path().join("t").display().to_string();
         assert_eq!(

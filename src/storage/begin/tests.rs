@@ -251,9 +251,9 @@ fn a_log_and_files_that_were_copied_are_not_believed_though_sizes_and_times_agre
         fetch.commit(&torrent, 0..6);
         fetch.ledger.sync().unwrap();
         if close {
-            fetch.close()
+            fetch.close();
         } else {
-            fetch.kill()
+            fetch.kill();
         };
         // As somebody would give them away, with another content.
         fs::write(dir.path().join("t/a"), b"wrong byte").unwrap();

@@ -119,7 +119,7 @@ impl Sent {
             match event {
                 FormEvent::Field(begun) => field = begun.name,
                 FormEvent::Content(range) if field == "metainfo" => {
-                    sent.metainfo.extend_from_slice(&bytes[at..][range])
+                    sent.metainfo.extend_from_slice(&bytes[at..][range]);
                 }
                 FormEvent::Content(range) if field == "url" => {
                     sent.url.push_str(&String::from_utf8_lossy(&bytes[at..][range]));

@@ -403,7 +403,7 @@ impl Lookout<'_> {
             up_rate: report.map(|report| report.up_rate),
             time_left: report
                 .filter(|report| report.activity == Activity::Fetching)
-                .and_then(|report| report.time_left())
+                .and_then(crate::status::report::TorrentReport::time_left)
                 .map(|time| time.as_secs_f64()),
             downloaded: report.map(|report| report.downloaded),
             uploaded: report.map(|report| report.uploaded),

@@ -20,7 +20,7 @@ const LOOKS: Duration = Duration::from_millis(5);
 
 pub fn measure(options: &Options, place: &Workplace) -> Result<Vec<Line>, String> {
     let gibibytes: u64 = if options.quick { 8 } else { 100 };
-    let cores = thread::available_parallelism().map_or(1, |cores| cores.get()) as f64;
+    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get) as f64;
     let work = tempfile::tempdir_in(place.path()).map_err(|error| error.to_string())?;
     let create = |gibibytes: u64| -> Result<(f64, f64), String> {
         let path = work.path().join(format!("{gibibytes}.img"));

@@ -10,7 +10,7 @@ use crate::house::content::Content;
 use crate::house::lab::{Host, Lab};
 use crate::house::process::free_port;
 use crate::house::torrent::{PIECE_LENGTH, Torrent};
-use crate::house::{self, chance, say};
+use crate::house::{self, chance, skip};
 
 /// The host of the tracker, of the seeder, and of the first visitor.
 pub const TRACKER: usize = 0;
@@ -38,14 +38,14 @@ impl Place {
     /// Makes hosts and files. Says aloud what there is not.
     pub fn furnish(plan: &Plan) -> Place {
         let lab = Lab::available().map(|()| Lab::new(FIRST_VISITOR + plan.visitors.len()));
-        let lab = lab.inspect_err(|reason| say(&format!("skipped: soak: link cuts: {reason}"))).ok();
+        let lab = lab.inspect_err(|reason| skip("link cuts of the soak", reason)).ok();
         let is_here = |client: &Client| match (client, &lab) {
             (Client::Transmission, None) => Err("it refuses peers on loopback".to_owned()),
             _ => client.available(),
         };
         let mut visitors = plan.visitors.clone();
         visitors.retain(|client| {
-            is_here(client).inspect_err(|why| say(&format!("skipped: soak: {}: {why}", client.name()))).is_ok()
+            is_here(client).inspect_err(|why| skip(&format!("{} in the soak", client.name()), why)).is_ok()
         });
         if let Some(lab) = &lab {
             (FIRST_VISITOR..FIRST_VISITOR + visitors.len()).for_each(|host| lab.limit_link(host, plan.mbit));

@@ -15,7 +15,7 @@ use crate::house::process::{MINITORRENT, Process, free_port};
 use crate::house::seeding_peer::SeedingPeer;
 use crate::house::torrent::{PIECE_LENGTH, Torrent};
 use crate::house::tracker_stub::{Answer, TrackerStub};
-use crate::house::{folder, say, wait_until};
+use crate::house::{folder, say, skip, wait_until};
 
 const LENGTH: u64 = 16 * 1024 * 1024 + 11;
 
@@ -28,7 +28,7 @@ const SETTLED: Duration = Duration::from_millis(200);
 #[test]
 fn while_the_clock_jumps_by_a_year_and_back_a_fetch_goes_on() {
     let Some(library) = faketime() else {
-        return say("skipped: a clock that jumps under a fetch: libfaketime is not installed (package faketime)");
+        return skip("a clock that jumps under a fetch", "libfaketime is not installed (package faketime)");
     };
     let work = folder();
     let (torrent, _seeder, _tracker) = a_seeded_torrent(work.path());

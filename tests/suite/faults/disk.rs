@@ -15,7 +15,7 @@ use crate::house::process::free_port;
 use crate::house::seeding_peer::{Bytes, SeedingPeer};
 use crate::house::torrent::{PIECE_LENGTH, Torrent};
 use crate::house::tracker_stub::{Answer, TrackerStub};
-use crate::house::{folder, say, wait_until};
+use crate::house::{folder, say, skip, wait_until};
 
 const LENGTH: u64 = 24 * 1024 * 1024 + 99;
 
@@ -45,7 +45,7 @@ fn a_full_disk_ends_a_fetch_with_a_sentence_and_with_space_again_it_goes_on_from
     let work = folder();
     let disk = match Small::mount(work.path().join("disk"), "12m") {
         Ok(disk) => disk,
-        Err(reason) => return say(&format!("skipped: a full disk: {reason}")),
+        Err(reason) => return skip("a full disk", &reason),
     };
     let (torrent, seeder, _tracker) = a_seeded_torrent(work.path());
     let fetch = || start_fetch(&Host::here(), &torrent, free_port(), &disk.0, work.path()).ended(CALM);
@@ -81,7 +81,7 @@ fn a_read_only_folder_ends_a_fetch_with_a_sentence_and_can_be_seeded_from() {
     let work = folder();
     let disk = match Small::mount(work.path().join("disk"), "64m") {
         Ok(disk) => disk,
-        Err(reason) => return say(&format!("skipped: a read-only folder: {reason}")),
+        Err(reason) => return skip("a read-only folder", &reason),
     };
     let (torrent, _seeder, tracker) = a_seeded_torrent(work.path());
     disk.remount("ro");

@@ -12,7 +12,7 @@ use crate::house::lab::{Host, Lab};
 use crate::house::process::Process;
 use crate::house::torrent::{PIECE_LENGTH, Torrent};
 use crate::house::trackers::Tracker;
-use crate::house::{folder, say, wait_until};
+use crate::house::{folder, say, skip, wait_until};
 
 const PORT: u16 = 6881;
 
@@ -52,7 +52,7 @@ fn over_a_link_that_reorders_loses_and_stalls_for_half_a_minute_the_file_arrives
     let stall = work.path().join("stall");
     let _relays = match relays(source, sink, work.path(), &stall) {
         Ok(relays) => relays,
-        Err(reason) => return say(&format!("skipped: a link that reorders and stalls: {reason}")),
+        Err(reason) => return skip("a link that reorders and stalls", &reason),
     };
     let (torrent, running) = room(source, NEAR, work.path(), 8 * 1024 * 1024 + 5);
     let out = work.path().join("out");

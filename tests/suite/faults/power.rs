@@ -20,7 +20,7 @@ use crate::house::process::free_port;
 use crate::house::seeding_peer::{Given, SeedingPeer};
 use crate::house::torrent::{PIECE_LENGTH, Torrent};
 use crate::house::tracker_stub::{Answer, TrackerStub};
-use crate::house::{chance, folder, say, wait_until};
+use crate::house::{chance, folder, say, skip, wait_until};
 
 /// The promise: what was complete so long before the cut is not lost.
 const LOSS: Duration = Duration::from_secs(2);
@@ -49,7 +49,7 @@ type Fate = (Duration, bool);
 fn a_power_cut_loses_two_seconds_at_most_and_nothing_wrong_is_trusted() {
     let cuts = times(3);
     if let Err(reason) = Disk::make(folder().path()) {
-        return say(&format!("skipped: a power cut: {reason}"));
+        return skip("a power cut", &reason);
     }
     let (mut fates, mut thrown_away, mut left) = (Vec::<Fate>::new(), 0, cuts);
     while left > 0 {

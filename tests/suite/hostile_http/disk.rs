@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::room::Room;
-use crate::house::say;
+use crate::house::{say, skip};
 
 const MEBIBYTE: usize = 1024 * 1024;
 
@@ -16,7 +16,7 @@ const UPLOADS: usize = 14;
 #[test]
 fn many_uploads_at_once_leave_room_on_the_disk() {
     let Some(room) = Room::open_on_small_disk(DISK) else {
-        return say("skipped: uploads that fill the disk: a disk of its own cannot be had (unshare, mount)");
+        return skip("uploads that fill the disk", "a disk of its own cannot be had (unshare, mount)");
     };
     let disk = || rustix::fs::statvfs(room.disk()).unwrap();
     let all = disk().f_blocks * disk().f_frsize;

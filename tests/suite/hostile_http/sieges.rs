@@ -102,7 +102,7 @@ fn requests_without_end_keep_nobody_waiting() {
     let many = announce.repeat(100);
     one("pipelined announces", Attack::new(200, many.clone()).then(many.clone(), NO_PAUSE).reading());
     one("pipelined announces that nobody reads", Attack::new(200, many.clone()).then(many, NO_PAUSE));
-    let hashes: String = (0..74).map(|number| format!("&info_hash={:020}", number)).collect();
+    let hashes: String = (0..74).map(|number| format!("&info_hash={number:020}")).collect();
     let scrapes = get(&format!("/scrape?{}", &hashes[1..])).repeat(20);
     one("pipelined scrapes", Attack::new(200, scrapes.clone()).then(scrapes, NO_PAUSE).reading());
     let closing = announce.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");

@@ -196,7 +196,7 @@ fn no_small_request_of_a_stranger_becomes_large_in_memory() {
     let bodies: Vec<Vec<u8>> = shapes().iter().map(|shape| shape.fill(0.99)).collect();
     for some in bodies.chunks(AT_ONCE) {
         thread::scope(|scope| {
-            some.iter().enumerate().for_each(|(from, body)| _ = scope.spawn(move || post(100 + from, body)))
+            some.iter().enumerate().for_each(|(from, body)| _ = scope.spawn(move || post(100 + from, body)));
         });
         scale.weigh(&format!("{AT_ONCE} metainfos at once"));
     }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::say;
+use super::skip;
 
 /// Every namespace of every lab begins with this, then the pid of the test.
 const PREFIX: &str = "minitorrent-test";
@@ -44,7 +44,7 @@ impl Lab {
         match Lab::available() {
             Ok(()) => Some(Lab::new(hosts)),
             Err(reason) => {
-                say(&format!("skipped: {test}: {reason}"));
+                skip(test, &reason);
                 None
             }
         }

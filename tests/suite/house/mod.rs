@@ -40,6 +40,17 @@ pub fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
+/// Says aloud that a test, or a part of one, is skipped, and why. Where every tool was promised (`MINITORRENT_REQUIRE=1`, which `.ci/run`
+/// sets), a skip is a failure.
+#[track_caller]
+pub fn skip(what: &str, reason: &str) {
+    assert!(
+        std::env::var_os("MINITORRENT_REQUIRE").is_none_or(|set| set != "1"),
+        "{what} must not be skipped: {reason}"
+    );
+    say(&format!("skipped: {what}: {reason}"));
+}
+
 /// A folder for one test, under `target/`, gone when dropped.
 pub fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();

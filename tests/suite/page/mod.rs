@@ -25,7 +25,7 @@ use crate::house::browser::{Browser, PATIENCE, Scheme};
 use crate::house::content::Content;
 use crate::house::lab::{Host, Lab};
 use crate::house::process::{MINITORRENT, Process};
-use crate::house::{folder, say, wait_until};
+use crate::house::{folder, skip, wait_until};
 
 const NAME: &str = "Für alle – 星图.img";
 const PASSWORD: &str = "per aspera";
@@ -125,7 +125,7 @@ fn look(browser: &Browser, name: &str) {
             browser.picture(&folder.join(format!("{name}-{width}-{}.png", scheme.name())));
             match browser.violations() {
                 Some(found) => assert_eq!(found, Vec::<String>::new(), "{name} at {width}, {}", scheme.name()),
-                None => say("skipped: axe-core is missing, which tests/setup.sh installs"),
+                None => skip("what keeps people out of a page", "axe-core is missing, which tests/setup.sh installs"),
             }
         }
     }
@@ -135,7 +135,7 @@ fn look(browser: &Browser, name: &str) {
 /// Four machines: one serves the page, one looks at it, two fetch. Or a line that says aloud why not.
 fn lab(test: &str) -> Option<Lab> {
     if let Err(reason) = Browser::available() {
-        say(&format!("skipped: {test}: {reason}"));
+        skip(test, &reason);
         return None;
     }
     let lab = Lab::or_skip(test, 4)?;

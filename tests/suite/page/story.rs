@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::*;
+use crate::house::say;
 
 const LENGTH: u64 = 48 * 1024 * 1024 + 17;
 

@@ -53,7 +53,7 @@ fn every_word_explains_itself_to_keyboard_pointer_and_tap() {
     browser.wait_for("its end", PATIENCE, "return document.querySelector('.meaning:popover-open') == null");
     browser.devtools("Emulation.setTouchEmulationEnabled", json!({ "enabled": true }));
     let touch = |kind: &str, points: Value| {
-        _ = browser.devtools("Input.dispatchTouchEvent", json!({ "type": kind, "touchPoints": points }))
+        _ = browser.devtools("Input.dispatchTouchEvent", json!({ "type": kind, "touchPoints": points }));
     };
     touch("touchStart", json!([{ "x": place[0], "y": place[1] }]));
     touch("touchEnd", json!([]));
