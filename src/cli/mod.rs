@@ -9,6 +9,9 @@ use argh::{ArgsInfo, FromArgs};
 /// The exit code of a wrong command line.
 pub const USAGE: u8 = 2;
 
+/// What `--version` prints: version, commit where it is known (`src/build.rs`), target.
+pub const VERSION: &str = concat!("minitorrent ", env!("CARGO_PKG_VERSION"), " (", env!("MINITORRENT_BUILD"), ")");
+
 /// Peers at most.
 const MAX_COUNT: usize = 5000;
 
@@ -35,7 +38,7 @@ pub struct Arguments {
     /// log what happens; twice also what each peer does
     #[argh(switch, short = 'v')]
     pub verbose: u8,
-    /// print the version
+    /// print the version, what it was built from, and for which machine
     #[argh(switch, short = 'V')]
     pub version: bool,
     /// what to do

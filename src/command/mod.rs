@@ -19,7 +19,7 @@ use crate::node::process::MAX_SAID;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
-    cli::{Arguments, Command},
+    cli::{self, Arguments, Command},
     terminal,
 };
 
@@ -32,7 +32,7 @@ const MAX_DESCRIPTORS: u64 = 16 * 1024;
 /// Does what the command line says.
 pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let Some(command) = arguments.command else {
-        return Ok(terminal::print(concat!("minitorrent ", env!("CARGO_PKG_VERSION"))));
+        return Ok(terminal::print(cli::VERSION));
     };
     let verbose = match &command {
         Command::Tracker(tracker) => tracker.verbose,

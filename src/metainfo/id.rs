@@ -16,9 +16,24 @@ pub struct PeerId(pub [u8; 20]);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotAnInfoHash;
 
+/// A part of the version, of which a peer id has one digit each.
+const fn digit(part: &str) -> u8 {
+    assert!(part.len() == 1, "a peer id has one digit for each part of the version");
+    part.as_bytes()[0]
+}
+
 impl PeerId {
     /// What our peer ids begin with (BEP 20, Azureus style): `MI` for minitorrent, then the version.
-    pub const PREFIX: [u8; 8] = *b"-MI0100-";
+    pub const PREFIX: [u8; 8] = [
+        b'-',
+        b'M',
+        b'I',
+        digit(env!("CARGO_PKG_VERSION_MAJOR")),
+        digit(env!("CARGO_PKG_VERSION_MINOR")),
+        digit(env!("CARGO_PKG_VERSION_PATCH")),
+        b'0',
+        b'-',
+    ];
 
     /// Our peer id with a random tail.
     pub fn ours(tail: [u8; 12]) -> PeerId {
@@ -87,6 +102,8 @@ mod tests {
 
     #[test]
     fn a_peer_id_of_any_bytes_prints_on_one_line() {
-        assert_eq!(PeerId::ours(*b"\n\x1babcdefghij").to_string(), r"-MI0100-\n\x1babcdefghij");
+        let prefix = String::from_utf8(PeerId::PREFIX.to_vec()).unwrap();
+        assert!(prefix.starts_with("-MI") && prefix.ends_with("0-"), "{prefix}");
+        assert_eq!(PeerId::ours(*b"\n\x1babcdefghij").to_string(), prefix + r"\n\x1babcdefghij");
     }
 }

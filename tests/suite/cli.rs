@@ -38,6 +38,18 @@ fn every_command_explains_itself_with_an_example() {
 }
 
 #[test]
+fn the_version_says_what_the_program_is_and_for_which_machine() {
+    let work = folder();
+    for flag in ["--version", "-V"] {
+        let said = run(work.path(), &[flag]);
+        assert_eq!(said.code, Some(0), "{flag}: {}", said.stderr);
+        let begin = concat!("minitorrent ", env!("CARGO_PKG_VERSION"), " (");
+        assert!(said.stdout.starts_with(begin) && said.stdout.ends_with(")\n"), "{flag}: {}", said.stdout);
+        assert!(said.stdout.contains(std::env::consts::ARCH), "{flag} names no target: {}", said.stdout);
+    }
+}
+
+#[test]
 fn a_mistyped_command_line_ends_with_2_and_says_what_is_wrong() {
     let work = folder();
     let mistakes: [&[&str]; 8] = [
