@@ -25,8 +25,7 @@
 //! | [`web`] | 14 the page on it: uploads, library, live figures, control, the API |
 //! | [`command`], [`cli`] | the commands, which alone see every layer; the command line |
 //!
-//! A module uses only what has a smaller number, and what stands above 1. Two exceptions are left: `policy` still takes the events that it hears
-//! and the orders that it gives from `session`, and what it shows from `status`. A test holds the table against every `use` line
+//! A module uses only what has a smaller number, and what stands above 1. A test holds the table against every `use` line
 //! (`tests/suite/layering.rs`).
 //!
 //! # The way of a block

@@ -19,12 +19,12 @@ use crate::{
     announce::{Announcer, TrackerNews},
     bitfield::Bitfield,
     policy::{
-        PieceInFlight,
+        PieceInFlight, SessionId,
         coordinator::{Action, Coordinator, FetchSettings, SessionPace},
     },
     seeder::{FileWatch, TorrentRegistry},
     session::{
-        End, HaveSet, Limiter, LocalPeer, SessionEvent, SessionHandle, SessionId, SharedTorrent, Traffic,
+        End, HaveSet, Limiter, LocalPeer, SessionEvent, SessionHandle, SharedTorrent, Traffic,
         incoming::hash::{self, HashWorkers, Hashed},
     },
     status::{
@@ -284,7 +284,7 @@ impl FetchThread {
                     Err(_) => return,
                 },
                 recv(inputs.failed) -> failure => if let Ok((address, end)) = failure {
-                    self.coordinator.dial_failed(address, &end, Instant::now());
+                    self.coordinator.dial_failed(address, end.is_violation(), Instant::now());
                 },
                 recv(inputs.tracker_news) -> news => if let Ok(news) = news {
                     self.tracker_news(news, &mut actions);
@@ -301,26 +301,35 @@ impl FetchThread {
     }
 
     fn event(&mut self, event: SessionEvent, actions: &mut Vec<Action>) {
-        self.status.sees(&event, Instant::now());
-        match &event {
-            SessionEvent::Opened(handle) => _ = self.handles.insert(handle.id(), handle.clone()),
-            SessionEvent::Closed { session, end, .. } => {
-                if let Some(handle) = self.handles.remove(session) {
-                    // It may have come and gone between two ticks.
-                    let (downloaded, uploaded) = (&handle.traffic.downloaded, &handle.traffic.uploaded);
-                    let [downloaded, uploaded] = [downloaded, uploaded].map(|bytes| bytes.load(Ordering::Relaxed));
-                    self.coordinator.moved(*session, downloaded, uploaded, Instant::now());
-                }
-                if let End::Storage(error) = end
-                    && self.coordinator.is_complete()
-                {
-                    self.withdraw(error);
-                }
+        let now = Instant::now();
+        self.status.sees(&event, now);
+        match event {
+            SessionEvent::Opened(handle) => {
+                let remote = handle.remote.clone();
+                self.handles.insert(handle.id(), handle);
+                self.coordinator.opened(&remote, now, actions);
             }
-            SessionEvent::StorageFailed(error) => self.conclude(Outcome::StorageFailed(error.clone())),
-            _ => {}
+            SessionEvent::Closed { session, end, pieces } => self.closed(session, &end, pieces, actions),
+            SessionEvent::StorageFailed(error) => self.conclude(Outcome::StorageFailed(error)),
+            SessionEvent::Peer(event) => self.coordinator.event(event, now, actions),
         }
-        self.coordinator.event(event, Instant::now(), actions);
+    }
+
+    fn closed(&mut self, session: SessionId, end: &End, pieces: Vec<PieceInFlight>, actions: &mut Vec<Action>) {
+        let now = Instant::now();
+        if let Some(handle) = self.handles.remove(&session) {
+            log::debug!("{}: {end}", handle.remote);
+            // It may have come and gone between two ticks.
+            let (downloaded, uploaded) = (&handle.traffic.downloaded, &handle.traffic.uploaded);
+            let [downloaded, uploaded] = [downloaded, uploaded].map(|bytes| bytes.load(Ordering::Relaxed));
+            self.coordinator.moved(session, downloaded, uploaded, now);
+        }
+        if let End::Storage(error) = end
+            && self.coordinator.is_complete()
+        {
+            self.withdraw(error);
+        }
+        self.coordinator.closed(session, end.is_violation(), pieces, now, actions);
     }
 
     fn hashed(&mut self, hashed: Hashed, actions: &mut Vec<Action>) {

@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     metainfo::InfoHash,
-    session::{Direction, End, Remote, SessionId},
+    policy::{Direction, Remote, SessionId},
 };
 
 /// Addresses that are being dialled at once in the process, until their handshake is done.
@@ -110,11 +110,11 @@ impl Candidates {
         (!self.is_full()).then(|| first.max(now + self.pause(now)))
     }
 
-    /// Dialling came to nothing.
-    pub fn failed(&mut self, place: Place, end: &End, now: Instant) {
+    /// Dialling came to nothing; `violation` says whether what listens there broke the protocol.
+    pub fn failed(&mut self, place: Place, violation: bool, now: Instant) {
         if let Some(known) = self.known.get_mut(&place) {
             known.fail(now);
-            if end.is_violation() {
+            if violation {
                 known.state = State::Useless;
             }
         }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::session::{SendOrder, SessionId};
+use super::{SendOrder, SessionId};
 
 /// How many peers are served at once. Each costs a run of blocks in memory while it is served.
 pub const DEFAULT_UPLOAD_SLOTS: usize = 64;

@@ -8,8 +8,7 @@ use std::{io::IoSlice, sync::Arc};
 
 use crate::{
     metainfo::{Block, Geometry, PieceIndex},
-    policy::BlockBuffer,
-    session::Remote,
+    policy::{BlockBuffer, Remote},
 };
 
 /// Records kept of failed attempts at one piece, in blocks: two attempts at the longest piece there is, and hundreds at

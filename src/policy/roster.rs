@@ -13,7 +13,7 @@ use std::{
 use crate::{
     metainfo::PeerId,
     net::{self, NamedBy},
-    session::{Direction, Remote, SessionId},
+    policy::{Direction, Remote, SessionId},
 };
 
 /// Addresses remembered at most; a hostile tracker cannot fill memory with more.

@@ -30,7 +30,7 @@ use crate::{
     bitfield::Bitfield,
     chance::Chance,
     metainfo::{Geometry, PieceIndex},
-    session::SessionId,
+    policy::SessionId,
 };
 
 /// Bytes of pieces that a peer is shown ahead of what it has, to begin with. At 100 Mbit/s they last for 80 ms.

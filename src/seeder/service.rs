@@ -22,16 +22,13 @@ use crate::{
     chance::Chance,
     metainfo::{InfoHash, Metainfo},
     policy::{
-        ChokeChange, Choker,
+        ChokeChange, Choker, PeerEvent, PeerKnowledge, SendOrder, SessionId,
         candidates::{Candidates, MAX_DIALLED},
         super_seed::{Showing, SuperSeeding},
     },
-    session::{
-        self, End, HaveSet, Limiter, LocalPeer, SendOrder, SessionEvent, SessionHandle, SessionId, SharedTorrent,
-        Traffic,
-    },
+    session::{self, End, HaveSet, Limiter, LocalPeer, SessionEvent, SessionHandle, SharedTorrent, Traffic},
     status::{
-        PeerKnowledge, StatusWriter,
+        StatusWriter,
         report::{Activity, Board},
     },
     storage::{self, Stamps, Store},
@@ -183,7 +180,7 @@ impl SeedThread {
                 },
                 recv(inputs.failed) -> failure => if let Ok((hash, address, end)) = failure {
                     log::debug!("no session with {address}: {end}");
-                    self.candidates.failed((hash, address), &end, Instant::now());
+                    self.candidates.failed((hash, address), end.is_violation(), Instant::now());
                     self.dial(Instant::now());
                 },
                 recv(dials) -> _ => self.dial(Instant::now()),
@@ -214,7 +211,7 @@ impl SeedThread {
     fn dial(&mut self, now: Instant) {
         while let Some((hash, address)) = self.candidates.next(now) {
             let Some(share) = self.registry.find(hash) else {
-                self.candidates.failed((hash, address), &End::UnknownTorrent(hash), now);
+                self.candidates.failed((hash, address), false, now);
                 self.candidates.forget(hash);
                 continue;
             };
@@ -227,7 +224,7 @@ impl SeedThread {
             });
             if let Err(error) = started {
                 log::warn!("no thread for a connection: {error}");
-                self.candidates.failed((hash, address), &End::Io(error), now);
+                self.candidates.failed((hash, address), false, now);
             }
         }
         self.next_dial = self.candidates.due(now);
@@ -237,40 +234,50 @@ impl SeedThread {
         self.status.sees(&event, now);
         match event {
             SessionEvent::Opened(handle) => self.opened(handle, now),
-            SessionEvent::Has(id, bits) => self.show_more(id, |offer, _| offer.has(id, &bits, now)),
-            SessionEvent::Gained(id, piece) => self.show_more(id, |offer, idle| offer.gained(id, piece, idle, now)),
-            SessionEvent::Sent(id, piece) => self.show_more(id, |offer, idle| offer.sent(id, piece, idle, now)),
-            SessionEvent::Interested(id, interested) => {
+            SessionEvent::Closed { session, end, .. } => self.closed(session, &end, now),
+            SessionEvent::Peer(event) => self.peer_event(event, now),
+            // Nothing is written here.
+            SessionEvent::StorageFailed(_) => {}
+        }
+    }
+
+    fn peer_event(&mut self, event: PeerEvent, now: Instant) {
+        match event {
+            PeerEvent::Has(id, bits) => self.show_more(id, |offer, _| offer.has(id, &bits, now)),
+            PeerEvent::Gained(id, piece) => self.show_more(id, |offer, idle| offer.gained(id, piece, idle, now)),
+            PeerEvent::Sent(id, piece) => self.show_more(id, |offer, idle| offer.sent(id, piece, idle, now)),
+            PeerEvent::Interested(id, interested) => {
                 let changes = self.choker.interested(id, interested, now);
                 self.tell(changes);
             }
-            SessionEvent::Closed { session, end, .. } => {
-                self.uploaded.remove(&session);
-                if let Some(handle) = self.sessions.remove(&session) {
-                    log::debug!("{}: {end}", handle.remote);
-                    let offer = self.super_seeding.get(&handle.share.metainfo.info_hash());
-                    let is_seeder = offer.is_some_and(|offer| offer.is_done(session));
-                    let was_of_use = handle.traffic.uploaded.load(Ordering::Relaxed) > 0;
-                    self.candidates.closed(session, is_seeder, was_of_use, now);
-                    self.forget(&handle, now);
-                    if let End::Storage(error) = &end {
-                        self.withdraw(&handle.share, error);
-                    }
-                }
-                let changes = self.choker.closed(session, now);
-                self.tell(changes);
-                self.dial(now);
-            }
-            SessionEvent::ExtensionHandshake { session, port, .. } => {
+            PeerEvent::ExtensionHandshake { session, port, .. } => {
                 if let Some(port) = port {
                     self.candidates.listens(session, port);
                     self.dial(now);
                 }
             }
             // We take nothing, so nothing of this matters here.
-            SessionEvent::Unchoked(..) | SessionEvent::Choked(..) | SessionEvent::BytesWanted(..) => {}
-            SessionEvent::EndgameBlock(..) | SessionEvent::StorageFailed(_) => {}
+            PeerEvent::Unchoked(..) | PeerEvent::Choked(..) | PeerEvent::BytesWanted(..) => {}
+            PeerEvent::EndgameBlock(..) => {}
         }
+    }
+
+    fn closed(&mut self, session: SessionId, end: &End, now: Instant) {
+        self.uploaded.remove(&session);
+        if let Some(handle) = self.sessions.remove(&session) {
+            log::debug!("{}: {end}", handle.remote);
+            let offer = self.super_seeding.get(&handle.share.metainfo.info_hash());
+            let is_seeder = offer.is_some_and(|offer| offer.is_done(session));
+            let was_of_use = handle.traffic.uploaded.load(Ordering::Relaxed) > 0;
+            self.candidates.closed(session, is_seeder, was_of_use, now);
+            self.forget(&handle, now);
+            if let End::Storage(error) = end {
+                self.withdraw(&handle.share, error);
+            }
+        }
+        let changes = self.choker.closed(session, now);
+        self.tell(changes);
+        self.dial(now);
     }
 
     /// Something has changed with a peer; `change` says what to show to whom, given whether our uplink idles.

@@ -12,8 +12,7 @@ use std::{
 use socket2::{SockRef, TcpKeepalive};
 
 use super::{
-    Direction, End, HaveSet, LocalPeer, PeerConnection, Remote, SendOrder, SessionEvent, SessionId, SharedTorrent,
-    Traffic,
+    End, HaveSet, LocalPeer, PeerConnection, SessionEvent, SharedTorrent, Traffic,
     incoming::{protocol, requests::Requests, socket::SocketReader},
     opening::{Begun, Opening, Wanted},
     outgoing::{backlog, outbox::MAX_OPEN_REQUESTS, queue::OutgoingQueue, writer},
@@ -21,7 +20,7 @@ use super::{
 use crate::{
     bitfield::Bitfield,
     metainfo::Block,
-    policy::piece::PieceInFlight,
+    policy::{Direction, PeerEvent, PieceInFlight, Remote, SendOrder, SessionId},
     wire::{self, ExtendedHandshake, Handshake},
 };
 
@@ -164,7 +163,7 @@ fn run_threads(host: &Arc<LocalPeer>, handle: &SessionHandle, begun: Begun) -> E
                 if handle.outgoing.finish() {
                     let pieces = handle.requests().choke();
                     // A coordinator that is gone needs no telling.
-                    let _ = handle.share.events.send(SessionEvent::Choked(handle.id(), pieces));
+                    let _ = handle.share.events.send(SessionEvent::Peer(PeerEvent::Choked(handle.id(), pieces)));
                 }
             }
             _ => handle.end(),

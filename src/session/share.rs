@@ -10,11 +10,11 @@ use std::{
 
 use crossbeam_channel::Sender;
 
-use super::{Limiter, SessionEvent, SessionId, exchanges::Exchanges, outgoing::turns::UplinkTurns};
+use super::{Limiter, SessionEvent, exchanges::Exchanges, outgoing::turns::UplinkTurns};
 use crate::{
     bitfield::Bitfield,
     metainfo::{Geometry, Metainfo, PeerId, PieceIndex},
-    policy::{Buffers, PieceInFlight},
+    policy::{Buffers, PieceInFlight, SessionId},
     storage::{self, Stamps, Store},
 };
 

@@ -14,8 +14,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    metainfo::{BLOCK_LENGTH, InfoHash, Metainfo},
-    policy::Home,
+    bitfield::Bitfield,
+    metainfo::{BLOCK_LENGTH, InfoHash, Metainfo, PeerId},
+    policy::{Home, SendOrder},
     storage::{Store, StoreAccess},
     wire::{
         self, HANDSHAKE_LENGTH, Handshake, Message, RawBlock, Reserved,
@@ -231,7 +232,7 @@ fn taking(torrent: &Torrent) -> (JoinHandle<Result<(), End>>, Other, SessionHand
     let handle = torrent.opened();
     handle.order(SendOrder::Start(None));
     other.send(Message::Unchoke);
-    assert!(matches!(torrent.event(), SessionEvent::Unchoked(..)));
+    assert!(matches!(torrent.event(), SessionEvent::Peer(PeerEvent::Unchoked(..))));
     (session, other, handle)
 }
 
@@ -282,7 +283,10 @@ fn a_peer_that_encrypts_its_handshake_is_served_in_the_clear_where_it_allows_tha
         let block = raw(2, BLOCK_LENGTH, 777);
         other.send(Message::Request(block));
         assert_eq!(other.message()[9..], *torrent.bytes(block));
-        assert!(matches!(torrent.event(), SessionEvent::Interested(_, true)), "a request says that it is");
+        assert!(
+            matches!(torrent.event(), SessionEvent::Peer(PeerEvent::Interested(_, true))),
+            "a request says that it is"
+        );
         drop(other);
         assert!(session.join().unwrap().is_ok());
         assert!(matches!(torrent.closed().0, End::ClosedByPeer));
@@ -329,7 +333,7 @@ fn a_block_that_comes_encrypted_is_taken() {
         other.send_bytes(&bytes);
     };
     say(&[0, 0, 0, 1, 1]);
-    assert!(matches!(torrent.event(), SessionEvent::Unchoked(..)));
+    assert!(matches!(torrent.event(), SessionEvent::Peer(PeerEvent::Unchoked(..))));
     let piece = torrent.share.geometry().piece(2).unwrap();
     let length = torrent.share.geometry().length_of(piece);
     let work = PieceInFlight::new(torrent.share.geometry(), piece, Home::Memory);
@@ -387,7 +391,7 @@ fn a_session_that_gives_says_what_it_has_first_and_answers_requests_with_the_rig
     assert_eq!(other.message(), [5, 0b1110_0000], "the bitfield comes first");
     assert_eq!(other.message(), [1]);
     other.send(Message::Interested);
-    assert!(matches!(torrent.event(), SessionEvent::Interested(id, true) if id == handle.id()));
+    assert!(matches!(torrent.event(), SessionEvent::Peer(PeerEvent::Interested(id, true)) if id == handle.id()));
     let blocks = [raw(0, 0, BLOCK_LENGTH), raw(2, BLOCK_LENGTH, 777), raw(0, 16, 5), raw(2, 2 * BLOCK_LENGTH, 500)];
     blocks.into_iter().for_each(|block| other.send(Message::Request(block)));
     for block in blocks {
@@ -411,13 +415,19 @@ fn a_choke_is_told_and_what_is_asked_meanwhile_stays_unanswered() {
     handle.order(SendOrder::Choke);
     assert_eq!(other.message(), [0]);
     other.send(Message::Request(raw(0, 0, 10)));
-    assert!(matches!(torrent.event(), SessionEvent::Interested(_, true)), "whoever asks for blocks is interested");
+    assert!(
+        matches!(torrent.event(), SessionEvent::Peer(PeerEvent::Interested(_, true))),
+        "whoever asks for blocks is interested"
+    );
     other.send(Message::NotInterested);
-    assert!(matches!(torrent.event(), SessionEvent::Interested(_, false)), "so the request was read, too");
+    assert!(
+        matches!(torrent.event(), SessionEvent::Peer(PeerEvent::Interested(_, false))),
+        "so the request was read, too"
+    );
     handle.order(SendOrder::Unchoke);
     assert_eq!(other.message(), [1]);
     other.send(Message::Request(raw(1, 0, 10)));
-    assert!(matches!(torrent.event(), SessionEvent::Interested(_, true)));
+    assert!(matches!(torrent.event(), SessionEvent::Peer(PeerEvent::Interested(_, true))));
     assert_eq!(other.message()[..5], [7, 0, 0, 0, 1]);
     handle.end();
     other.wait_for_end();
@@ -439,9 +449,9 @@ fn whoever_closes_its_half_after_its_requests_gets_the_answers() {
         assert!(other.message()[9..] == *torrent.bytes(block), "{block}");
     }
     other.wait_for_end();
-    assert!(matches!(torrent.event(), SessionEvent::Interested(_, true)));
+    assert!(matches!(torrent.event(), SessionEvent::Peer(PeerEvent::Interested(_, true))));
     let mut event = torrent.event();
-    if let SessionEvent::Choked(_, pieces) = event {
+    if let SessionEvent::Peer(PeerEvent::Choked(_, pieces)) = event {
         assert!(pieces.is_empty());
         event = torrent.event();
     }
@@ -475,12 +485,12 @@ fn control_goes_out_while_blocks_wait_for_their_turn_and_they_go_in_the_end() {
     let turns: Vec<_> = std::iter::from_fn(|| torrent.host.turns.take(Duration::ZERO)).collect();
     assert!(!turns.is_empty());
     other.send(Message::Interested);
-    assert!(matches!(torrent.event(), SessionEvent::Interested(_, true)));
+    assert!(matches!(torrent.event(), SessionEvent::Peer(PeerEvent::Interested(_, true))));
     // It waits for a tenth of a second, in which a busy machine may not let this thread speak; so it may try again.
     let said_first = (0..20).any(|_| {
         other.send(Message::Request(raw(1, 0, 10)));
         other.send(Message::Interested);
-        assert!(matches!(torrent.event(), SessionEvent::Interested(..)));
+        assert!(matches!(torrent.event(), SessionEvent::Peer(PeerEvent::Interested(..))));
         while !handle.outgoing.is_taken() {
             thread::yield_now();
         }
@@ -506,8 +516,8 @@ fn a_session_that_takes_asks_for_its_pieces_and_hands_them_on_whole() {
     assert_eq!(other.message(), [2], "who has nothing says nothing of it");
     other.send(Message::Have(1));
     other.send(Message::Unchoke);
-    assert!(matches!(torrent.event(), SessionEvent::Gained(_, piece) if piece.get() == 1));
-    assert!(matches!(torrent.event(), SessionEvent::Unchoked(_, appetite) if appetite > 0));
+    assert!(matches!(torrent.event(), SessionEvent::Peer(PeerEvent::Gained(_, piece)) if piece.get() == 1));
+    assert!(matches!(torrent.event(), SessionEvent::Peer(PeerEvent::Unchoked(_, appetite)) if appetite > 0));
     for home in [Home::Memory, Home::Disk] {
         let geometry = torrent.share.geometry();
         let piece = PieceInFlight::new(geometry, geometry.piece(1).unwrap(), home);
@@ -523,7 +533,7 @@ fn a_session_that_takes_asks_for_its_pieces_and_hands_them_on_whole() {
             None => torrent.share.store.read(PIECE as u64, &mut bytes).unwrap(),
         }
         assert!(bytes == torrent.bytes(raw(1, 0, PIECE as u32)), "{home:?}");
-        assert!(matches!(torrent.event(), SessionEvent::BytesWanted(_, appetite) if appetite > 0));
+        assert!(matches!(torrent.event(), SessionEvent::Peer(PeerEvent::BytesWanted(_, appetite)) if appetite > 0));
     }
     drop(other);
     assert!(matches!(torrent.closed().0, End::ClosedByPeer | End::Io(_)));
@@ -539,20 +549,20 @@ fn what_a_peer_leaves_unfinished_comes_back_with_what_it_gave() {
     handle.assign(piece, Instant::now()).unwrap();
     let asked = [other.request(), other.request(), other.request()];
     other.send_block(asked[0], torrent.bytes(asked[0]));
-    assert!(matches!(torrent.event(), SessionEvent::BytesWanted(..)));
+    assert!(matches!(torrent.event(), SessionEvent::Peer(PeerEvent::BytesWanted(..))));
     other.send(Message::Choke);
-    let SessionEvent::Choked(_, mut pieces) = torrent.event() else { panic!("it was choked") };
+    let SessionEvent::Peer(PeerEvent::Choked(_, mut pieces)) = torrent.event() else { panic!("it was choked") };
     let piece = pieces.pop().unwrap();
     assert_eq!(piece.missing_blocks().count(), 2);
     let piece = handle.assign(piece, Instant::now()).unwrap_err();
     // An answer that crosses the choke on its way is no offence.
     other.send_block(asked[1], torrent.bytes(asked[1]));
     other.send(Message::Unchoke);
-    assert!(matches!(torrent.event(), SessionEvent::Unchoked(..)));
+    assert!(matches!(torrent.event(), SessionEvent::Peer(PeerEvent::Unchoked(..))));
     handle.assign(piece, Instant::now()).unwrap();
     assert_eq!([other.request(), other.request()], asked[1..]);
     other.send_block(asked[2], torrent.bytes(asked[2]));
-    assert!(matches!(torrent.event(), SessionEvent::BytesWanted(..)));
+    assert!(matches!(torrent.event(), SessionEvent::Peer(PeerEvent::BytesWanted(..))));
     other.0.shutdown(Shutdown::Both).unwrap();
     let missing: Vec<_> = torrent.closed().1.pop().unwrap().missing_blocks().map(RawBlock::from).collect();
     assert_eq!(missing, asked[1..2]);
@@ -575,7 +585,7 @@ fn a_dripped_block_that_was_recalled_meanwhile_leaves_the_disk_alone() {
     let (most, last) = lie.split_at(lie.len() - 1);
     other.send(Message::Interested);
     other.send_bytes(most);
-    assert!(matches!(torrent.event(), SessionEvent::Interested(..)));
+    assert!(matches!(torrent.event(), SessionEvent::Peer(PeerEvent::Interested(..))));
     let deadline = Instant::now() + PATIENCE;
     while Arc::strong_count(&torrent.host.buffers) == 1 {
         assert!(Instant::now() < deadline, "the block is being read into no buffer");
@@ -585,7 +595,7 @@ fn a_dripped_block_that_was_recalled_meanwhile_leaves_the_disk_alone() {
     assert!(handle.requests().recall(index).0.is_some());
     other.send_bytes(last);
     other.send(Message::NotInterested);
-    assert!(matches!(torrent.event(), SessionEvent::Interested(_, false)));
+    assert!(matches!(torrent.event(), SessionEvent::Peer(PeerEvent::Interested(_, false))));
     let mut bytes = vec![0; asked.length as usize];
     torrent.share.store.read(0, &mut bytes).unwrap();
     assert!(bytes == torrent.bytes(asked));
@@ -615,7 +625,7 @@ fn what_breaks_the_protocol_ends_the_session_and_says_why() {
         let end = loop {
             match torrent.event() {
                 SessionEvent::Closed { end, .. } => break end,
-                SessionEvent::ExtensionHandshake { .. } => {}
+                SessionEvent::Peer(PeerEvent::ExtensionHandshake { .. }) => {}
                 event => panic!("{event:?}"),
             }
         };

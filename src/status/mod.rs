@@ -5,5 +5,5 @@ mod observer;
 pub mod report;
 mod speed;
 
-pub use observer::{PeerKnowledge, StatusWriter};
+pub use observer::StatusWriter;
 pub use speed::Speed;

@@ -12,7 +12,8 @@ use std::{
 use crate::{
     bitfield::Bitfield,
     metainfo::{InfoHash, PieceIndex},
-    session::{Remote, SessionEvent, SessionHandle, SessionId, SharedTorrent},
+    policy::{PeerEvent, PeerKnowledge, Remote, SessionId},
+    session::{SessionEvent, SessionHandle, SharedTorrent},
     status::{
         report::{Board, Direction, PeerReport, Transfer, UNWATCHED, WATCHED},
         speed::Speed,
@@ -24,15 +25,6 @@ const MAX_NOTED: usize = 2048;
 
 /// Sessions that are over and remembered at most, for what was under way when they ended.
 const MAX_GONE: usize = 64;
-
-/// What a coordinator knows of a session besides.
-#[derive(Debug, Clone, Copy)]
-pub struct PeerKnowledge<'a> {
-    /// The pieces that the peer says it has.
-    pub have: &'a Bitfield,
-    /// Whether we answer none of its requests.
-    pub we_choke: bool,
-}
 
 /// One coordinator's eye.
 #[derive(Debug)]
@@ -107,16 +99,23 @@ impl StatusWriter {
                 self.swarms.entry(share.metainfo.info_hash()).or_insert_with(|| TorrentRates::new(share.clone(), now));
             }
             SessionEvent::Closed { session, .. } => self.goes(*session),
-            SessionEvent::ExtensionHandshake { session, client, .. } => {
+            SessionEvent::Peer(event) => self.sees_peer(event),
+            SessionEvent::StorageFailed(_) => {}
+        }
+    }
+
+    fn sees_peer(&mut self, event: &PeerEvent) {
+        match event {
+            PeerEvent::ExtensionHandshake { session, client, .. } => {
                 self.with(*session, |visitor| visitor.client.clone_from(client));
             }
-            SessionEvent::Unchoked(session, _) => self.with(*session, |visitor| visitor.they_choke = false),
-            SessionEvent::Choked(session, _) => self.with(*session, |visitor| visitor.they_choke = true),
-            SessionEvent::Interested(session, want) => self.with(*session, |visitor| {
+            PeerEvent::Unchoked(session, _) => self.with(*session, |visitor| visitor.they_choke = false),
+            PeerEvent::Choked(session, _) => self.with(*session, |visitor| visitor.they_choke = true),
+            PeerEvent::Interested(session, want) => self.with(*session, |visitor| {
                 visitor.they_want = *want;
                 visitor.is_fetcher |= *want;
             }),
-            SessionEvent::Gained(session, piece) => {
+            PeerEvent::Gained(session, piece) => {
                 let watched = self.board.is_watched();
                 self.with(*session, |visitor| {
                     if watched && visitor.is_fetcher && visitor.gained.len() < MAX_NOTED {
@@ -124,11 +123,7 @@ impl StatusWriter {
                     }
                 });
             }
-            SessionEvent::Has(..)
-            | SessionEvent::Sent(..)
-            | SessionEvent::BytesWanted(..)
-            | SessionEvent::EndgameBlock(..)
-            | SessionEvent::StorageFailed(_) => {}
+            PeerEvent::Has(..) | PeerEvent::Sent(..) | PeerEvent::BytesWanted(..) | PeerEvent::EndgameBlock(..) => {}
         }
     }
 

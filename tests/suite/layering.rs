@@ -19,7 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("metainfo", &["bencode", "text"]),
     ("wire", &["bitfield", "bencode", "metainfo"]),
     ("storage", &["bitfield", "metainfo", "chance", "text"]),
-    ("policy", &["bitfield", "metainfo", "chance", "net", "session", "status"]),
+    ("policy", &["bitfield", "metainfo", "chance", "net"]),
     ("session", &["policy", "storage", "wire", "bitfield", "metainfo", "net", "quota"]),
     ("tracker", &["bencode", "metainfo", "net"]),
     ("status", &["session", "policy", "storage", "bitfield", "metainfo"]),

@@ -9,7 +9,8 @@ use super::*;
 use crate::{
     announce::client::Client,
     metainfo::PeerId,
-    session::{self, PeerConnection, SendOrder, tests::Torrent},
+    policy::SendOrder,
+    session::{self, PeerConnection, tests::Torrent},
     status::report::Board,
     storage::{self, Journal},
 };

@@ -1,4 +1,4 @@
-use std::{io, net::IpAddr};
+use std::net::IpAddr;
 
 use super::*;
 use crate::metainfo::PeerId;
@@ -12,10 +12,6 @@ fn address(number: u16) -> SocketAddr {
 
 fn addresses(numbers: std::ops::Range<u16>) -> Vec<SocketAddr> {
     numbers.map(address).collect()
-}
-
-fn unreachable() -> End {
-    End::Io(io::ErrorKind::ConnectionRefused.into())
 }
 
 fn remote(session: u64, address: SocketAddr, id: u8, direction: Direction) -> Remote {
@@ -34,7 +30,7 @@ fn eight_are_dialled_at_once_and_ten_in_a_second() {
     assert_eq!(first.len(), MAX_HALF_OPEN);
     assert_eq!(candidates.due(now), None, "nothing is due before one of them has an end");
     for address in &first {
-        candidates.failed((TORRENT, *address), &unreachable(), now);
+        candidates.failed((TORRENT, *address), false, now);
     }
     assert_eq!(all_due(&mut candidates, now).len(), MAX_A_SECOND - MAX_HALF_OPEN);
     assert_eq!(candidates.due(now), Some(now + SECOND));
@@ -47,7 +43,7 @@ fn an_address_that_failed_waits_half_a_minute_and_then_twice_as_long() {
     candidates.found(TORRENT, &addresses(0..1), now);
     for wait in [30, 60, 120, 240] {
         let place = candidates.next(now).unwrap();
-        candidates.failed(place, &unreachable(), now);
+        candidates.failed(place, false, now);
         // That a tracker names it again changes nothing.
         candidates.found(TORRENT, &addresses(0..1), now);
         assert_eq!(candidates.next(now + Duration::from_secs(wait) - Duration::from_millis(1)), None);
@@ -56,7 +52,7 @@ fn an_address_that_failed_waits_half_a_minute_and_then_twice_as_long() {
     }
     for _ in 0..20 {
         let place = candidates.next(now).unwrap();
-        candidates.failed(place, &unreachable(), now);
+        candidates.failed(place, false, now);
         now += MAX_WAIT;
     }
 }
@@ -69,7 +65,7 @@ fn seeders_and_what_is_no_peer_are_never_dialled_again() {
     assert_eq!(all_due(&mut candidates, now).len(), 3);
     candidates.opened(TORRENT, &remote(1, seeder, 1, Direction::Dialled), now);
     candidates.opened(TORRENT, &remote(2, leecher, 2, Direction::Dialled), now);
-    candidates.failed((TORRENT, address(2)), &End::Myself, now);
+    candidates.failed((TORRENT, address(2)), true, now);
     candidates.closed(SessionId(1), true, false, now);
     candidates.closed(SessionId(2), false, true, now);
     candidates.found(TORRENT, &addresses(0..3), now);

@@ -8,8 +8,7 @@ use std::{
 use super::{Action, Coordinator, STALL, peer::FetchPeer};
 use crate::{
     metainfo::PieceIndex,
-    policy::{Home, PieceInFlight},
-    session::SessionId,
+    policy::{Home, PieceInFlight, SessionId},
 };
 
 /// Pieces longer than this go to the disk block by block and are read back for hashing, so that memory does not

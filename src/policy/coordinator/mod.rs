@@ -24,12 +24,10 @@ use crate::{
     chance::Chance,
     metainfo::{Block, Geometry, PeerId, PieceIndex},
     policy::{
-        ChokeChange, Choker, Payload, PieceInFlight,
+        ChokeChange, Choker, Direction, Payload, PeerEvent, PeerKnowledge, PieceInFlight, Remote, SendOrder, SessionId,
         picker::Picker,
         roster::{Parting, Roster, Verdict},
     },
-    session::{Direction, End, Remote, SendOrder, SessionEvent, SessionId},
-    status::PeerKnowledge,
 };
 
 /// Addresses dialled at once: a room comes together at once, a list of dead addresses takes a few seconds each.
@@ -219,9 +217,9 @@ impl Coordinator {
         self.dial(now, out);
     }
 
-    /// Dialling an address came to nothing.
-    pub fn dial_failed(&mut self, address: SocketAddr, end: &End, now: Instant) {
-        self.roster.failed(address, end.is_violation(), now);
+    /// Dialling an address came to nothing; `violation` says whether what listens there broke the protocol.
+    pub fn dial_failed(&mut self, address: SocketAddr, violation: bool, now: Instant) {
+        self.roster.failed(address, violation, now);
     }
 
     /// An address could not be dialled for lack of a worker; its turn comes again.
@@ -261,49 +259,71 @@ impl Coordinator {
         out.push(Action::Order(id, SendOrder::Start((!have.is_empty()).then(|| have.clone()))));
     }
 
-    /// Something happened on a session.
-    pub fn event(&mut self, event: SessionEvent, now: Instant, out: &mut Vec<Action>) {
+    /// A peer did something.
+    pub fn event(&mut self, event: PeerEvent, now: Instant, out: &mut Vec<Action>) {
         match event {
-            // The thread keeps the handles and calls these itself.
-            SessionEvent::Opened(handle) => self.opened(&handle.remote.clone(), now, out),
             // A fetch shows everybody all that it has.
-            SessionEvent::Sent(..) | SessionEvent::StorageFailed(_) => {}
-            SessionEvent::ExtensionHandshake { session, port, .. } => {
+            PeerEvent::Sent(..) => {}
+            PeerEvent::ExtensionHandshake { session, port, .. } => {
                 if let Some(port) = port {
                     self.roster.listens(session, port, now);
                 }
             }
-            SessionEvent::Has(id, bits) => self.has(id, bits, now, out),
-            SessionEvent::Gained(id, piece) => self.gained(id, piece, now, out),
-            SessionEvent::Unchoked(id, appetite) => {
+            PeerEvent::Has(id, bits) => self.has(id, bits, now, out),
+            PeerEvent::Gained(id, piece) => self.gained(id, piece, now, out),
+            PeerEvent::Unchoked(id, appetite) => {
                 if let Some(peer) = self.peers.get_mut(&id) {
                     (peer.choked, peer.bytes_wanted) = (false, appetite);
                 }
                 self.assign_pieces(id, now, out);
             }
-            SessionEvent::Choked(id, pieces) => {
+            PeerEvent::Choked(id, pieces) => {
                 if let Some(peer) = self.peers.get_mut(&id) {
                     (peer.choked, peer.bytes_wanted) = (true, 0);
                 }
                 self.take_back(pieces, now, out);
             }
-            SessionEvent::Interested(id, interested) => {
+            PeerEvent::Interested(id, interested) => {
                 let changes = self.choker.interested(id, interested, now);
                 self.tell_choke_changes(changes, out);
             }
-            SessionEvent::BytesWanted(id, appetite) => {
+            PeerEvent::BytesWanted(id, appetite) => {
                 if let Some(peer) = self.peers.get_mut(&id) {
                     peer.bytes_wanted = appetite;
                 }
                 self.assign_pieces(id, now, out);
             }
-            SessionEvent::EndgameBlock(giver, block, payload) => {
+            PeerEvent::EndgameBlock(giver, block, payload) => {
                 if let Some(flight) = self.flights.get(&block.piece) {
                     out.push(Action::Deliver(flight.owner, block, payload, giver));
                 }
             }
-            SessionEvent::Closed { session, end, pieces } => self.closed(session, &end, pieces, now, out),
         }
+    }
+
+    /// A session is over; `violation` says whether its peer broke the protocol, and `pieces` come back.
+    pub fn closed(
+        &mut self,
+        id: SessionId,
+        violation: bool,
+        pieces: Vec<PieceInFlight>,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) {
+        if let Some(peer) = self.peers.remove(&id) {
+            self.picker.peer_leaves(&peer.theirs);
+            let parting = match () {
+                // Whoever gives blocks is of use however it behaves besides, and may be the only one that has them.
+                () if violation && peer.downloaded == 0 => Parting::ForGood,
+                () if peer.was_of_use => Parting::OfUse,
+                () => Parting::OfNoUse,
+            };
+            self.roster.closed(id, parting, peer.theirs.is_full(), now);
+        }
+        let changes = self.choker.closed(id, now);
+        self.tell_choke_changes(changes, out);
+        self.take_back(pieces, now, out);
+        self.dial(now, out);
     }
 
     /// A piece has proved right and is on disk; `liars` gave other bytes to earlier attempts.
@@ -408,24 +428,6 @@ impl Coordinator {
             out.push(Action::Order(id, SendOrder::Interested));
         }
         self.assign_pieces(id, now, out);
-    }
-
-    fn closed(&mut self, id: SessionId, end: &End, pieces: Vec<PieceInFlight>, now: Instant, out: &mut Vec<Action>) {
-        if let Some(peer) = self.peers.remove(&id) {
-            log::debug!("{}: {end}", peer.remote);
-            self.picker.peer_leaves(&peer.theirs);
-            let parting = match () {
-                // Whoever gives blocks is of use however it behaves besides, and may be the only one that has them.
-                () if end.is_violation() && peer.downloaded == 0 => Parting::ForGood,
-                () if peer.was_of_use => Parting::OfUse,
-                () => Parting::OfNoUse,
-            };
-            self.roster.closed(id, parting, peer.theirs.is_full(), now);
-        }
-        let changes = self.choker.closed(id, now);
-        self.tell_choke_changes(changes, out);
-        self.take_back(pieces, now, out);
-        self.dial(now, out);
     }
 
     /// Everything is here: nothing is wanted any more, and other seeders have no use for us.

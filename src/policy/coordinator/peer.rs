@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{bitfield::Bitfield, metainfo::PieceIndex, session::Remote};
+use crate::{bitfield::Bitfield, metainfo::PieceIndex, policy::Remote};
 
 /// Everything about one peer that decisions go by.
 #[derive(Debug)]

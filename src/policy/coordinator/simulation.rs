@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::*;
 use crate::{
     policy::Buffers,
-    session::{Direction, Expected, Requests, incoming::hash::Hashed},
+    session::{Expected, Requests, incoming::hash::Hashed},
 };
 use peers::{Character, Peer};
 use session::{Passed, Session};
@@ -321,12 +321,13 @@ impl World {
             Input::Event => match self.events.pop_front() {
                 Some(Passed::Opened(remote)) => self.coordinator.opened(&remote, self.now, &mut actions),
                 Some(Passed::Told(event)) => self.event(event, &mut actions),
+                Some(Passed::Closed(session, pieces)) => self.closed(session, pieces, &mut actions),
                 _ => return,
             },
             Input::Hashed => self.hashed(&mut actions),
             Input::Failure => {
                 let address = self.failures.pop_front().expect("one waits");
-                self.coordinator.dial_failed(address, &End::Silent, self.now);
+                self.coordinator.dial_failed(address, false, self.now);
             }
             Input::News => {
                 let addresses = self.news.pop_front().expect("some wait");
@@ -360,18 +361,19 @@ impl World {
         }
     }
 
-    fn event(&mut self, event: SessionEvent, actions: &mut Vec<Action>) {
-        match &event {
-            SessionEvent::Choked(_, pieces) => self.back(pieces),
-            SessionEvent::Closed { session, pieces, .. } => {
-                self.back(pieces);
-                let over = self.sessions.remove(session).expect("a session closes once");
-                let peer = &mut self.peers[over.peer];
-                (peer.session, peer.returns) = (None, self.now + self.chance.millis(5000));
-            }
-            _ => {}
+    fn event(&mut self, event: PeerEvent, actions: &mut Vec<Action>) {
+        if let PeerEvent::Choked(_, pieces) = &event {
+            self.back(pieces);
         }
         self.coordinator.event(event, self.now, actions);
+    }
+
+    fn closed(&mut self, session: SessionId, pieces: Vec<PieceInFlight>, actions: &mut Vec<Action>) {
+        self.back(&pieces);
+        let over = self.sessions.remove(&session).expect("a session closes once");
+        let peer = &mut self.peers[over.peer];
+        (peer.session, peer.returns) = (None, self.now + self.chance.millis(5000));
+        self.coordinator.closed(session, false, pieces, self.now, actions);
     }
 
     fn tick(&mut self) {

@@ -8,7 +8,6 @@ use crate::{
     metainfo::BLOCK_LENGTH,
     policy::{Buffers, Home},
     session::Requests,
-    wire::RawBlock,
 };
 
 const BLOCK: u64 = BLOCK_LENGTH as u64;
@@ -44,19 +43,23 @@ impl Stage {
         self.coordinator.opened(&remote, self.now, &mut self.out);
         let mut bits = Bitfield::empty(self.coordinator.geometry.piece_count());
         pieces.into_iter().for_each(|piece| _ = bits.set(piece));
-        self.tell(SessionEvent::Has(remote.session, bits));
+        self.tell(PeerEvent::Has(remote.session, bits));
         remote.session
     }
 
     /// A peer comes, lets us ask, and wants that many blocks of work.
     fn gives(&mut self, number: u8, pieces: impl IntoIterator<Item = u32>, blocks: u64) -> SessionId {
         let id = self.comes(number, pieces);
-        self.tell(SessionEvent::Unchoked(id, blocks * BLOCK));
+        self.tell(PeerEvent::Unchoked(id, blocks * BLOCK));
         id
     }
 
-    fn tell(&mut self, event: SessionEvent) {
+    fn tell(&mut self, event: PeerEvent) {
         self.coordinator.event(event, self.now, &mut self.out);
+    }
+
+    fn closes(&mut self, session: SessionId, pieces: Vec<PieceInFlight>) {
+        self.coordinator.closed(session, false, pieces, self.now, &mut self.out);
     }
 
     fn tick(&mut self, pulses: &[(SessionId, SessionPace)]) {
@@ -108,9 +111,9 @@ fn a_hungry_peer_is_fed_until_it_has_enough() {
     let mut stage = Stage::new();
     let id = stage.gives(1, 0..4, 5);
     assert_eq!(stage.owners().len(), 2, "five blocks are more than one piece");
-    stage.tell(SessionEvent::BytesWanted(id, BLOCK));
+    stage.tell(PeerEvent::BytesWanted(id, BLOCK));
     assert_eq!(stage.owners().len(), 1);
-    stage.tell(SessionEvent::BytesWanted(id, 0));
+    stage.tell(PeerEvent::BytesWanted(id, 0));
     assert!(stage.owners().is_empty());
 }
 
@@ -120,7 +123,7 @@ fn a_peer_that_chokes_us_or_has_nothing_new_is_not_fed() {
     stage.comes(1, 0..4);
     stage.gives(2, [], 9);
     assert!(stage.owners().is_empty());
-    stage.tell(SessionEvent::Gained(SessionId(2), stage.piece(3)));
+    stage.tell(PeerEvent::Gained(SessionId(2), stage.piece(3)));
     stage.tick(&[]);
     assert_eq!(stage.owners(), [(SessionId(2), 3)]);
 }
@@ -135,7 +138,7 @@ fn what_a_choke_brings_back_goes_on_to_the_next_with_all_its_blocks() {
     piece.place(first, Payload::Held(buffer), &Remote::for_tests(1));
     let two = stage.gives(2, [0], 4);
     stage.out.clear();
-    stage.tell(SessionEvent::Choked(one, vec![piece]));
+    stage.tell(PeerEvent::Choked(one, vec![piece]));
     let (id, piece) = stage.assigned().pop().unwrap();
     assert_eq!((id, piece.missing_blocks().count()), (two, 3));
     assert_eq!(stage.coordinator.memory, 4 * BLOCK, "counted once");
@@ -178,9 +181,9 @@ fn in_the_endgame_whoever_has_nothing_to_do_helps_where_nothing_has_moved_for_lo
     };
     let help = |owner, piece| format!("{:?}", Action::Help { helper, owner, piece });
     assert_eq!(helps(&mut stage), [help(slower, stage.piece(2))]);
-    stage.tell(SessionEvent::BytesWanted(helper, BLOCK));
+    stage.tell(PeerEvent::BytesWanted(helper, BLOCK));
     assert_eq!(helps(&mut stage), [help(slow, stage.piece(1))], "the next, since it is at work on the first");
-    stage.tell(SessionEvent::BytesWanted(helper, BLOCK));
+    stage.tell(PeerEvent::BytesWanted(helper, BLOCK));
     assert!(helps(&mut stage).is_empty(), "what moves needs no help");
     stage.tick(&[(helper, idle())]);
     assert_eq!(helps(&mut stage), [help(slower, stage.piece(2))], "its errands are done, so it goes again");
@@ -206,13 +209,13 @@ fn what_a_helper_brings_goes_to_the_owner_and_the_helper_is_called_back_in_the_e
     let helper = stage.gives(2, [0], 4);
     stage.out.clear();
     let block = stage.coordinator.geometry.nth_block(stage.piece(0), 3);
-    stage.tell(SessionEvent::EndgameBlock(Remote::for_tests(2), block, Payload::Stored));
+    stage.tell(PeerEvent::EndgameBlock(Remote::for_tests(2), block, Payload::Stored));
     assert!(matches!(stage.out[..], [Action::Deliver(to, brought, ..)] if to == owner && brought == block));
     stage.out.clear();
     stage.coordinator.verified(stage.piece(0), &[], stage.now, &mut stage.out);
     assert!(matches!(stage.out[0], Action::Recall(id, piece) if id == helper && piece == block.piece));
     stage.out.clear();
-    stage.tell(SessionEvent::EndgameBlock(Remote::for_tests(2), block, Payload::Stored));
+    stage.tell(PeerEvent::EndgameBlock(Remote::for_tests(2), block, Payload::Stored));
     assert!(stage.out.is_empty(), "nobody waits for it any more");
 }
 
@@ -227,10 +230,10 @@ fn a_peer_that_stalls_loses_its_pieces_and_gets_none_while_others_can_give() {
     assert!(stage.out.iter().any(|action| matches!(action, Action::Recall(id, _) if *id == lame)));
     assert!(stage.assigned().iter().all(|(id, _)| *id == other));
     stage.coordinator.returned(piece, stage.now, &mut stage.out);
-    stage.tell(SessionEvent::BytesWanted(lame, 4 * BLOCK));
+    stage.tell(PeerEvent::BytesWanted(lame, 4 * BLOCK));
     assert!(stage.assigned().iter().all(|(id, _)| *id == other));
     stage.now += SNUB;
-    stage.tell(SessionEvent::BytesWanted(lame, BLOCK));
+    stage.tell(PeerEvent::BytesWanted(lame, BLOCK));
     assert_eq!(stage.assigned()[0].0, lame, "it is given another chance");
 }
 
@@ -252,7 +255,7 @@ fn a_fetch_lacks_peers_until_one_that_has_something_for_it_answers_its_requests(
     stage.coordinator.pause(&mut out);
     assert!(!lacks(&stage), "nobody is needed during a pause");
     stage.coordinator.resume(stage.now, &mut out);
-    stage.tell(SessionEvent::Closed { session: good, end: End::ClosedByUs, pieces: Vec::new() });
+    stage.closes(good, Vec::new());
     assert!(lacks(&stage), "the last one has left");
 }
 
@@ -271,7 +274,7 @@ fn a_peer_that_stalled_is_fed_again_where_no_other_has_anything_for_us() {
 fn interest_is_told_once_and_taken_back_when_nothing_is_wanted_any_more() {
     let mut stage = Stage::new();
     stage.comes(1, [0]);
-    stage.tell(SessionEvent::Gained(SessionId(1), stage.piece(1)));
+    stage.tell(PeerEvent::Gained(SessionId(1), stage.piece(1)));
     let said = |stage: &mut Stage| {
         let orders = stage.done().into_iter().filter(|action| action.contains("nterested"));
         orders.collect::<Vec<_>>()
@@ -284,14 +287,13 @@ fn interest_is_told_once_and_taken_back_when_nothing_is_wanted_any_more() {
     }
     stage.tick(&[]);
     assert_eq!(said(&mut stage), ["Order(SessionId(1), NotInterested)"]);
-    stage.tell(SessionEvent::Gained(SessionId(1), stage.piece(2)));
+    stage.tell(PeerEvent::Gained(SessionId(1), stage.piece(2)));
     assert_eq!(said(&mut stage), ["Order(SessionId(1), Interested)"]);
 }
 
 #[test]
 fn one_that_gives_is_dialled_again_and_again_however_soon_and_why_its_sessions_end() {
-    let unasked = || End::Unasked(RawBlock { index: 0, begin: 0, length: BLOCK_LENGTH });
-    for end in [|| End::ClosedByPeer, unasked] {
+    for violation in [false, true] {
         let mut stage = Stage::new();
         let address = Remote::for_tests(1).address;
         stage.coordinator.found([address], stage.now, &mut stage.out);
@@ -300,7 +302,7 @@ fn one_that_gives_is_dialled_again_and_again_however_soon_and_why_its_sessions_e
             let remote = Arc::new(Remote { session: SessionId(100 + number), ..*Remote::for_tests(1) });
             stage.coordinator.opened(&remote, stage.now, &mut stage.out);
             stage.coordinator.moved(remote.session, 20 * BLOCK, 0, stage.now);
-            stage.tell(SessionEvent::Closed { session: remote.session, end: end(), pieces: Vec::new() });
+            stage.coordinator.closed(remote.session, violation, Vec::new(), stage.now, &mut stage.out);
             stage.now += SECOND;
             stage.out.clear();
             stage.tick(&[]);
@@ -322,7 +324,7 @@ fn who_gave_wrong_bytes_is_dropped_and_not_let_in_again() {
         ended.collect::<Vec<_>>()
     };
     assert_eq!(ended(&mut stage), [liar]);
-    stage.tell(SessionEvent::Closed { session: liar, end: End::ClosedByUs, pieces: Vec::new() });
+    stage.closes(liar, Vec::new());
     let again = Arc::new(Remote { session: SessionId(77), ..*Remote::for_tests(1) });
     stage.coordinator.opened(&again, stage.now, &mut stage.out);
     assert_eq!(ended(&mut stage), [SessionId(77)]);
@@ -346,12 +348,12 @@ fn a_suspect_gets_the_piece_again_only_where_nobody_else_can_give_it() {
     spoil(&mut piece, [1, 2]);
     let suspect = piece.suspect().unwrap().session;
     let other = if suspect == one { two } else { one };
-    stage.tell(SessionEvent::BytesWanted(suspect, BLOCK));
-    stage.tell(SessionEvent::BytesWanted(other, 0));
+    stage.tell(PeerEvent::BytesWanted(suspect, BLOCK));
+    stage.tell(PeerEvent::BytesWanted(other, 0));
     stage.out.clear();
     stage.coordinator.failed(piece, None, stage.now, &mut stage.out);
     assert!(stage.owners().is_empty(), "it is left for the other, which is busy");
-    stage.tell(SessionEvent::Choked(other, Vec::new()));
+    stage.tell(PeerEvent::Choked(other, Vec::new()));
     stage.tick(&[]);
     assert_eq!(stage.owners(), [(suspect, 0)]);
 }
@@ -369,9 +371,9 @@ fn a_piece_that_was_spoilt_goes_to_who_has_given_a_right_one_before_it_goes_to_s
     stage.out.clear();
     stage.coordinator.failed(piece, None, stage.now, &mut stage.out);
     assert!(stage.owners().is_empty(), "it is left for the proven one, which is busy");
-    stage.tell(SessionEvent::BytesWanted(proven, BLOCK));
+    stage.tell(PeerEvent::BytesWanted(proven, BLOCK));
     assert_eq!(stage.owners(), [(proven, left)]);
-    stage.tell(SessionEvent::BytesWanted(stranger, BLOCK));
+    stage.tell(PeerEvent::BytesWanted(stranger, BLOCK));
     assert!(stage.owners().is_empty());
 }
 
@@ -382,7 +384,7 @@ fn only_who_is_proven_helps_with_a_piece_that_was_spoilt() {
     let mut piece = stage.assigned().pop().unwrap().1;
     spoil(&mut piece, [2, 3]);
     stage.coordinator.failed(piece, None, stage.now, &mut stage.out);
-    stage.tell(SessionEvent::BytesWanted(silent, BLOCK));
+    stage.tell(PeerEvent::BytesWanted(silent, BLOCK));
     assert_eq!(stage.owners(), [(silent, 0)], "nobody else has it yet");
     stage.tick(&[(silent, SessionPace { waited: HELP_AFTER + SECOND, ..busy() })]);
     let honest = stage.gives(4, 0..2, 4);
@@ -392,7 +394,7 @@ fn only_who_is_proven_helps_with_a_piece_that_was_spoilt() {
         |stage: &mut Stage| stage.done().into_iter().filter(|action| action.starts_with("Help")).collect::<Vec<_>>();
     assert!(helps(&mut stage).is_empty(), "a stranger is not asked");
     stage.coordinator.verified(right, &[], stage.now, &mut stage.out);
-    stage.tell(SessionEvent::BytesWanted(honest, BLOCK));
+    stage.tell(PeerEvent::BytesWanted(honest, BLOCK));
     let help = Action::Help { helper: honest, owner: silent, piece: stage.piece(0) };
     assert_eq!(helps(&mut stage), [format!("{help:?}")]);
 }
@@ -409,7 +411,7 @@ fn when_all_is_there_those_that_have_it_too_are_let_go() {
     let done = stage.done();
     assert!(done.contains(&format!("{:?}", Action::End(seeder))));
     assert!(done.contains(&format!("{:?}", Action::Order(leecher, SendOrder::NotInterested))));
-    (1..4).for_each(|index| stage.tell(SessionEvent::Gained(leecher, stage.piece(index))));
+    (1..4).for_each(|index| stage.tell(PeerEvent::Gained(leecher, stage.piece(index))));
     assert_eq!(stage.done(), [format!("{:?}", Action::End(leecher))]);
     stage.comes(3, 0..4);
     assert!(stage.done().contains(&format!("{:?}", Action::End(SessionId(3)))));
@@ -420,7 +422,7 @@ fn a_desk_and_the_coordinator_agree_on_how_much_is_wanted() {
     let mut stage = Stage::new();
     let mut desk = Requests::new(&stage.coordinator.geometry, Remote::for_tests(1), stage.now);
     let id = stage.comes(1, 0..4);
-    stage.tell(SessionEvent::Unchoked(id, desk.unchoke()));
+    stage.tell(PeerEvent::Unchoked(id, desk.unchoke()));
     let assigned = stage.assigned();
     assigned.into_iter().for_each(|(_, piece)| assert!(desk.assign(piece, stage.now).is_ok()));
     assert_eq!(desk.bytes_wanted().saturating_sub(stage.coordinator.peers[&id].bytes_wanted), 0);
@@ -438,7 +440,7 @@ fn during_a_pause_everybody_is_sent_away_and_after_it_what_came_before_counts() 
 
     stage.coordinator.pause(&mut stage.out);
     assert_eq!(stage.done(), [format!("End({one:?})")]);
-    stage.tell(SessionEvent::Closed { session: one, end: End::ClosedByUs, pieces: vec![piece] });
+    stage.closes(one, vec![piece]);
     let two = stage.gives(2, 0..4, 4);
     stage.coordinator.found([SocketAddr::from(([10, 0, 0, 9], 6881))], stage.now, &mut stage.out);
     stage.tick(&[]);
@@ -469,15 +471,14 @@ fn silent_peers_make_room_for_addresses_that_wait_and_only_for_as_many() {
     stage.coordinator.found([address(100), address(101)], stage.now, &mut stage.out);
     stage.tick(&[given(2)]);
     assert_eq!(ends(&mut stage), silent[..2], "those that have been silent for longest");
-    let closed = |session| SessionEvent::Closed { session, end: End::ClosedByUs, pieces: Vec::new() };
-    stage.tell(closed(silent[0]));
+    stage.closes(silent[0], Vec::new());
     let dials: Vec<_> = std::mem::take(&mut stage.out)
         .into_iter()
         .filter_map(|action| if let Action::Dial(address) = action { Some(address) } else { None })
         .collect();
     assert_eq!(dials, [address(100)], "the place goes to who waited");
     // Whoever comes by its own account has its time as well.
-    stage.tell(closed(silent[1]));
+    stage.closes(silent[1], Vec::new());
     stage.out.clear();
     stage.coordinator.found((102..110).map(address), stage.now, &mut stage.out);
     stage.tick(&[given(3)]);

@@ -13,8 +13,8 @@ use sha1::{Digest, Sha1};
 
 use crate::{
     metainfo::PieceIndex,
-    policy::PieceInFlight,
-    session::{HaveSet, Remote},
+    policy::{PieceInFlight, Remote},
+    session::HaveSet,
     storage::{self, Ledger},
 };
 

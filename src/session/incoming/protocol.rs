@@ -14,9 +14,9 @@ use std::{
 use crate::{
     bitfield::Bitfield,
     metainfo::{BLOCK_LENGTH, Block},
-    policy::{Payload, piece::Home},
+    policy::{Home, Payload, PeerEvent, SendOrder},
     session::{
-        End, LocalPeer, MAX_OPEN_REQUESTS, SendOrder, SessionEvent, SessionHandle,
+        End, LocalPeer, MAX_OPEN_REQUESTS, SessionEvent, SessionHandle,
         incoming::{chatter::ChatterBudget, requests::Expected, socket::SocketReader},
         limiter::{MAX_NAP, RateLimiters as RateLimits},
         share::Traffic,
@@ -94,17 +94,17 @@ impl Protocol<'_> {
             Message::Choke => {
                 self.idle_message(0)?;
                 let pieces = self.handle.requests().choke();
-                self.tell(SessionEvent::Choked(id, pieces))
+                self.tell(PeerEvent::Choked(id, pieces))
             }
             Message::Unchoke => {
                 self.idle_message(0)?;
                 let appetite = self.handle.requests().unchoke();
-                self.tell(SessionEvent::Unchoked(id, appetite))
+                self.tell(PeerEvent::Unchoked(id, appetite))
             }
             Message::Interested | Message::NotInterested => {
                 self.idle_message(0)?;
                 self.wants = message == Message::Interested;
-                self.tell(SessionEvent::Interested(id, self.wants))
+                self.tell(PeerEvent::Interested(id, self.wants))
             }
             Message::Have(index) => self.have(index),
             Message::Bitfield(bytes) => self.bitfield(bytes),
@@ -115,7 +115,7 @@ impl Protocol<'_> {
                 }
                 self.charge_request(block)?;
                 if !mem::replace(&mut self.wants, true) {
-                    self.tell(SessionEvent::Interested(id, true))?;
+                    self.tell(PeerEvent::Interested(id, true))?;
                 }
                 Ok(self.handle.outgoing.push(SendOrder::Upload(block))?)
             }
@@ -154,7 +154,7 @@ impl Protocol<'_> {
         let piece = self.handle.share.geometry().piece(index).ok_or(End::NoSuchPiece(index))?;
         self.spoke = true;
         if self.theirs.set(index) {
-            self.tell(SessionEvent::Gained(self.handle.id(), piece))
+            self.tell(PeerEvent::Gained(self.handle.id(), piece))
         } else {
             self.idle_message(0)
         }
@@ -171,7 +171,7 @@ impl Protocol<'_> {
         }
         self.spoke = true;
         self.theirs = said;
-        self.tell(SessionEvent::Has(self.handle.id(), self.theirs.clone()))
+        self.tell(PeerEvent::Has(self.handle.id(), self.theirs.clone()))
     }
 
     fn extended_handshake(&mut self, payload: &[u8]) -> Result<(), End> {
@@ -180,7 +180,7 @@ impl Protocol<'_> {
         if let Some(open) = said.request_queue {
             self.handle.requests().limit_pipeline(open);
         }
-        self.tell(SessionEvent::ExtensionHandshake { session: self.handle.id(), port: said.port, client: said.client })
+        self.tell(PeerEvent::ExtensionHandshake { session: self.handle.id(), port: said.port, client: said.client })
     }
 
     /// A block comes: into its buffer, into its place.
@@ -235,16 +235,17 @@ impl Protocol<'_> {
             to.send(piece).map_err(|_| End::ClosedByUs)?;
         }
         if let Some((block, payload)) = placed.endgame_block {
-            self.tell(SessionEvent::EndgameBlock(self.handle.remote.clone(), block, payload))?;
+            self.tell(PeerEvent::EndgameBlock(self.handle.remote.clone(), block, payload))?;
         }
         if let Some(appetite) = placed.bytes_wanted {
-            self.tell(SessionEvent::BytesWanted(self.handle.id(), appetite))?;
+            self.tell(PeerEvent::BytesWanted(self.handle.id(), appetite))?;
         }
         Ok(())
     }
 
     fn storage_failed(&self, error: crate::storage::StorageError) -> Result<(), End> {
-        self.tell(SessionEvent::StorageFailed(Arc::new(error)))?;
+        let event = SessionEvent::StorageFailed(Arc::new(error));
+        self.handle.share.events.send(event).map_err(|_| End::ClosedByUs)?;
         Err(End::ClosedByUs)
     }
 
@@ -252,8 +253,8 @@ impl Protocol<'_> {
         self.handle.share.geometry().block(raw.index, raw.begin, raw.length).ok_or(End::NoSuchBlock(raw))
     }
 
-    fn tell(&self, event: SessionEvent) -> Result<(), End> {
-        self.handle.share.events.send(event).map_err(|_| End::ClosedByUs)
+    fn tell(&self, event: PeerEvent) -> Result<(), End> {
+        self.handle.share.events.send(SessionEvent::Peer(event)).map_err(|_| End::ClosedByUs)
     }
 
     fn count(&self, bytes: u64, of: impl Fn(&Traffic) -> &std::sync::atomic::AtomicU64) {

@@ -7,7 +7,8 @@ use std::{collections::VecDeque, mem};
 
 use crate::{
     bitfield::Bitfield,
-    metainfo::{Block, PieceIndex},
+    metainfo::Block,
+    policy::SendOrder,
     wire::{self, Message},
 };
 
@@ -16,33 +17,6 @@ pub const MAX_OPEN_REQUESTS: usize = 512;
 
 /// Control messages that may wait for a peer that does not read, in bytes: seconds of `have`s at the highest rates.
 const MAX_CONTROL: usize = 256 * 1024;
-
-/// What a session can be told to send.
-#[derive(Debug)]
-pub enum SendOrder {
-    /// First of all: what we have, where there is anything to say.
-    Start(Option<Bitfield>),
-    /// An extended message, encoded (BEP 10).
-    Extended(u8, Vec<u8>),
-    /// We answer requests from now on.
-    Unchoke,
-    /// We answer none; those that wait are forgotten.
-    Choke,
-    /// The other side has something we want.
-    Interested,
-    /// It has not.
-    NotInterested,
-    /// We have a piece.
-    Have(PieceIndex),
-    /// We ask for blocks.
-    Request(Vec<Block>),
-    /// We no longer want them.
-    Cancel(Vec<Block>),
-    /// The other side asked for a block.
-    Upload(Block),
-    /// It no longer wants it.
-    CancelUpload(Block),
-}
 
 /// Why an order cannot be taken; the session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::session::outgoing::outbox::{Batch, Outbox, Overflow, SendOrder};
+use crate::{
+    policy::SendOrder,
+    session::outgoing::outbox::{Batch, Outbox, Overflow},
+};
 
 /// How long `have`s are held back after some have gone, to gather with those that follow. At hundreds of megabytes a
 /// second a piece is verified every third of a millisecond, and each packet wakes two threads at the other end.

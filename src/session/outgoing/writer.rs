@@ -13,6 +13,7 @@ use std::{
 
 use crate::{
     metainfo::{Block, PieceIndex},
+    policy::PeerEvent,
     session::{
         End, LocalPeer, SessionEvent, SessionHandle,
         limiter::{MAX_NAP, RateLimiters},
@@ -152,7 +153,10 @@ impl BlockWriter<'_> {
             self.begun.remove(&piece);
             self.handle.uploaded_pieces.insert(piece);
             if share.finished.is_none() {
-                share.events.send(SessionEvent::Sent(self.handle.id(), piece)).map_err(|_| End::ClosedByUs)?;
+                share
+                    .events
+                    .send(SessionEvent::Peer(PeerEvent::Sent(self.handle.id(), piece)))
+                    .map_err(|_| End::ClosedByUs)?;
             }
         }
         Ok(())

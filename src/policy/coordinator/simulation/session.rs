@@ -7,7 +7,8 @@ use crate::policy::Home;
 #[derive(Debug)]
 pub enum Passed {
     Opened(Arc<Remote>),
-    Told(SessionEvent),
+    Told(PeerEvent),
+    Closed(SessionId, Vec<PieceInFlight>),
     Finished(PieceInFlight),
 }
 
@@ -79,11 +80,7 @@ impl World {
         if session.is_ending {
             let pieces = session.desk.choke();
             session.is_over = true;
-            session.outgoing.push_back(Passed::Told(SessionEvent::Closed {
-                session: id,
-                end: End::ClosedByUs,
-                pieces,
-            }));
+            session.outgoing.push_back(Passed::Closed(id, pieces));
             return;
         }
         if let Some(landing) = session.landing.take() {
@@ -91,10 +88,10 @@ impl World {
         }
         let Some((_, said)) = session.incoming.pop_front() else { return };
         let event = match said {
-            Said::Has(bits) => SessionEvent::Has(id, bits),
-            Said::Gained(piece) => SessionEvent::Gained(id, piece),
-            Said::Choke => SessionEvent::Choked(id, session.desk.choke()),
-            Said::Unchoke => SessionEvent::Unchoked(id, session.desk.unchoke()),
+            Said::Has(bits) => PeerEvent::Has(id, bits),
+            Said::Gained(piece) => PeerEvent::Gained(id, piece),
+            Said::Choke => PeerEvent::Choked(id, session.desk.choke()),
+            Said::Unchoke => PeerEvent::Unchoked(id, session.desk.unchoke()),
             Said::Block(block, bytes) => {
                 match session.desk.expects(block.into()) {
                     Expected::Yes(block, home) => {
@@ -139,8 +136,8 @@ impl World {
         session.outgoing.extend(placed.finished.map(Passed::Finished));
         let errand = placed
             .endgame_block
-            .map(|(block, payload)| SessionEvent::EndgameBlock(session.remote.clone(), block, payload));
-        let hungry = placed.bytes_wanted.map(|appetite| SessionEvent::BytesWanted(id, appetite));
+            .map(|(block, payload)| PeerEvent::EndgameBlock(session.remote.clone(), block, payload));
+        let hungry = placed.bytes_wanted.map(|appetite| PeerEvent::BytesWanted(id, appetite));
         session.outgoing.extend(errand.into_iter().chain(hungry).map(Passed::Told));
         self.request(id, placed.requests);
     }

@@ -13,8 +13,8 @@ use std::{
 
 use crate::{
     metainfo::{BLOCK_LENGTH, Block, Geometry, PieceIndex},
-    policy::piece::{Home, Payload, PieceInFlight},
-    session::{Remote, incoming::pipeline::Pipeline},
+    policy::{Home, Payload, PieceInFlight, Remote},
+    session::incoming::pipeline::Pipeline,
     wire::RawBlock,
 };
 
