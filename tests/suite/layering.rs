@@ -17,7 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("chance", &[]),
     ("quota", &[]),
     ("metainfo", &["bencode", "text"]),
-    ("wire", &["bitfield", "bencode", "metainfo"]),
+    ("wire", &["bitfield", "bencode", "metainfo", "text"]),
     ("storage", &["bitfield", "metainfo", "chance", "text"]),
     ("policy", &["bitfield", "metainfo", "chance", "net"]),
     ("session", &["policy", "storage", "wire", "bitfield", "metainfo", "net", "quota"]),
