@@ -27,12 +27,19 @@ use crate::{
     net::{self, NamedBy},
     session::SharedTorrent,
     status::report::Board,
+    text::excerpt,
     tracker::announce::Announce,
 };
 
 /// Threads that announce, at most. Each waits for one tracker; they are started when there is something to wait for. There are
 /// more than [`MAX_DOUBTFUL`](crate::announce::hosts::MAX_DOUBTFUL), so that silent trackers never hold all of them.
 const MAX_THREADS: usize = 16;
+
+/// How much is shown of why a tracker has no answer, in bytes; its URL alone may be longer.
+const MAX_TROUBLE: usize = 600;
+
+/// How much is shown of a tracker's URL, in bytes.
+const MAX_URL_SHOWN: usize = 200;
 
 /// How often a wait for goodbyes looks whether it still waits for a tracker that is silent.
 const END_CHECK: Duration = Duration::from_millis(100);
@@ -208,7 +215,8 @@ impl Inner {
                 TrackerNews::Peers(errand.info_hash, answer.peers)
             }
             Err(error) => {
-                let sentence = format!("tracker {}: {error}", errand.url);
+                let sentence = format!("tracker {}: {error}", excerpt(&errand.url, MAX_URL_SHOWN));
+                let sentence = excerpt(&sentence, MAX_TROUBLE).into_owned();
                 // A person at a fetch is shown it for as long as it lasts; the log of a seeder has it once.
                 match errand.announce.is_seeder() && trouble == Trouble::New {
                     true => log::error!("{sentence}; it is asked again until it answers"),
