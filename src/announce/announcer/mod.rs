@@ -20,7 +20,7 @@ use self::schedule::{AnnouncedTorrent, DueAnnounce, Next, Schedule, Trouble};
 use crate::{
     announce::{
         answer::Answer,
-        client::{self, Client, Reach},
+        client::{self, Client, TrackerReach},
         tiers::Tiers,
     },
     metainfo::{InfoHash, PeerId},
@@ -92,18 +92,17 @@ impl Announcer {
     }
 
     /// Announces this torrent, as listening on `port`, from now on, and tells `news` what comes of it. Only trackers
-    /// within `reach` are asked. `chance` gives a
-    /// random number below its argument.
+    /// within `reach` are asked. `chance` gives a random number below its argument.
     pub fn add(
         &self,
         share: Arc<SharedTorrent>,
         trackers: &[Vec<String>],
         port: u16,
         news: Sender<TrackerNews>,
-        reach: Reach,
+        reach: impl Into<TrackerReach>,
         chance: impl FnMut(usize) -> usize,
     ) {
-        let entry = AnnouncedTorrent::new(share, Tiers::new(trackers, chance), port, news).within(reach);
+        let entry = AnnouncedTorrent::new(share, Tiers::new(trackers, chance), port, news).within(reach.into());
         self.inner.lock().add(entry);
         self.wake();
     }

@@ -9,6 +9,7 @@ use std::{
 use crossbeam_channel::{Receiver, unbounded};
 
 use super::*;
+use crate::announce::reach::Reach;
 use crate::{announce::hosts::MAX_RETRY, session::tests::Torrent, tracker::announce::AnnounceEvent};
 
 const INTERVAL: Duration = Duration::from_secs(5);
