@@ -128,7 +128,7 @@ fn say_renamed(metainfo: &Metainfo) {
 }
 
 fn open_node(arguments: &cli::FetchArguments) -> Result<Arc<Node>, Failure> {
-    Node::open(NodeOptions {
+    super::open_node(NodeOptions {
         upload_limit: arguments.upload_limit,
         download_limit: arguments.download_limit,
         // Half of all connections are kept for those we make ourselves: whoever floods our port cannot keep us from a

@@ -19,7 +19,7 @@ use crate::{
         create::{CreateOptions, Created, DEFAULT_PIECE_LENGTH},
     },
     net::PortChoice,
-    node::{FETCH_MEMORY, FETCH_PEERS, Failure, Node, NodeOptions, process::ENDING},
+    node::{FETCH_MEMORY, FETCH_PEERS, Failure, NodeOptions, process::ENDING},
     policy::{DEFAULT_UPLOAD_SLOTS, FetchSettings},
     session::SharedTorrent,
     storage::{Claim, Stamps, Store, StoreAccess},
@@ -37,7 +37,7 @@ pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
     arguments.dir.as_deref().map_or(Ok(()), |dir| check_folder(dir, "--dir"))?;
     let what = prepare(&arguments)?;
     let signals = interrupts.end_in_order();
-    let node = Node::open(NodeOptions {
+    let node = super::open_node(NodeOptions {
         upload_limit: arguments.upload_limit,
         download_limit: 0,
         max_peers: arguments.max_peers,

@@ -143,7 +143,7 @@ impl Sharing {
         let lock = lock(data)?;
         library.remove_unfinished().map_err(|error| Failure::about(data.display(), error))?;
         let tracker = format!("{base}/announce");
-        let node = Node::open(NodeOptions {
+        let node = super::open_node(NodeOptions {
             upload_limit: arguments.upload_limit,
             download_limit: arguments.download_limit,
             max_peers: arguments.max_peers,

@@ -132,7 +132,7 @@ impl Node {
         let ports = Ports::open(options.port, &host, gate)?;
         let (tracker, own_tracker) = options.own_tracker.unzip();
         let client = Client::new(chance()? as u32);
-        let announcer = Announcer::new(client, host.peer_id(), own_tracker, board.clone());
+        let announcer = Announcer::new(client, host.peer_id(), own_tracker);
         let (slots, seed) = (DEFAULT_UPLOAD_SLOTS, chance()?);
         let service =
             SeedCoordinator::start(host.clone(), registry.clone(), announcer.clone(), board.clone(), slots, seed);

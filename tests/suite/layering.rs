@@ -22,27 +22,25 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("policy", &["bitfield", "metainfo", "chance", "net"]),
     ("session", &["policy", "storage", "wire", "bitfield", "metainfo", "net", "quota"]),
     ("tracker", &["bencode", "metainfo", "net"]),
+    ("announce", &["tracker", "session", "bencode", "metainfo", "net", "text"]),
     ("status", &["session", "policy", "storage", "bitfield", "metainfo"]),
-    ("announce", &["status", "tracker", "session", "bencode", "metainfo", "net", "text"]),
-    ("terminal", &["status", "text"]),
     (
         "seeder",
         &[
-            "terminal", "announce", "status", "tracker", "session", "policy", "storage", "wire", "bitfield",
-            "metainfo", "net", "chance", "quota",
+            "announce", "status", "tracker", "session", "policy", "storage", "wire", "bitfield", "metainfo", "net",
+            "chance", "quota",
         ],
     ),
     (
         "downloader",
         &[
-            "seeder", "terminal", "announce", "status", "tracker", "session", "policy", "storage", "wire", "bitfield",
-            "metainfo", "net", "chance",
+            "seeder", "announce", "status", "tracker", "session", "policy", "storage", "wire", "bitfield", "metainfo",
+            "net", "chance",
         ],
     ),
     (
         "node",
         &[
-            "terminal",
             "downloader",
             "seeder",
             "announce",
@@ -66,6 +64,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "chance",
         ],
     ),
+    ("terminal", &["status", "text"]),
     (
         "command",
         &[

@@ -26,7 +26,6 @@ use crate::{
     metainfo::{InfoHash, PeerId},
     net::{self, NamedBy},
     session::SharedTorrent,
-    status::report::Board,
     text::excerpt,
     tracker::announce::Announce,
 };
@@ -72,8 +71,6 @@ pub struct Announcer {
 }
 
 struct Inner {
-    /// Where trouble is shown.
-    board: Arc<Board>,
     client: Client,
     peer_id: PeerId,
     own: Option<OwnTracker>,
@@ -85,9 +82,9 @@ struct Inner {
 
 impl Announcer {
     /// Nothing to announce yet.
-    pub fn new(client: Client, peer_id: PeerId, own: Option<OwnTracker>, board: Arc<Board>) -> Announcer {
+    pub fn new(client: Client, peer_id: PeerId, own: Option<OwnTracker>) -> Announcer {
         let (schedule, changed) = (Mutex::default(), Condvar::new());
-        let inner = Inner { board, client, peer_id, own, epoch: Instant::now(), schedule, changed };
+        let inner = Inner { client, peer_id, own, epoch: Instant::now(), schedule, changed };
         Announcer { inner: Arc::new(inner) }
     }
 
@@ -208,7 +205,6 @@ impl Inner {
                 };
                 let listening = net::listening_on(errand.announce.port);
                 answer.peers.retain(|peer| net::may_dial(*peer, named_by, &listening));
-                self.board.update(errand.info_hash, |report| report.trouble = None);
                 log::debug!("{} names {} peers", errand.url, answer.peers.len());
                 answer.warning.into_iter().for_each(|warning| log::warn!("{} warns: {warning}", errand.url));
                 TrackerNews::Peers(errand.info_hash, answer.peers)
@@ -224,7 +220,6 @@ impl Inner {
                 if trouble == Trouble::Harmless {
                     return;
                 }
-                self.board.update(errand.info_hash, |report| report.trouble = Some(sentence.clone()));
                 TrackerNews::Trouble(errand.info_hash, sentence)
             }
         };
