@@ -14,15 +14,15 @@
 //! | [`storage`] | 3 WHERE the bytes rest: positioned I/O, verifying, the resume log, whose the files are |
 //! | [`policy`] | 4 WHO and WHICH, pure: picker, choker, super-seeding, roster, candidates, coordinator |
 //! | [`session`] | 5 ONE CONNECTION: `incoming` (socket → protocol → requests → piece → hash workers), `outgoing` (outbox → queue → writer) |
-//! | [`tracker`] | 6 the tracker's memory and its answers; pure |
-//! | [`announce`] | 7 asking trackers over HTTP and UDP: tiers, schedule |
-//! | [`status`] | 8 what a person is told of a torrent, filled by the coordinators |
-//! | [`seeder`] | 9 threads that UPLOAD: listener, admission, the coordinator of all that is only seeded, file watch |
-//! | [`downloader`] | 10 threads that DOWNLOAD: the fetch loop, the worker pool that dials |
-//! | [`node`] | 11 the torrents of one machine: what runs, what is remembered, orders |
+//! | [`tracker`] | 6 the tracker's memory and its answers, over HTTP and UDP; pure |
+//! | [`status`] | 7 what a person is told of a torrent, filled by the coordinators |
+//! | [`announce`] | 8 asking trackers over HTTP and UDP: tiers, schedule |
+//! | [`terminal`] | 9 progress, summaries, the log: the only place that prints |
+//! | [`seeder`] | 10 threads that UPLOAD: listener, admission, the coordinator of all that is only seeded, file watch |
+//! | [`downloader`] | 11 threads that DOWNLOAD: the fetch loop, the worker pool that dials |
+//! | [`node`] | 12 the torrents of one machine: what runs, what is remembered, orders; the UDP ports |
 //! | [`http`] | 13 the door: an HTTP port that cannot be stopped. It knows no torrent |
 //! | [`web`] | 14 the page on it: uploads, library, live figures, control, the API |
-//! | [`terminal`] | 15 progress, summaries, the log: the only place that prints |
 //! | [`command`], [`cli`] | the commands, which alone see every layer; the command line |
 //!
 //! A module uses only what has a smaller number, and what stands above 1. A test holds the table against every `use` line
@@ -43,7 +43,7 @@
 //! |---|---|---|
 //! | `door`, and a fixed few web handlers | public HTTP connections | a bounded queue of whole requests |
 //! | `web-feed`; `web-hash`, one a long upload; `web-metainfo` | pages that are told what happens; nothing; nothing | bounded queues |
-//! | `accept`, `utp reset`, one a port | the count of connections; nothing | – |
+//! | `accept`, `utp reset`, one a port; `udp tracker` | the count of connections; nothing; nothing | – |
 //! | `session reader`, `session writer` | the two halves of a socket | events to the coordinator; requests and outbox |
 //! | `coordinator`, one a fetch; `seed coordinator`, one for all that is only seeded | picker, roster, choker, super-seeding | one `select!` |
 //! | `download worker`, started on demand | one dialled session | a bounded queue of addresses |
@@ -75,6 +75,8 @@
 //!   read.
 //! - **Blocks, not pieces, are the unit of memory**: a piece in flight is a list of 16 KiB buffers, each read into, hashed and
 //!   written from without being copied.
+//! - **`status` stands before `announce`**, which notes there why a tracker has no answer, and **`terminal` stands low**, because
+//!   nothing else prints.
 //! - **`mio` instead of `polling`** watches idle connections: `polling`'s registration is `unsafe`, which is forbidden here.
 //! - **`net`, `text`, `chance` and `quota`** are four small modules more than the design's map has.
 

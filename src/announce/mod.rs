@@ -7,7 +7,6 @@ pub mod encoding;
 mod error;
 pub mod hosts;
 pub mod reach;
-mod redirect;
 pub mod tiers;
 mod tls;
 pub mod udp;

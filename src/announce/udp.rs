@@ -17,8 +17,10 @@ use crate::{
         error::AnnounceError,
         reach::Reach,
     },
-    net,
-    tracker::announce::{Announce, AnnounceEvent},
+    tracker::{
+        announce::{Announce, AnnounceEvent},
+        udp::{ANNOUNCE, CONNECT, ERROR, PROTOCOL},
+    },
 };
 
 /// How long the first answer is waited for before its question is sent again; doubled each time. BEP 15's 15 s are for
@@ -34,16 +36,13 @@ const CANCEL_CHECK: Duration = Duration::from_millis(100);
 /// The longest packet that is read whole, in bytes: 450 peers of IPv6, more than we ever ask for.
 const MAX_PACKET: usize = 8192;
 
-const PROTOCOL: u64 = 0x0417_2710_1980;
-const CONNECT: u32 = 0;
-const ANNOUNCE: u32 = 1;
-const ERROR: u32 = 3;
-
-fn connect_request(transaction: u32) -> Vec<u8> {
+/// The bytes of a connect.
+pub fn connect_request(transaction: u32) -> Vec<u8> {
     [&PROTOCOL.to_be_bytes()[..], &CONNECT.to_be_bytes(), &transaction.to_be_bytes()].concat()
 }
 
-fn announce_request(connection: u64, transaction: u32, announce: &Announce, key: u32) -> Vec<u8> {
+/// The bytes of an announce.
+pub fn announce_request(connection: u64, transaction: u32, announce: &Announce, key: u32) -> Vec<u8> {
     let event: u32 = match announce.event {
         AnnounceEvent::Regular => 0,
         AnnounceEvent::Completed => 1,
@@ -128,7 +127,7 @@ pub fn announce(
 ) -> Result<Answer, AnnounceError> {
     let start = Instant::now();
     let found = resolve(authority, limit.min(RESOLVE_TIMEOUT))?;
-    reach.check_udp(&found, net::own_addresses)?;
+    reach.check(found.iter().map(SocketAddr::ip))?;
     let first_of = |is_ipv6: bool| found.iter().find(move |address| address.is_ipv6() == is_ipv6);
     let addresses: Vec<&SocketAddr> = [first_of(false), first_of(true)].into_iter().flatten().collect();
     let share = limit.saturating_sub(start.elapsed()) / addresses.len().max(1) as u32;

@@ -68,7 +68,7 @@ pub enum Command {
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "tracker", help_triggers("-h", "--help"), example = "minitorrent tracker --data /srv/share")]
 pub struct TrackerArguments {
-    /// port of the page and of announces (5000, or the next free one)
+    /// port of the page and of announces, TCP and UDP (5000, or the next free one)
     #[argh(option, from_str_fn(port_number))]
     pub port: Option<u16>,
     /// folder of uploads and metainfos (the current one)
@@ -183,7 +183,7 @@ pub struct FetchArguments {
     /// reserve the space on disk first
     #[argh(switch)]
     pub preallocate: bool,
-    /// replace files, and add to a folder, that are there already and are not the torrent's (without it they are left as they are)
+    /// replace files that are there already and are not the torrent's (without it they are left as they are)
     #[argh(switch)]
     pub overwrite: bool,
     /// bytes a second to take at most, such as 500K or 10M

@@ -17,8 +17,12 @@ use crate::{
     announce::{OwnTracker, answer::Answer},
     cli, http,
     metainfo::{self, Metainfo},
-    net::{self, PortChoice, shown_addresses},
-    node::{FETCH_MEMORY, FETCH_PEERS, Failure, Node, NodeOptions, process::ENDING},
+    net::{self, PortChoice, own_addresses},
+    node::{
+        FETCH_MEMORY, FETCH_PEERS, Failure, Node, NodeOptions,
+        process::ENDING,
+        udp::{Datagram, UdpThread},
+    },
     policy::{DEFAULT_UPLOAD_SLOTS, FetchSettings},
     storage::{Stamps, Store, StoreAccess},
     terminal,
@@ -54,6 +58,7 @@ pub fn run(arguments: cli::TrackerArguments) -> Result<ExitCode, Failure> {
     let swarms =
         Swarms::new(TrackerLimits::default(), names).map_err(|error| Failure::about("random numbers", error))?;
     let swarms = Arc::new(swarms);
+    let udp = answer_udp(port, &swarms);
     let sharing = if arguments.no_web { None } else { Some(Sharing::open(&arguments, &swarms, &base, port)?) };
     let site = sharing.as_ref().map(|sharing| sharing.site(&arguments, &swarms)).transpose()?;
     let web = Arc::new(Web::new(swarms, site));
@@ -67,7 +72,19 @@ pub fn run(arguments: cli::TrackerArguments) -> Result<ExitCode, Failure> {
     // Whoever the tracker names as a seeder is gone before the tracker is.
     sharing.inspect(|sharing| sharing.node.end(ENDING));
     door.stop();
+    drop(udp);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes announces over UDP as well, at the same port number; without it clients announce over HTTP alone.
+fn answer_udp(port: u16, swarms: &Arc<Swarms>) -> Option<UdpThread> {
+    let swarms = swarms.clone();
+    let answer = move |datagram: Datagram<'_>, out: &mut Vec<u8>| {
+        let reached = SocketAddr::new(datagram.reached, port);
+        swarms.answer_packet(datagram.bytes, datagram.from.ip(), reached, out);
+    };
+    let thread = UdpThread::start("udp tracker", port, answer);
+    thread.inspect_err(|error| terminal::say(format_args!("announces over HTTP only: UDP port {port}: {error}"))).ok()
 }
 
 /// Waits for the end; forgets meanwhile what has had its time.
@@ -100,7 +117,7 @@ fn open(choice: PortChoice) -> Result<std::net::TcpListener, Failure> {
 fn base_url(arguments: &cli::TrackerArguments, port: u16) -> String {
     arguments.public_url.as_ref().map_or_else(
         || {
-            let address = lan_address(&shown_addresses()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+            let address = lan_address(&own_addresses()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
             format!("http://{}", SocketAddr::new(address, port))
         },
         |url| url.trim_end_matches('/').to_owned(),
@@ -113,7 +130,7 @@ fn say(arguments: &cli::TrackerArguments, base: &str, port: u16, sharing: Option
         terminal::print(format_args!("share and fetch files at {base}/"));
         terminal::print(format_args!("files are kept in {data}, and seeded on port {port}"));
     }
-    let others: Vec<String> = all_urls(&shown_addresses(), port).into_iter().filter(|url| url != base).collect();
+    let others: Vec<String> = all_urls(&own_addresses(), port).into_iter().filter(|url| url != base).collect();
     if !others.is_empty() {
         terminal::print(format_args!("this machine is also {}", others.join(" ")));
     }
@@ -143,7 +160,7 @@ impl Sharing {
         let lock = lock(data)?;
         library.remove_unfinished().map_err(|error| Failure::about(data.display(), error))?;
         let tracker = format!("{base}/announce");
-        let node = super::open_node(NodeOptions {
+        let node = Node::open(NodeOptions {
             upload_limit: arguments.upload_limit,
             download_limit: arguments.download_limit,
             max_peers: arguments.max_peers,

@@ -2,7 +2,7 @@
 //!
 //! It owns what there is once a process (the host's name and port, the registry, both kinds of coordinators, the announcer, the
 //! journal) and the list of torrents. `orders` changes them while they run, `fetching` takes what the page asks for, `memory`
-//! keeps over a restart what was set. The list is locked to look and to change, never while a disk or a tracker is waited for.
+//! keeps over a restart what was set, `udp` answers datagrams. The list is locked to look and to change, never while a disk or a tracker is waited for.
 
 mod failure;
 mod fetching;
@@ -13,6 +13,8 @@ mod ports;
 pub mod process;
 #[cfg(test)]
 mod tests;
+pub mod udp;
+mod utp;
 
 use std::{
     collections::HashMap,
@@ -28,7 +30,7 @@ use std::{
 use crate::{
     announce::{
         Announcer, OwnTracker,
-        client::{Client, Reach, TrackerReach},
+        client::{Client, Reach},
     },
     chance::Chance,
     downloader::{Fetch, Plan, View},
@@ -101,8 +103,8 @@ struct Torrent {
     is_fetched: bool,
     work: Work,
     trackers: Vec<Vec<String>>,
-    /// Which machines they may lead to: the page, which others control too, has none asked on this one.
-    reach: TrackerReach,
+    /// Which of them are asked: the page, which others control too, has none asked on this machine.
+    reach: Reach,
     /// The port that it is announced at.
     port: u16,
 }
@@ -132,7 +134,7 @@ impl Node {
         let ports = Ports::open(options.port, &host, gate)?;
         let (tracker, own_tracker) = options.own_tracker.unzip();
         let client = Client::new(chance()? as u32);
-        let announcer = Announcer::new(client, host.peer_id(), own_tracker);
+        let announcer = Announcer::new(client, host.peer_id(), own_tracker, board.clone());
         let (slots, seed) = (DEFAULT_UPLOAD_SLOTS, chance()?);
         let service =
             SeedCoordinator::start(host.clone(), registry.clone(), announcer.clone(), board.clone(), slots, seed);
@@ -176,7 +178,6 @@ impl Node {
         dir: &Path,
         stamps: Stamps,
         trackers: &[Vec<String>],
-        reach: TrackerReach,
         port: Option<u16>,
     ) -> Result<Arc<SharedTorrent>, Failure> {
         let (port, refused) = match port.map(|port| self.ports.also(port)) {
@@ -187,7 +188,15 @@ impl Node {
         let store = Store::open(metainfo.clone(), dir, StoreAccess::Read)?;
         let share = self.service.share(metainfo.clone(), Arc::new(store), stamps);
         let (work, trackers) = (Work::Seeding(share.clone()), trackers.to_vec());
-        self.put(Torrent { metainfo, dir: dir.to_owned(), is_fetched: false, work, trackers, reach, port });
+        self.put(Torrent {
+            metainfo,
+            dir: dir.to_owned(),
+            is_fetched: false,
+            work,
+            trackers,
+            reach: Reach::Anywhere,
+            port,
+        });
         refused.map_or(Ok(share), Err)
     }
 
@@ -206,17 +215,17 @@ impl Node {
             None => Stamps::of(&Store::open(metainfo.clone(), dir, StoreAccess::Read)?)?,
         };
         let trackers: Vec<_> = self.tracker.iter().map(|url| vec![url.clone()]).collect();
-        self.seed(metainfo, dir, stamps, &trackers, Reach::Anywhere.into(), port).map(|_| ())
+        self.seed(metainfo, dir, stamps, &trackers, port).map(|_| ())
     }
 
     /// Fetches from now on what has begun, and gives it.
-    pub fn download(&self, begun: Begun, trackers: Vec<Vec<String>>, reach: TrackerReach) -> Result<View, Failure> {
+    pub fn download(&self, begun: Begun, trackers: Vec<Vec<String>>) -> Result<View, Failure> {
         let (metainfo, dir) = (begun.store.metainfo().clone(), begun.store.dir().to_owned());
         self.board.add(metainfo.clone(), &dir, Activity::Fetching);
         let taking = self.start_fetch(begun)?;
         let view = taking.fetch.view();
         let work = Work::Downloading(taking);
-        let port = self.port();
+        let (reach, port) = (Reach::Anywhere, self.port());
         self.put(Torrent { metainfo, dir, is_fetched: true, work, trackers, reach, port });
         Ok(view)
     }
@@ -279,7 +288,7 @@ impl Node {
         };
         let mut chance = Chance::new(self.chance.fetch_add(1, Ordering::Relaxed));
         let (share, trackers) = (share.clone(), &torrent.trackers);
-        self.announcer.add(share, trackers, torrent.port, news, torrent.reach.clone(), |bound| chance.below(bound));
+        self.announcer.add(share, trackers, torrent.port, news, torrent.reach, |bound| chance.below(bound));
     }
 
     /// Has the sessions of a torrent obey its limits.

@@ -2,15 +2,16 @@
 
 use std::{
     collections::HashMap,
-    mem,
+    io, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{
     net::PortChoice,
-    node::Failure,
+    node::{Failure, udp::UdpThread, utp},
     seeder::{Admission, Listener},
     session::LocalPeer,
+    terminal,
 };
 
 /// How many further ports uploads may ask for: each is a listener of the process.
@@ -20,19 +21,39 @@ pub const MAX_PORTS: usize = 16;
 pub struct Ports {
     gate: Arc<Admission>,
     main: u16,
-    open: Mutex<HashMap<u16, Listener>>,
+    open: Mutex<HashMap<u16, PeerPort>>,
+}
+
+/// One port: peers connect to it by TCP, and are told there that they do not by uTP.
+struct PeerPort {
+    listener: Listener,
+    _utp: Option<UdpThread>,
+}
+
+impl PeerPort {
+    fn open(choice: PortChoice, gate: Arc<Admission>) -> io::Result<PeerPort> {
+        let listener = Listener::open(choice, gate)?;
+        let port = listener.port();
+        let utp = utp::reset(port).inspect_err(|error| {
+            log::warn!("peers that try uTP first come later: UDP port {port} cannot be opened: {error}");
+        });
+        Ok(PeerPort { listener, _utp: utp.ok() })
+    }
 }
 
 impl Ports {
-    /// Opens the main port.
+    /// Opens the main port; one that is not the first choice is said aloud.
     pub fn open(choice: PortChoice, host: &LocalPeer, gate: Arc<Admission>) -> Result<Ports, Failure> {
         let (PortChoice::Asked(wanted) | PortChoice::From(wanted)) = choice;
-        let listener = Listener::open(choice, gate.clone()).map_err(|error| {
+        let opened = PeerPort::open(choice, gate.clone()).map_err(|error| {
             Failure::listening(format_args!("port {wanted} for peers"), &error, "--port and --seed-port take another")
         })?;
-        let main = listener.port();
+        let main = opened.listener.port();
+        if main != wanted && wanted != 0 {
+            terminal::say(format_args!("port {wanted} is in use; using {main} for peers"));
+        }
         host.set_port(main);
-        Ok(Ports { gate, main, open: Mutex::new(HashMap::from([(main, listener)])) })
+        Ok(Ports { gate, main, open: Mutex::new(HashMap::from([(main, opened)])) })
     }
 
     /// The main port.
@@ -53,9 +74,9 @@ impl Ports {
         if count > MAX_PORTS {
             return Err(Failure::new(format!("{MAX_PORTS} further ports are open already; seeded on {instead}")));
         }
-        match Listener::open(PortChoice::Asked(port), self.gate.clone()) {
-            Ok(listener) => {
-                self.lock().insert(port, listener);
+        match PeerPort::open(PortChoice::Asked(port), self.gate.clone()) {
+            Ok(opened) => {
+                self.lock().insert(port, opened);
                 Ok(port)
             }
             // Of two that ask for the same port at once, one opens it for both.
@@ -70,7 +91,7 @@ impl Ports {
         drop(open);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u16, Listener>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u16, PeerPort>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

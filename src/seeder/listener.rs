@@ -15,7 +15,6 @@ use std::{
 use super::{
     TorrentRegistry,
     places::{ConnectionSeats, SeatDecision, SeatId},
-    utp::UtpReset,
 };
 use crate::{
     net::{self, PortChoice},
@@ -28,13 +27,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The stack of a connection's reading thread, in bytes.
 const STACK: usize = 256 * 1024;
 
-/// Where peers connect to us, and are told that it is not by uTP. Dropping it closes the port; sessions go on.
+/// Where peers connect to us. Dropping it closes the port; sessions go on.
 #[derive(Debug)]
 pub struct Listener {
     port: u16,
     ending: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
-    _utp: Option<UtpReset>,
 }
 
 /// Lets connections in, from all listeners of the process, as long as there are places.
@@ -62,10 +60,7 @@ impl Listener {
             let ending = ending.clone();
             move || accept(&socket, &gate, &ending)
         })?;
-        let utp = UtpReset::open(port).inspect_err(|error| {
-            log::warn!("peers that try uTP first come later: UDP port {port} cannot be opened: {error}");
-        });
-        Ok(Listener { port, ending, accepting: Some(accepting), _utp: utp.ok() })
+        Ok(Listener { port, ending, accepting: Some(accepting) })
     }
 
     /// The port it listens on.

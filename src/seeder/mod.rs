@@ -8,7 +8,6 @@ mod listener;
 mod places;
 mod registry;
 mod service;
-mod utp;
 mod watchman;
 
 pub use listener::{Admission, Listener};

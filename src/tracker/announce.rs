@@ -89,20 +89,17 @@ impl Announce {
                 _ => {}
             }
         }
-        let port = port.ok_or(Refusal::Missing("port"))?;
-        if port == 0 && event != AnnounceEvent::Stopped {
-            return Err(Refusal::Port("0".to_owned()));
-        }
         let announce = Announce {
+            port: port.ok_or(Refusal::Missing("port"))?,
             info_hash: info_hash.ok_or(Refusal::Missing("info_hash"))?,
             peer_id: peer_id.ok_or(Refusal::Missing("peer_id"))?,
-            port,
             uploaded,
             downloaded,
             left: left.unwrap_or(if event == AnnounceEvent::Completed { 0 } else { LEFT_UNKNOWN }),
             event,
             wanted,
         };
+        announce.check_port()?;
         Ok((announce, if compact { PeerListForm::Compact } else { PeerListForm::Dicts { peer_ids } }))
     }
 
@@ -125,6 +122,14 @@ impl Announce {
             let _ = write!(out, "&trackerid={}", escaped(id));
         }
         out
+    }
+
+    /// Refuses a port that nobody can dial, unless the peer leaves.
+    pub(super) fn check_port(&self) -> Result<(), Refusal> {
+        match self.port {
+            0 if self.event != AnnounceEvent::Stopped => Err(Refusal::Port("0".to_owned())),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the peer lacks nothing.

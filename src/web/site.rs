@@ -5,6 +5,7 @@ use std::{
     fmt,
     fs::File,
     io,
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::SystemTime,
@@ -28,7 +29,6 @@ use super::{
 use crate::{
     http::Request,
     metainfo::{self, InfoHash, PeerId, PieceHasher},
-    quota::Origin,
     status::report::Board,
 };
 
@@ -84,9 +84,10 @@ pub struct Site {
 /// From where an upload comes.
 #[derive(Debug, Clone, Copy)]
 pub struct Sender {
-    pub(super) origin: Origin,
+    /// The address, the /64 of an IPv6 address.
+    pub(super) address: IpAddr,
     /// The same, unless it may control: then its share is not bounded.
-    pub(super) bounded: Option<Origin>,
+    pub(super) bounded: Option<IpAddr>,
 }
 
 /// The files of a tracker's page.
@@ -210,9 +211,9 @@ impl Site {
 
     /// From where an upload comes.
     pub(super) fn sender(&self, request: &Request<'_>) -> Sender {
-        let origin = Origin::of(self.swarms.names().sender(request).unwrap_or(request.peer().ip()));
+        let address = address::household(self.swarms.names().sender(request).unwrap_or(request.peer().ip()));
         let may_control = self.access.may(request, self.swarms.names()).control;
-        Sender { origin, bounded: (!may_control).then_some(origin) }
+        Sender { address, bounded: (!may_control).then_some(address) }
     }
 
     pub(super) fn order(&self, order: NodeOrder) -> Result<(), String> {
@@ -253,7 +254,7 @@ impl Shelf {
         let announced = request.field(field).and_then(|length| length.parse::<u64>().ok());
         let share = self.parts.check_share(self.quota(sender), announced.unwrap_or(0));
         share.map_err(|error| HttpFailure::of_disk(&error))?;
-        match (announced, self.parts.room(sender.bounded)) {
+        match (announced, self.parts.room()) {
             (Some(length), Ok(room)) if length > room => Err(HttpFailure::of_disk(&io::ErrorKind::StorageFull.into())),
             _ => Ok(()),
         }

@@ -24,8 +24,10 @@ use crate::{
         Refusal,
         address::Asker,
         announce::{Announce, AnnounceEvent, LEFT_UNKNOWN},
+        connection_ids::ConnectionIds,
         reply, scrape,
         table::{self, Counts, PeerView, SwarmTable},
+        udp::{self, UdpQuestion},
     },
 };
 
@@ -40,6 +42,19 @@ pub struct Swarms {
     tracker_id: String,
     chance: AtomicU64,
     names: Names,
+    connection_ids: ConnectionIds,
+    udp: UdpCounters,
+}
+
+/// What has come over UDP.
+#[derive(Debug, Default)]
+pub struct UdpCounters {
+    /// Packets in all.
+    pub packets: AtomicU64,
+    /// Announces with a right connection id.
+    pub announces: AtomicU64,
+    /// Scrapes with a right connection id.
+    pub scrapes: AtomicU64,
 }
 
 /// What one lock guards: an announce changes both.
@@ -80,6 +95,8 @@ impl Swarms {
             tracker_id: HEXLOWER.encode(&getrandom::u32()?.to_be_bytes()),
             chance: AtomicU64::new(getrandom::u64()?),
             names,
+            connection_ids: ConnectionIds::default(),
+            udp: UdpCounters::default(),
         })
     }
 
@@ -165,9 +182,7 @@ impl Swarms {
         let parsed = Announce::parse(request.query().as_bytes());
         let parsed = parsed.and_then(|(announce, peers_form)| {
             let asker = self.asker(request);
-            // Peers would dial the tracker itself.
-            let is_ours = asker.is_local() && announce.port == request.local().port();
-            if is_ours { Err(Refusal::TrackersPort(announce.port)) } else { Ok((announce, peers_form, asker)) }
+            check_port(&announce, &asker, request.local().port()).map(|()| (announce, peers_form, asker))
         });
         match (parsed, form) {
             (Ok((announce, peers_form, asker)), _) => {
@@ -183,6 +198,37 @@ impl Swarms {
                 Reply::new(400, "application/json", reply::json_failure(&refusal.to_string()))
             }
         }
+    }
+
+    /// Answers a packet of the UDP protocol that came from the address `from` to `reached`, by writing to `out`, or says nothing.
+    pub fn answer_packet(&self, packet: &[u8], from: IpAddr, reached: SocketAddr, out: &mut Vec<u8>) {
+        self.udp.packets.fetch_add(1, Ordering::Relaxed);
+        let now = self.began.elapsed().as_secs() as u32;
+        let Some(request) = udp::receive(packet, from, &self.connection_ids, now, out) else { return };
+        match request.question {
+            UdpQuestion::Announce(announce) => {
+                self.udp.announces.fetch_add(1, Ordering::Relaxed);
+                let asker = Asker::new(from, reached.ip(), &self.own_addresses());
+                match check_port(&announce, &asker, reached.port()) {
+                    Ok(()) => {
+                        let reply = self.announce(&announce, &asker);
+                        udp::write_announce(&reply, asker.is_ipv6(), request.transaction, out);
+                    }
+                    Err(refusal) => udp::write_error(&refusal.to_string(), request.transaction, out),
+                }
+            }
+            UdpQuestion::Scrape(hashes) => {
+                self.udp.scrapes.fetch_add(1, Ordering::Relaxed);
+                let kept = self.kept();
+                let counts = hashes.iter().map(|hash| kept.table.counts(&InfoHash(*hash)));
+                udp::write_scrape(counts, request.transaction, out);
+            }
+        }
+    }
+
+    /// What has come over UDP.
+    pub fn udp(&self) -> &UdpCounters {
+        &self.udp
     }
 
     fn asker(&self, request: &Request<'_>) -> Asker {
@@ -206,6 +252,14 @@ impl Swarms {
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Refuses a peer that peers would find the tracker itself at.
+fn check_port(announce: &Announce, asker: &Asker, trackers_port: u16) -> Result<(), Refusal> {
+    match announce.port {
+        port if port == trackers_port && asker.is_local() => Err(Refusal::TrackersPort(port)),
+        _ => Ok(()),
     }
 }
 

@@ -1,6 +1,7 @@
-"""A libtorrent peer: `libtorrent_peer.py seed|fetch|fetch-and-end TORRENT DIR PORT [tcp-only]`.
+"""A libtorrent peer: `libtorrent_peer.py seed|fetch|fetch-and-end TORRENT DIR PORT [tcp-only] [ipv6]`.
 
-As its users have it, but for what would need the internet or a router; with `tcp-only`, no uTP, and peers from the tracker only. `seed` checks what lies in DIR before it serves it. `fetch-and-end` ends with 0 as
+As its users have it, but for what would need the internet or a router; with `tcp-only`, no uTP, and peers from the tracker only; with
+`ipv6`, on IPv6 alone. `seed` checks what lies in DIR before it serves it. `fetch-and-end` ends with 0 as
 soon as every piece is there; the others serve until they are killed.
 """
 import sys
@@ -11,7 +12,7 @@ verb, torrent, folder, port, *rest = sys.argv[1:]
 notices = libtorrent.alert.category_t
 tcp_only = {"enable_outgoing_utp": False, "enable_incoming_utp": False, "enable_lsd": False}
 session = libtorrent.session({
-    "listen_interfaces": f"0.0.0.0:{port}",
+    "listen_interfaces": f"[::]:{port}" if "ipv6" in rest else f"0.0.0.0:{port}",
     "enable_dht": False, "enable_upnp": False, "enable_natpmp": False,
     **(tcp_only if "tcp-only" in rest else {}),
     # Few: each alert costs it time.

@@ -5,6 +5,8 @@
 //! (`tests/suite/fuzz.rs`).
 
 use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::net::IpAddr;
 use std::path::Component;
 
 use minitorrent::announce::answer::{self, Answer};
@@ -14,7 +16,9 @@ use minitorrent::http::framing::{BodyDecoder, Framing};
 use minitorrent::http::head::{self, Head};
 use minitorrent::metainfo::{InfoHash, Metainfo};
 use minitorrent::tracker::announce::{Announce, PeerListForm};
+use minitorrent::tracker::connection_ids::ConnectionIds;
 use minitorrent::tracker::scrape;
+use minitorrent::tracker::udp::{self as udp_tracker, UdpQuestion, UdpRequest};
 use minitorrent::web::multipart::{FormEvent, Parser};
 use minitorrent::web::range::{self, DownloadRange};
 use minitorrent::wire::mse::{self, MAX_READ, PRIVATE_KEY_LENGTH, Responder};
@@ -27,7 +31,7 @@ use minitorrent::wire::{
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
-pub const ALL: [(&str, Target); 11] = [
+pub const ALL: [(&str, Target); 12] = [
     ("bencode", bencode),
     ("torrent", torrent),
     ("json", json),
@@ -36,6 +40,7 @@ pub const ALL: [(&str, Target); 11] = [
     ("utp", utp_packet),
     ("announce", announce),
     ("answer", answer),
+    ("udp", udp_request),
     ("range", range),
     ("multipart", multipart),
     ("http", http),
@@ -253,6 +258,38 @@ fn announce(query: &[u8]) {
             assert_eq!(Announce::parse(asked.as_bytes()), Ok((announce, PeerListForm::Compact)));
         }
         Err(refusal) => assert!(!refusal.to_string().contains(|c: char| c.is_control())),
+    }
+}
+
+/// Who has no right connection id gets nothing but an answer no longer than his question. What is understood of an announce is
+/// understood again when we ask the same, and no answer is answered.
+fn udp_request(bytes: &[u8]) {
+    const NOW: u32 = 1000;
+    let ids = ConnectionIds::new(BuildHasherDefault::<DefaultHasher>::default());
+    for ip in [IpAddr::from([10, 0, 0, 1]), IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, 1])] {
+        let mut out = Vec::new();
+        let id = ids.issue(ip, NOW);
+        let is_right = |packet: &[u8]| packet.starts_with(&id.to_be_bytes());
+        if !is_right(bytes) {
+            assert!(udp_tracker::receive(bytes, ip, &ids, NOW, &mut out).is_none());
+            assert!(out.len() <= bytes.len());
+        }
+        let mut packet = bytes.to_vec();
+        packet.iter_mut().zip(id.to_be_bytes()).for_each(|(byte, right)| *byte = right);
+        out.clear();
+        match udp_tracker::receive(&packet, ip, &ids, NOW, &mut out) {
+            Some(UdpRequest { transaction, question: UdpQuestion::Announce(announce) }) => {
+                let asked = udp::announce_request(id, transaction, &announce, 7);
+                let again = UdpRequest { transaction, question: UdpQuestion::Announce(announce) };
+                assert_eq!(udp_tracker::receive(&asked, ip, &ids, NOW, &mut out), Some(again));
+            }
+            Some(UdpRequest { question: UdpQuestion::Scrape(hashes), .. }) => {
+                assert!((1..=scrape::MAX_SCRAPE).contains(&hashes.len()));
+            }
+            None => assert!(out.len() < 100 && !out.iter().skip(8).any(u8::is_ascii_control)),
+        }
+        let answer = std::mem::take(&mut out);
+        assert!(udp_tracker::receive(&answer, ip, &ids, NOW, &mut out).is_none() && out.is_empty());
     }
 }
 

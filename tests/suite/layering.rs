@@ -17,30 +17,32 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("chance", &[]),
     ("quota", &[]),
     ("metainfo", &["bencode", "text"]),
-    ("wire", &["bitfield", "bencode", "metainfo", "text"]),
+    ("wire", &["bitfield", "bencode", "metainfo"]),
     ("storage", &["bitfield", "metainfo", "chance", "text"]),
     ("policy", &["bitfield", "metainfo", "chance", "net"]),
     ("session", &["policy", "storage", "wire", "bitfield", "metainfo", "net", "quota"]),
     ("tracker", &["bencode", "metainfo", "net"]),
-    ("announce", &["tracker", "session", "bencode", "metainfo", "net", "text"]),
     ("status", &["session", "policy", "storage", "bitfield", "metainfo"]),
+    ("announce", &["status", "tracker", "session", "bencode", "metainfo", "net", "text"]),
+    ("terminal", &["status", "text"]),
     (
         "seeder",
         &[
-            "announce", "status", "tracker", "session", "policy", "storage", "wire", "bitfield", "metainfo", "net",
-            "chance", "quota",
+            "terminal", "announce", "status", "tracker", "session", "policy", "storage", "wire", "bitfield",
+            "metainfo", "net", "chance", "quota",
         ],
     ),
     (
         "downloader",
         &[
-            "seeder", "announce", "status", "tracker", "session", "policy", "storage", "wire", "bitfield", "metainfo",
-            "net", "chance",
+            "seeder", "terminal", "announce", "status", "tracker", "session", "policy", "storage", "wire", "bitfield",
+            "metainfo", "net", "chance",
         ],
     ),
     (
         "node",
         &[
+            "terminal",
             "downloader",
             "seeder",
             "announce",
@@ -49,6 +51,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "session",
             "policy",
             "storage",
+            "wire",
             "bitfield",
             "metainfo",
             "net",
@@ -64,7 +67,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "chance",
         ],
     ),
-    ("terminal", &["status", "text"]),
     (
         "command",
         &[

@@ -25,6 +25,7 @@ mod page;
 mod pausing;
 mod soak;
 mod story;
+mod udp_tracker;
 mod undialable;
 mod unsaid;
 mod waiting;

@@ -15,7 +15,7 @@ use super::TrackerNews;
 use crate::{
     announce::{
         answer::Answer,
-        client::{Reach, TrackerReach},
+        client::Reach,
         hosts::Hosts,
         tiers::{Failure, Tiers, Torrent},
     },
@@ -54,7 +54,7 @@ pub struct AnnouncedTorrent {
     pub share: Arc<SharedTorrent>,
     pub tiers: Tiers,
     port: u16,
-    reach: TrackerReach,
+    reach: Reach,
     news: Sender<TrackerNews>,
     /// Whether something was missing when it was added.
     began_incomplete: bool,
@@ -128,7 +128,7 @@ impl Schedule {
                 host: turn.host.to_owned(),
                 tracker_id: turn.tracker_id.map(<[u8]>::to_vec),
                 announce: entry.announce(ours, turn.event),
-                reach: entry.reach.of(turn.url),
+                reach: entry.reach,
                 news: entry.news.clone(),
             };
             self.hosts.begin(&errand.host, now);
@@ -175,7 +175,7 @@ impl AnnouncedTorrent {
             share,
             tiers,
             port,
-            reach: Reach::Trackers.into(),
+            reach: Reach::Anywhere,
             news,
             began_incomplete,
             leaving: false,
@@ -183,7 +183,7 @@ impl AnnouncedTorrent {
     }
 
     /// The same, with only those trackers asked that are within `reach`.
-    pub fn within(self, reach: TrackerReach) -> AnnouncedTorrent {
+    pub fn within(self, reach: Reach) -> AnnouncedTorrent {
         AnnouncedTorrent { reach, ..self }
     }
 

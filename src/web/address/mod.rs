@@ -23,7 +23,7 @@ use std::{
 
 use super::failure::HttpFailure;
 use crate::http::Request;
-use crate::net::{own_addresses, shown_addresses};
+pub use crate::net::own_addresses;
 
 /// Endings that no stranger can own: mDNS (RFC 6762), home and private networks (RFC 8375, RFC 9476 and ICANN's .internal).
 const LOCAL_ENDINGS: [&str; 5] = ["", ".local", ".lan", ".home.arpa", ".internal"];
@@ -73,7 +73,7 @@ impl Names {
         Names {
             public_url: public_url.map(|url| url.trim_end_matches('/').to_owned()),
             proxies,
-            own: Mutex::new((Instant::now(), shown_addresses().into())),
+            own: Mutex::new((Instant::now(), own_addresses().into())),
         }
     }
 
@@ -86,9 +86,7 @@ impl Names {
     pub fn own(&self) -> Arc<[IpAddr]> {
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
         if own.0.elapsed() > OWN_ADDRESSES_TIME {
-            // Those of a moment ago are better than none.
-            let now = own_addresses().map_or_else(|_| Arc::clone(&own.1), Arc::from);
-            *own = (Instant::now(), now);
+            *own = (Instant::now(), own_addresses().into());
         }
         Arc::clone(&own.1)
     }
@@ -102,6 +100,9 @@ impl Names {
     ///
     /// Behind a proxy that does not tell who announces, all peers would have the proxy's address. So those who come by way of
     /// it are told to announce past it, and to the public URL where that fails.
+    ///
+    /// All are HTTP. The same tracker over UDP is gone whenever this is, and clients that announce to every tracker they are told
+    /// would announce twice.
     pub fn announce_urls(&self, request: &Request<'_>) -> Vec<String> {
         let announce = |base: &str| format!("{base}/announce");
         let direct = || announce(&self.direct_url(request));
@@ -118,13 +119,19 @@ impl Names {
 
     /// Whether a tracker URL is one of this machine's own, under any of its names, with the port that was listened on.
     pub fn is_own_tracker(&self, url: &str, local: SocketAddr) -> bool {
-        let path = url.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map(|(_, path)| path);
-        let Some(origin) = Origin::parse(url).filter(|_| path == Some("announce")) else { return false };
+        let is_here = |origin: &Origin| {
+            origin.port == local.port() && !origin.is_https && is_own_name_or_address(&origin.host, local, &self.own())
+        };
+        let Some((scheme, rest)) = url.split_once("://") else { return false };
+        if scheme.eq_ignore_ascii_case("udp") {
+            // Over UDP every path is answered.
+            let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            return Origin::of_host(host, false).is_some_and(|origin| is_here(&origin));
+        }
+        let is_announce = rest.split_once('/').is_some_and(|(_, path)| path == "announce");
+        let Some(origin) = Origin::parse(url).filter(|_| is_announce) else { return false };
         let is_public = self.public_url.as_deref().and_then(Origin::parse).is_some_and(|public| public == origin);
-        is_public
-            || (origin.port == local.port()
-                && !origin.is_https
-                && is_own_name_or_address(&origin.host, local, &self.own()))
+        is_public || is_here(&origin)
     }
 
     /// The address of whoever sent this: the peer of the connection, or whom a named proxy has it from. Nothing when somebody

@@ -92,7 +92,7 @@ fn trackers(room: &Room, name: &str, host: &str, fields: &str) -> Vec<String> {
 
 /// This machine as another one would write it, where it has an address for others.
 fn outside(room: &Room) -> String {
-    let ip = lan_address(&own_addresses().unwrap()).unwrap_or(IpAddr::from([127, 0, 0, 1]));
+    let ip = lan_address(&own_addresses()).unwrap_or(IpAddr::from([127, 0, 0, 1]));
     SocketAddr::new(ip, room.port).to_string()
 }
 
@@ -105,7 +105,7 @@ fn whoever_lists_a_file_first_the_page_names_its_own_tracker_first() {
     let own = format!("http://{}/announce", outside(&room));
     let foreign = metainfo("f.bin", b"one").with_trackers(vec![
         vec!["http://evilname:1/announce".into(), format!("http://127.0.0.1:{}/announce", room.port)],
-        vec![own.clone()],
+        vec![own.clone(), format!("udp://127.0.0.1:{}/announce", room.port), format!("UDP://{}", outside(&room))],
     ]);
     assert_eq!(room.ask_for("evilname:1", "POST /metainfos", "", &foreign.to_torrent()).status, 201);
     assert_eq!(trackers(&room, "f.bin", "localhost", ""), [&own[..], "http://evilname:1/announce"]);

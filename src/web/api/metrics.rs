@@ -3,6 +3,7 @@
 use std::{
     fmt::{Display, Write},
     fs,
+    sync::atomic::Ordering,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -22,6 +23,14 @@ pub fn metrics(web: &Web) -> Reply {
     let files = web.site.as_ref().map_or(0, |site| site.file_count());
     page.one("minitorrent_swarms", "Torrents that the tracker knows.", "gauge", swarms);
     page.one("minitorrent_peers", "Peers in all swarms.", "gauge", peers);
+    let udp = web.swarms.udp();
+    for (name, what, count) in [
+        ("packets", "Packets that came to the tracker's UDP port.", &udp.packets),
+        ("announces", "Announces over UDP with a right connection id.", &udp.announces),
+        ("scrapes", "Scrapes over UDP with a right connection id.", &udp.scrapes),
+    ] {
+        page.one(&format!("minitorrent_udp_{name}_total"), what, "counter", count.load(Ordering::Relaxed));
+    }
     page.one("minitorrent_files", "Files on the page.", "gauge", files);
     page.one("minitorrent_http_connections", "Open HTTP connections.", "gauge", door.connections);
     page.one("minitorrent_http_transfers", "Running uploads and downloads.", "gauge", door.transfers);

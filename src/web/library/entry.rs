@@ -2,12 +2,13 @@
 
 use std::{
     fs,
+    net::IpAddr,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::{metainfo::InfoHash, quota::Origin};
+use crate::metainfo::InfoHash;
 
 /// One line of the list. Its name is that of its files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,9 +35,9 @@ pub enum FileOrigin {
         port: Option<u16>,
         /// The file as it was when it was known to be whole and on disk.
         stamp: Option<UploadStamp>,
-        /// Where it came from, unless that was somebody whose share is not bounded.
+        /// The address that it came from, the /64 of an IPv6 address; nobody whose share is bounded.
         #[serde(default)]
-        by: Option<Origin>,
+        by: Option<IpAddr>,
     },
     /// With others.
     Registered {
@@ -45,9 +46,9 @@ pub enum FileOrigin {
         /// When somebody was last in its swarm, in seconds since 1970. A restart counts: until then nobody could announce.
         #[serde(skip, default = "now_seconds")]
         seen: u64,
-        /// Where it was registered from, unless that was somebody whose share is not bounded.
+        /// Whoever registered it, the /64 of an IPv6 address.
         #[serde(default)]
-        by: Option<Origin>,
+        by: Option<IpAddr>,
     },
 }
 

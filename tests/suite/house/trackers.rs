@@ -46,6 +46,11 @@ impl Tracker {
         format!("http://{}:{PORT}/announce", host.address)
     }
 
+    /// The same over UDP.
+    pub fn udp_url(self, host: &Host) -> String {
+        format!("udp://{}:{PORT}/announce", host.address)
+    }
+
     /// Starts it, and waits until it answers. Opentracker answers for this torrent only.
     pub fn start(self, host: &Host, torrent: &Torrent, logs: &Path) -> Process {
         let command = self.command(host, PORT, &[torrent.info_hash_hex()], &logs.join("tracker"));
