@@ -11,18 +11,18 @@
 //! | [`net`], [`text`], [`chance`], [`quota`] | listening sockets, which addresses may be dialled; text made harmless; numbers from a seed; how often somebody may come: small things for any layer |
 //! | [`metainfo`] | 1 WHAT is shared: one validated form, JSON ↔ it ↔ `.torrent`, and how it is made |
 //! | [`wire`] | 2 HOW peers talk: handshake, messages, the encrypted handshake (MSE), a reset to uTP: bytes ↔ values |
-//! | [`storage`] | 3 WHERE the bytes rest: positioned I/O, verifying, the resume log, whose the files are |
+//! | [`storage`] | 3 WHERE the bytes rest: positioned I/O, verifying, the ledger that alone writes pieces, the resume log, whose the files are |
 //! | [`policy`] | 4 WHO and WHICH, pure: picker, choker, super-seeding, roster, candidates, coordinator |
-//! | [`session`] | 5 ONE CONNECTION: `incoming` (socket → protocol → requests → piece → hash workers), `outgoing` (outbox → queue → writer) |
+//! | [`session`] | 5 ONE CONNECTION: `incoming` (socket → protocol → requests → arrival → hash workers), `outgoing` (outbox → queue → writer) |
 //! | [`tracker`] | 6 the tracker's memory and its answers, over HTTP and UDP; pure |
-//! | [`status`] | 7 what a person is told of a torrent, filled by the coordinators |
-//! | [`announce`] | 8 asking trackers over HTTP and UDP: tiers, schedule |
-//! | [`terminal`] | 9 progress, summaries, the log: the only place that prints |
-//! | [`seeder`] | 10 threads that UPLOAD: listener, admission, the coordinator of all that is only seeded, file watch |
-//! | [`downloader`] | 11 threads that DOWNLOAD: the fetch loop, the worker pool that dials |
-//! | [`node`] | 12 the torrents of one machine: what runs, what is remembered, orders; the UDP ports |
+//! | [`announce`] | 7 asking trackers over HTTP and UDP: tiers, schedule |
+//! | [`status`] | 8 what a person is told of a torrent, filled by the coordinators |
+//! | [`seeder`] | 9 threads that UPLOAD: listener, admission, the coordinator of all that is only seeded, file watch |
+//! | [`downloader`] | 10 threads that DOWNLOAD: the fetch loop, the worker pool that dials |
+//! | [`node`] | 11 the torrents of one machine: what runs, what is remembered, orders; the UDP ports |
 //! | [`http`] | 13 the door: an HTTP port that cannot be stopped. It knows no torrent |
 //! | [`web`] | 14 the page on it: uploads, library, live figures, control, the API |
+//! | [`terminal`] | 15 progress, summaries, the log: the only place that prints |
 //! | [`command`], [`cli`] | the commands, which alone see every layer; the command line |
 //!
 //! A module uses only what has a smaller number, and what stands above 1. A test holds the table against every `use` line
@@ -33,8 +33,8 @@
 //! The [`downloader`]'s coordinator asks the picker for a piece and assigns it to a session. `session::incoming::requests` turns it
 //! into requests, the outbox into bytes, the writer thread sends them. The answer comes to the reader thread: `wire::decode`
 //! sees the head of a block, the block's bytes go from the socket straight into a buffer, the buffer into its piece. With
-//! its last block the piece goes to a hash worker, which compares its SHA-1, notes it in the resume log, writes it with one
-//! system call and tells the coordinator; the coordinator tells every peer. At the other end a request comes to a
+//! its last block the piece goes to a hash worker, which compares its SHA-1, has the ledger note it in the resume log and write
+//! it with one system call, and tells the coordinator; the coordinator tells every peer. At the other end a request comes to a
 //! reader, waits in the outbox, and its block goes out with those that follow it in one read and one write.
 //!
 //! # Threads
@@ -60,7 +60,8 @@
 //!   roster and the coordinator's decisions have no socket, file, thread or clock in them. `now` and chance are arguments.
 //! - Waiting has one direction: reader → hash worker → coordinator, and writer → coordinator. The coordinator waits nowhere but in its `select!`.
 //! - A lock is held for one pure call, never across I/O. Every queue is bounded, every limit is a named constant.
-//! - Memory follows the blocks that have arrived, within a budget; a piece that exceeds it goes by way of the disk.
+//! - Memory follows the blocks that have arrived, within a budget; a piece that exceeds it goes to the disk block by block.
+//! - A torrent's `storage::Ledger` is the only writer of piece bytes: noted in the resume log, then written, then synced, then marked.
 //! - Nothing unverified is ever given to a peer, or trusted after a restart.
 //! - `unsafe` is forbidden, so the language excludes data races here, and the thread sanitizer finds none below (`make tsan`). What
 //!   remains is order and deadlock; against that stand the rules above, the seeded scheduler and the soak.

@@ -24,7 +24,7 @@ use crate::{
     },
     seeder::{FileWatch, TorrentRegistry},
     session::{
-        End, HaveSet, Limiter, LocalPeer, SessionEvent, SessionHandle, SharedTorrent, Traffic,
+        End, HaveSet, IncomingPieces, Limiter, LocalPeer, SessionEvent, SessionHandle, SharedTorrent, Traffic,
         incoming::hash::{self, HashWorkers, Hashed},
     },
     status::{
@@ -148,7 +148,7 @@ impl Fetch {
             stamps: plan.ledger.settled().clone(),
             have: Arc::new(HaveSet::new(&plan.have)),
             events,
-            finished: Some(finished.clone()),
+            incoming: Some(IncomingPieces { ledger: plan.ledger.clone(), finished: finished.clone() }),
             upload: Limiter::new(0),
             download: Limiter::new(0),
             traffic: Traffic::default(),

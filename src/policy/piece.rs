@@ -141,9 +141,19 @@ impl PieceInFlight {
         held.map(|(number, held)| (self.geometry.nth_block(self.piece, number as u32), held))
     }
 
-    /// The blocks' bytes in order, to write at once; `None` unless all of them are in memory.
-    pub fn parts(&self) -> Option<Vec<IoSlice<'_>>> {
-        self.blocks.iter().map(BlockSlot::held).collect()
+    /// What is in memory, as runs of blocks that follow one another: where each begins in the piece, and its bytes.
+    pub fn held_runs(&self) -> Vec<(u32, Vec<IoSlice<'_>>)> {
+        let mut runs: Vec<(u32, Vec<IoSlice<'_>>)> = Vec::new();
+        let mut follows = false;
+        for (block, held) in self.blocks() {
+            match (held, runs.last_mut()) {
+                (Some(bytes), Some((_, run))) if follows => run.push(bytes),
+                (Some(bytes), _) => runs.push((block.begin, vec![bytes])),
+                (None, _) => {}
+            }
+            follows = held.is_some();
+        }
+        runs
     }
 
     /// Empties a piece whose hash was wrong. When a single peer gave all of it, that peer is the liar and is returned;
@@ -222,16 +232,21 @@ mod tests {
         }
     }
 
+    fn lengths(piece: &PieceInFlight) -> Vec<(u32, Vec<usize>)> {
+        let run = |(begin, blocks): (u32, Vec<IoSlice<'_>>)| (begin, blocks.iter().map(|block| block.len()).collect());
+        piece.held_runs().into_iter().map(run).collect()
+    }
+
     #[test]
     fn a_piece_is_complete_when_its_last_block_is_there() {
         let (geometry, mut piece) = piece();
         let giver = Remote::for_tests(1);
-        assert!(piece.is_blank() && piece.parts().is_none());
+        assert!(piece.is_blank() && piece.held_runs().is_empty());
         fill(&mut piece, &[&giver, &giver], &[1, 2]);
         assert_eq!(piece.missing_blocks().collect::<Vec<_>>(), [geometry.nth_block(piece.piece(), 2)]);
         fill(&mut piece, &[&giver], &[3]);
         assert!(piece.is_complete() && !piece.is_blank());
-        assert_eq!(piece.parts().unwrap().iter().map(|part| part.len()).collect::<Vec<_>>(), [16_384, 16_384, 7_232]);
+        assert_eq!(lengths(&piece), [(0, vec![16_384, 16_384, 7_232])], "it is written at once");
     }
 
     #[test]
@@ -256,6 +271,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_memory_is_written_in_as_few_runs_as_the_disk_leaves_gaps() {
+        let geometry = Geometry::new(5 * 16_384, 5 * 16_384).unwrap();
+        let mut piece = PieceInFlight::new(&geometry, geometry.piece(0).unwrap(), Home::Disk);
+        let owner = Remote::for_tests(1);
+        for (number, block) in piece.missing_blocks().collect::<Vec<_>>().into_iter().enumerate() {
+            let buffer = Arc::new(Buffers::default()).take(block.length);
+            piece.place(block, if number == 2 { Payload::Stored } else { Payload::Held(buffer) }, &owner);
+        }
+        assert_eq!(lengths(&piece), [(0, vec![16_384; 2]), (3 * 16_384, vec![16_384; 2])]);
+    }
+
+    #[test]
     fn helpers_may_bring_all_of_a_piece_in_memory_and_a_little_of_one_on_disk() {
         let geometry = Geometry::new(100 * 16_384, 100 * 16_384).unwrap();
         let new = |home| PieceInFlight::new(&geometry, geometry.piece(0).unwrap(), home);
@@ -266,7 +293,7 @@ mod tests {
         assert_eq!(piece.room_for_help(), 4);
         let rest: Vec<_> = piece.missing_blocks().collect();
         rest.into_iter().for_each(|block| piece.place(block, Payload::Stored, &owner));
-        assert!(piece.is_complete() && piece.parts().is_none() && piece.room_for_help() == 4);
-        assert_eq!(piece.blocks().filter(|(_, held)| held.is_some()).count(), 60);
+        assert!(piece.is_complete() && piece.room_for_help() == 4);
+        assert_eq!(lengths(&piece), [(0, vec![16_384; 60])]);
     }
 }

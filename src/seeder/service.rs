@@ -103,7 +103,7 @@ impl SeedCoordinator {
             stamps: Arc::new(stamps.into()),
             have: Arc::new(HaveSet::new(&have)),
             events: self.events.clone(),
-            finished: None,
+            incoming: None,
             upload: Limiter::new(0),
             download: Limiter::new(0),
             traffic: Traffic::default(),

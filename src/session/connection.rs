@@ -4,7 +4,10 @@ use std::{
     io,
     net::{Shutdown, SocketAddr, TcpStream},
     panic::{self, AssertUnwindSafe},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -163,7 +166,7 @@ fn run_threads(host: &Arc<LocalPeer>, handle: &SessionHandle, begun: Begun) -> E
                 if handle.outgoing.finish() {
                     let pieces = handle.requests().choke();
                     // A coordinator that is gone needs no telling.
-                    let _ = handle.share.events.send(SessionEvent::Peer(PeerEvent::Choked(handle.id(), pieces)));
+                    let _ = handle.tell(PeerEvent::Choked(handle.id(), pieces));
                 }
             }
             _ => handle.end(),
@@ -267,6 +270,21 @@ impl SessionHandle {
         self.outgoing.close();
         // Fails where the other side was first; it is closed then as well.
         let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
+    /// Tells the coordinator what its peer did.
+    pub(super) fn tell(&self, event: PeerEvent) -> Result<(), End> {
+        self.send(SessionEvent::Peer(event))
+    }
+
+    pub(super) fn send(&self, event: SessionEvent) -> Result<(), End> {
+        self.share.events.send(event).map_err(|_| End::ClosedByUs)
+    }
+
+    /// Counts bytes of a block, on this session and in all.
+    pub(super) fn count(&self, bytes: u32, of: impl Fn(&Traffic) -> &AtomicU64) {
+        of(&self.traffic).fetch_add(bytes.into(), Ordering::Relaxed);
+        of(&self.share.traffic).fetch_add(bytes.into(), Ordering::Relaxed);
     }
 
     pub(super) fn socket(&self) -> &Arc<TcpStream> {

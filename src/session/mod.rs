@@ -29,7 +29,7 @@ pub use incoming::requests::{Expected, Placed, Requests};
 pub use limiter::{Limiter, RateLimiters};
 pub use opening::Wanted;
 pub use outgoing::outbox::{MAX_OPEN_REQUESTS, Overflow};
-pub use share::{HaveSet, LocalPeer, SharedTorrent, Traffic};
+pub use share::{HaveSet, IncomingPieces, LocalPeer, SharedTorrent, Traffic};
 
 use crate::policy::{PeerEvent, PieceInFlight, SessionId};
 

@@ -15,7 +15,7 @@ use crate::{
     bitfield::Bitfield,
     metainfo::{Geometry, Metainfo, PeerId, PieceIndex},
     policy::{Buffers, PieceInFlight, SessionId},
-    storage::{self, Stamps, Store},
+    storage::{self, Ledger, Stamps, Store},
 };
 
 /// Who we are on the wire: one a process.
@@ -49,8 +49,8 @@ pub struct SharedTorrent {
     pub have: Arc<HaveSet>,
     /// Where sessions tell what happens.
     pub events: Sender<SessionEvent>,
-    /// Where complete pieces go to be hashed; `None` where nothing is fetched.
-    pub finished: Option<Sender<PieceInFlight>>,
+    /// Where blocks go that come; `None` where nothing is fetched.
+    pub incoming: Option<IncomingPieces>,
     /// What the sessions of this torrent may send, together, besides what all of the process may.
     pub upload: Limiter,
     /// What they may take.
@@ -61,6 +61,15 @@ pub struct SharedTorrent {
     pub sending: AtomicUsize,
     /// Whether it is being fetched and no peer gives any of it: its trackers are asked sooner.
     pub lacks_peers: AtomicBool,
+}
+
+/// Where the blocks of a torrent go that is fetched.
+#[derive(Clone)]
+pub struct IncomingPieces {
+    /// Writes those of a piece that is not kept in memory.
+    pub ledger: Arc<Ledger>,
+    /// Takes complete pieces, to be hashed.
+    pub finished: Sender<PieceInFlight>,
 }
 
 /// Bytes of blocks that passed: the payload, as trackers count it (BEP 3).

@@ -17,7 +17,7 @@ use crate::{
     bitfield::Bitfield,
     metainfo::{BLOCK_LENGTH, InfoHash, Metainfo, PeerId},
     policy::{Home, SendOrder},
-    storage::{Store, StoreAccess},
+    storage::{self, Ledger, Writing},
     wire::{
         self, HANDSHAKE_LENGTH, Handshake, Message, RawBlock, Reserved,
         mse::{self, tests::Initiator},
@@ -52,7 +52,7 @@ impl Torrent {
     /// One of that many pieces of which we have everything.
     pub(crate) fn all_of_long(seed: u8, pieces: usize) -> Torrent {
         let torrent = Torrent::nothing_of_long(seed, pieces);
-        torrent.share.store.write(0, &[std::io::IoSlice::new(&torrent.content)]).unwrap();
+        std::fs::write(torrent.share.store.path_of(0), &torrent.content).unwrap();
         torrent.share.geometry().pieces().for_each(|piece| torrent.share.have.insert(piece));
         torrent
     }
@@ -72,16 +72,17 @@ impl Torrent {
         bytes.extend(b"ee");
         let metainfo = Arc::new(Metainfo::read(&bytes).unwrap());
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(metainfo.clone(), dir.path(), StoreAccess::Write { preallocate: false }).unwrap();
+        let begun = storage::begin(&metainfo, dir.path(), Writing::default(), 1, &|_, _| {}).unwrap();
+        let ledger = Ledger::without_journal(begun);
         let (tell, events) = bounded(64);
         let (finish, finished) = bounded(4);
         let share = SharedTorrent {
             stamps: Arc::default(),
             have: Arc::new(HaveSet::new(&Bitfield::empty(metainfo.geometry().piece_count()))),
             metainfo,
-            store: Arc::new(store),
+            store: ledger.store().clone(),
             events: tell,
-            finished: Some(finish),
+            incoming: Some(IncomingPieces { ledger, finished: finish }),
             upload: Limiter::new(0),
             download: Limiter::new(0),
             traffic: Traffic::default(),
@@ -528,8 +529,8 @@ fn a_session_that_takes_asks_for_its_pieces_and_hands_them_on_whole() {
         }
         let piece = torrent.finished.recv_timeout(PATIENCE).unwrap();
         let mut bytes = vec![0; PIECE];
-        match piece.parts() {
-            Some(parts) => bytes = parts.iter().flat_map(|part| part.iter().copied()).collect(),
+        match piece.held_runs().pop() {
+            Some((_, blocks)) => bytes = blocks.iter().flat_map(|block| block.iter().copied()).collect(),
             None => torrent.share.store.read(PIECE as u64, &mut bytes).unwrap(),
         }
         assert!(bytes == torrent.bytes(raw(1, 0, PIECE as u32)), "{home:?}");

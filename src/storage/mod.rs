@@ -3,7 +3,8 @@
 //! [`layout`] is pure: which stretch of which file holds a range of the torrent. A [`Store`] reads and writes such
 //! ranges from many threads at once; it owns the open files and never waits for another thread. [`verify()`] hashes what
 //! is there. [`begin()`] decides whose the files are that a fetch finds, and gets it the right to write them. [`resume`] keeps a
-//! log among our [`Records`], so that a fetch that was killed goes on from where it was, and [`journal`] is the one thread of the process that syncs data and marks it as safe.
+//! log among our [`Records`], so that a fetch that was killed goes on from where it was, a [`Ledger`] is the only writer of
+//! piece bytes, and [`journal`] is the one thread of the process that syncs data and marks it as safe.
 //!
 //! The rule that holds it together: **a piece is believed only if its hash was right, and only as far as the disk is
 //! known to hold it.** Nothing here knows of peers, the wire or which piece comes next.
@@ -16,6 +17,7 @@ mod gather;
 mod handles;
 pub mod journal;
 pub mod layout;
+mod ledger;
 mod record;
 mod records;
 pub mod resume;
@@ -30,7 +32,8 @@ mod verify;
 pub use begin::{Begun, Writing, begin};
 pub use claim::Claim;
 pub use error::StorageError;
-pub use journal::{Journal, Ledger};
+pub use journal::Journal;
+pub use ledger::{Ledger, Run};
 pub use records::Records;
 pub use resume::ResumeLog;
 pub use stamp::Stamps;

@@ -1,7 +1,7 @@
 //! The resume log, hash workers, the journal and a kill or power cut among them, one step at a time.
 //!
 //! The log's bytes are the real ones ([`record`]); the disk, the threads and the queue are simulated. The steps are those
-//! of [`Ledger::commit`](super::Ledger::commit) and [`Ledger::sync`](super::Ledger::sync), in their order, and a seed decides who
+//! of [`Ledger`](super::Ledger), in their order: a piece is noted, written, in as many steps as it has blocks, and counted; and a seed decides who
 //! takes the next one, whether the journal's queue has room, and what a power cut leaves of what was not synced.
 
 use super::record::{self, LogRecord, RECORD_LENGTH, Replay};

@@ -145,11 +145,11 @@ impl Store {
     }
 
     /// Writes `blocks`, one after the other, from `offset` of the torrent on. What falls into pad files is dropped.
-    /// A range within one file is one system call.
+    /// A range within one file is one system call. Only for the [`Ledger`](super::Ledger).
     ///
     /// # Panics
     /// When the range exceeds the torrent.
-    pub fn write(&self, offset: u64, blocks: &[IoSlice<'_>]) -> Result<(), StorageError> {
+    pub(super) fn write(&self, offset: u64, blocks: &[IoSlice<'_>]) -> Result<(), StorageError> {
         let mut done = 0;
         for Extent { place, length } in self.extents(offset, blocks.iter().map(|block| block.len()).sum()) {
             let length = length as usize;

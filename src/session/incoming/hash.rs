@@ -80,16 +80,7 @@ impl HashWorkers {
             Some(_) => piece.liars(&self.block_digests(&piece)?),
             None => Vec::new(),
         };
-        match piece.parts() {
-            Some(parts) => self.ledger.commit(index, &parts)?,
-            None => {
-                let store = self.ledger.store();
-                for (block, bytes) in piece.blocks().filter_map(|(block, held)| Some((block, held?))) {
-                    store.write(metainfo.geometry().block_offset(block), &[bytes])?;
-                }
-                self.ledger.confirm(index)?;
-            }
-        }
+        self.ledger.commit(index, &piece.held_runs())?;
         self.have.insert(index);
         Ok(Hashed::Right(index, liars))
     }

@@ -1,5 +1,6 @@
-//! What a session receives: socket → protocol → requests in flight → piece → hash workers.
+//! What a session receives: socket → protocol → requests in flight → arrival → hash workers.
 
+pub mod arrival;
 pub mod chatter;
 pub mod hash;
 pub mod pipeline;

@@ -1,25 +1,19 @@
-//! The reading half of a session: what comes from the socket, judged and passed on.
+//! The reading half of a session: what comes from the socket is decoded, held against what the peer may say, and passed on.
+//! It touches no file.
 //!
 //! It may wait for its coordinator and for the hash workers, which is what slows a peer down that sends faster than we
 //! can hash or write; it never waits for its own writer.
 
-use std::{
-    io::IoSlice,
-    mem,
-    sync::{Arc, atomic::Ordering},
-    thread,
-    time::Instant,
-};
+use std::{mem, sync::atomic::Ordering, thread, time::Instant};
 
 use crate::{
     bitfield::Bitfield,
     metainfo::{BLOCK_LENGTH, Block},
-    policy::{Home, Payload, PeerEvent, SendOrder},
+    policy::{PeerEvent, SendOrder},
     session::{
-        End, LocalPeer, MAX_OPEN_REQUESTS, SessionEvent, SessionHandle,
-        incoming::{chatter::ChatterBudget, requests::Expected, socket::SocketReader},
+        End, LocalPeer, MAX_OPEN_REQUESTS, SessionHandle,
+        incoming::{arrival, chatter::ChatterBudget, requests::Expected, socket::SocketReader},
         limiter::{MAX_NAP, RateLimiters as RateLimits},
-        share::Traffic,
     },
     wire::{self, DecodeStep, EXTENDED_HANDSHAKE, ExtendedHandshake, Message, MessageLimits, RawBlock},
 };
@@ -94,17 +88,17 @@ impl Protocol<'_> {
             Message::Choke => {
                 self.idle_message(0)?;
                 let pieces = self.handle.requests().choke();
-                self.tell(PeerEvent::Choked(id, pieces))
+                self.handle.tell(PeerEvent::Choked(id, pieces))
             }
             Message::Unchoke => {
                 self.idle_message(0)?;
                 let appetite = self.handle.requests().unchoke();
-                self.tell(PeerEvent::Unchoked(id, appetite))
+                self.handle.tell(PeerEvent::Unchoked(id, appetite))
             }
             Message::Interested | Message::NotInterested => {
                 self.idle_message(0)?;
                 self.wants = message == Message::Interested;
-                self.tell(PeerEvent::Interested(id, self.wants))
+                self.handle.tell(PeerEvent::Interested(id, self.wants))
             }
             Message::Have(index) => self.have(index),
             Message::Bitfield(bytes) => self.bitfield(bytes),
@@ -115,7 +109,7 @@ impl Protocol<'_> {
                 }
                 self.charge_request(block)?;
                 if !mem::replace(&mut self.wants, true) {
-                    self.tell(PeerEvent::Interested(id, true))?;
+                    self.handle.tell(PeerEvent::Interested(id, true))?;
                 }
                 Ok(self.handle.outgoing.push(SendOrder::Upload(block))?)
             }
@@ -154,7 +148,7 @@ impl Protocol<'_> {
         let piece = self.handle.share.geometry().piece(index).ok_or(End::NoSuchPiece(index))?;
         self.spoke = true;
         if self.theirs.set(index) {
-            self.tell(PeerEvent::Gained(self.handle.id(), piece))
+            self.handle.tell(PeerEvent::Gained(self.handle.id(), piece))
         } else {
             self.idle_message(0)
         }
@@ -171,7 +165,7 @@ impl Protocol<'_> {
         }
         self.spoke = true;
         self.theirs = said;
-        self.tell(PeerEvent::Has(self.handle.id(), self.theirs.clone()))
+        self.handle.tell(PeerEvent::Has(self.handle.id(), self.theirs.clone()))
     }
 
     fn extended_handshake(&mut self, payload: &[u8]) -> Result<(), End> {
@@ -180,10 +174,14 @@ impl Protocol<'_> {
         if let Some(open) = said.request_queue {
             self.handle.requests().limit_pipeline(open);
         }
-        self.tell(PeerEvent::ExtensionHandshake { session: self.handle.id(), port: said.port, client: said.client })
+        self.handle.tell(PeerEvent::ExtensionHandshake {
+            session: self.handle.id(),
+            port: said.port,
+            client: said.client,
+        })
     }
 
-    /// A block comes: into its buffer, into its place.
+    /// A block comes: into its buffer, if it is one that was requested.
     fn block(&mut self, raw: RawBlock, inlet: &mut SocketReader) -> Result<(), End> {
         let expected = self.handle.requests().expects(raw);
         let (block, home) = match expected {
@@ -191,7 +189,7 @@ impl Protocol<'_> {
             Expected::Never if self.unasked >= self.most_unasked() => return Err(End::Unasked(raw)),
             Expected::Never | Expected::NoLonger => {
                 self.unasked += u64::from(expected == Expected::Never);
-                self.count(u64::from(raw.length), |traffic| &traffic.wasted);
+                self.handle.count(raw.length, |traffic| &traffic.wasted);
                 inlet.skip(raw.length as usize)?;
                 self.wait_for_rate(raw.length, inlet);
                 return Ok(());
@@ -199,11 +197,8 @@ impl Protocol<'_> {
         };
         let mut buffer = self.host.buffers.take(block.length);
         inlet.read_into(&mut buffer)?;
-        self.count(u64::from(block.length), |traffic| &traffic.downloaded);
-        match home {
-            Home::Memory => self.place(block, Payload::Held(buffer))?,
-            Home::Disk => self.store(block, &buffer)?,
-        }
+        self.handle.count(block.length, |traffic| &traffic.downloaded);
+        arrival::arrived(self.handle, block, home, buffer)?;
         self.wait_for_rate(block.length, inlet);
         Ok(())
     }
@@ -214,52 +209,8 @@ impl Protocol<'_> {
         MAX_UNASKED + self.handle.traffic.downloaded.load(Ordering::Relaxed) / u64::from(BLOCK_LENGTH)
     }
 
-    /// Writes a block to its place, unless another has been asked for it while it came.
-    fn store(&mut self, block: Block, bytes: &[u8]) -> Result<(), End> {
-        let share = &self.handle.share;
-        if !self.handle.requests().claim(block) {
-            self.count(u64::from(block.length), |traffic| &traffic.wasted);
-            return Ok(());
-        }
-        match share.store.write(share.geometry().block_offset(block), &[IoSlice::new(bytes)]) {
-            Ok(()) => self.place(block, Payload::Stored),
-            Err(error) => self.storage_failed(error),
-        }
-    }
-
-    fn place(&mut self, block: Block, payload: Payload) -> Result<(), End> {
-        let placed = self.handle.requests().place(block, payload, Instant::now());
-        self.handle.request(placed.requests);
-        if let Some(piece) = placed.finished {
-            let to = self.handle.share.finished.as_ref().expect("only who fetches has pieces on a desk");
-            to.send(piece).map_err(|_| End::ClosedByUs)?;
-        }
-        if let Some((block, payload)) = placed.endgame_block {
-            self.tell(PeerEvent::EndgameBlock(self.handle.remote.clone(), block, payload))?;
-        }
-        if let Some(appetite) = placed.bytes_wanted {
-            self.tell(PeerEvent::BytesWanted(self.handle.id(), appetite))?;
-        }
-        Ok(())
-    }
-
-    fn storage_failed(&self, error: crate::storage::StorageError) -> Result<(), End> {
-        let event = SessionEvent::StorageFailed(Arc::new(error));
-        self.handle.share.events.send(event).map_err(|_| End::ClosedByUs)?;
-        Err(End::ClosedByUs)
-    }
-
     fn checked(&self, raw: RawBlock) -> Result<Block, End> {
         self.handle.share.geometry().block(raw.index, raw.begin, raw.length).ok_or(End::NoSuchBlock(raw))
-    }
-
-    fn tell(&self, event: PeerEvent) -> Result<(), End> {
-        self.handle.share.events.send(SessionEvent::Peer(event)).map_err(|_| End::ClosedByUs)
-    }
-
-    fn count(&self, bytes: u64, of: impl Fn(&Traffic) -> &std::sync::atomic::AtomicU64) {
-        of(&self.handle.traffic).fetch_add(bytes, Ordering::Relaxed);
-        of(&self.handle.share.traffic).fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Counts bytes against the rate limits and waits as long as they say, while nobody ends the session. What the peer

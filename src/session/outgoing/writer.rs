@@ -15,7 +15,7 @@ use crate::{
     metainfo::{Block, PieceIndex},
     policy::PeerEvent,
     session::{
-        End, LocalPeer, SessionEvent, SessionHandle,
+        End, LocalPeer, SessionHandle,
         limiter::{MAX_NAP, RateLimiters},
         outgoing::{
             backlog::{self, Backlog},
@@ -152,11 +152,8 @@ impl BlockWriter<'_> {
         if *sent >= u64::from(share.geometry().length_of(piece)) {
             self.begun.remove(&piece);
             self.handle.uploaded_pieces.insert(piece);
-            if share.finished.is_none() {
-                share
-                    .events
-                    .send(SessionEvent::Peer(PeerEvent::Sent(self.handle.id(), piece)))
-                    .map_err(|_| End::ClosedByUs)?;
+            if share.incoming.is_none() {
+                self.handle.tell(PeerEvent::Sent(self.handle.id(), piece))?;
             }
         }
         Ok(())

@@ -55,7 +55,7 @@ impl Fetch {
     fn commit(&self, torrent: &Torrent, pieces: impl IntoIterator<Item = u32>) {
         for piece in pieces {
             let piece = torrent.metainfo.geometry().piece(piece).unwrap();
-            self.ledger.commit(piece, &[IoSlice::new(torrent.piece(piece))]).unwrap();
+            self.ledger.commit(piece, &[(0, vec![IoSlice::new(torrent.piece(piece))])]).unwrap();
         }
     }
 
@@ -95,7 +95,7 @@ fn a_piece_that_was_noted_and_not_written_is_not_believed() {
     let fetch = start(&torrent, dir.path());
     fetch.commit(&torrent, [0, 1, 5]);
     let piece = torrent.metainfo.geometry().piece(3).unwrap();
-    fetch.ledger.confirm(piece).unwrap();
+    fetch.ledger.commit(piece, &[]).unwrap();
     fetch.kill();
     let again = start(&torrent, dir.path());
     assert_eq!((again.have, again.hashed), (vec![0, 1, 5], 4));
@@ -181,7 +181,7 @@ fn a_log_cut_at_any_byte_never_claims_a_piece_that_is_not_there() {
     fetch.commit(&torrent, [2]);
     fetch.close();
     let fetch = start(&torrent, dir.path());
-    fetch.ledger.confirm(torrent.metainfo.geometry().piece(1).unwrap()).unwrap();
+    fetch.ledger.commit(torrent.metainfo.geometry().piece(1).unwrap(), &[]).unwrap();
     fetch.kill();
     let path = log_of(&torrent, dir.path());
     let log = fs::read(&path).unwrap();
@@ -364,7 +364,7 @@ fn a_file_with_another_name_elsewhere_is_not_changed_under_it() {
     assert!(sentence.contains("hard link") && sentence.contains("--overwrite"), "{sentence}");
     let (begun, _) = begin_once_free(&torrent, dir.path(), OVERWRITE).unwrap();
     Ledger::without_journal(begun)
-        .commit(torrent.metainfo.geometry().piece(0).unwrap(), &[IoSlice::new(b"0123")])
+        .commit(torrent.metainfo.geometry().piece(0).unwrap(), &[(0, vec![IoSlice::new(b"0123")])])
         .unwrap();
     assert_eq!(fs::read(&archived).unwrap(), [&torrent.content[..8], b"??"].concat());
 }

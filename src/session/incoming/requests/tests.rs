@@ -60,7 +60,7 @@ fn the_last_block_brings_the_piece() {
     let asked = desk.assign(piece(5), now).unwrap();
     let placed: Vec<_> = asked.iter().map(|block| desk.place(*block, payload(*block), now)).collect();
     let finished: Vec<_> = placed.into_iter().filter_map(|placed| placed.finished).collect();
-    assert!(finished.len() == 1 && finished[0].is_complete() && finished[0].parts().is_some());
+    assert!(finished.len() == 1 && finished[0].is_complete() && finished[0].held_runs().len() == 1);
     assert!(desk.is_idle());
 }
 
