@@ -76,8 +76,6 @@
 //!   read.
 //! - **Blocks, not pieces, are the unit of memory**: a piece in flight is a list of 16 KiB buffers, each read into, hashed and
 //!   written from without being copied.
-//! - **`status` stands before `announce`**, which notes there why a tracker has no answer, and **`terminal` stands low**, because
-//!   nothing else prints.
 //! - **`mio` instead of `polling`** watches idle connections: `polling`'s registration is `unsafe`, which is forbidden here.
 //! - **`net`, `text`, `chance` and `quota`** are four small modules more than the design's map has.
 

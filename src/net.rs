@@ -92,7 +92,7 @@ fn bind(socket: Socket, address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Ports below this are those of a machine's own services (RFC 6335), and no client listens for peers there.
-const FIRST_PEER_PORT: u16 = 1024;
+pub const FIRST_PEER_PORT: u16 = 1024;
 
 /// Who named an address to be dialled, which says how far it is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,14 +135,19 @@ const INNER_INTERFACES: [&str; 9] = ["docker", "br-", "veth", "virbr", "podman",
 /// Addresses nobody has (RFC 5737, RFC 3849): the way to them is the way to everywhere.
 const ELSEWHERE: [(&str, &str); 2] = [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")];
 
-/// Every address of this machine's interfaces, the one that others most likely reach it at first.
-pub fn own_addresses() -> Vec<IpAddr> {
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
+/// Every address of this machine's interfaces, the one that others most likely reach it at first. What is refused because it is one
+/// of them has to be refused on an error too.
+pub fn own_addresses() -> io::Result<Vec<IpAddr>> {
+    let interfaces = if_addrs::get_if_addrs()?.into_iter().map(|interface| (interface.ip(), interface.name));
+    Ok(in_order_of_use(interfaces.collect(), &route_addresses()))
+}
+
+/// The same where nothing hangs on an address that is missing: none on an error.
+pub fn shown_addresses() -> Vec<IpAddr> {
+    own_addresses().unwrap_or_else(|error| {
         log::warn!("this machine's addresses cannot be listed: {error}");
         Vec::new()
-    });
-    let interfaces = interfaces.into_iter().map(|interface| (interface.ip(), interface.name));
-    in_order_of_use(interfaces.collect(), &route_addresses())
+    })
 }
 
 /// The addresses that packets to everywhere leave with. No packet is sent.
@@ -173,7 +178,7 @@ fn in_order_of_use(mut interfaces: Vec<(IpAddr, String)>, routes: &[IpAddr]) -> 
 /// Where a listener on this port is reached, for [`may_dial`].
 pub fn listening_on(port: u16) -> Vec<SocketAddr> {
     let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
-    own_addresses().into_iter().chain([loopback]).map(|ip| SocketAddr::new(ip, port)).collect()
+    shown_addresses().into_iter().chain([loopback]).map(|ip| SocketAddr::new(ip, port)).collect()
 }
 
 #[cfg(test)]
@@ -247,7 +252,11 @@ mod tests {
     fn a_listener_is_reached_at_every_address_of_the_machine() {
         let own = listening_on(6881);
         assert!(own.contains(&"127.0.0.1:6881".parse().unwrap()));
-        assert!(own_addresses().into_iter().all(|ip| !may_dial(SocketAddr::new(ip, 6881), NamedBy::User, &own)));
+        assert!(own_addresses().unwrap().into_iter().all(|ip| !may_dial(
+            SocketAddr::new(ip, 6881),
+            NamedBy::User,
+            &own
+        )));
     }
 
     #[test]

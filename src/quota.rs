@@ -1,16 +1,20 @@
-//! How often somebody may come: an allowance for each origin, refilled as time passes. Pure.
+//! How often somebody may come, and who gives way when there is no room: by origin. Pure.
 
 use std::{
     collections::HashMap,
+    fmt,
     net::{IpAddr, Ipv6Addr},
     time::{Duration, Instant},
 };
+
+use serde::{Deserialize, Serialize};
 
 /// Origins that are remembered at most. Those whose allowance is full need no remembering.
 const MAX_ORIGINS: usize = 4096;
 
 /// Where connections come from that are judged together: an IPv4 address; the 64 bits of an IPv6 network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "IpAddr")]
 pub struct Origin(IpAddr);
 
 /// The allowances of all origins.
@@ -39,6 +43,55 @@ impl Origin {
             }
             v4 => Origin(v4),
         }
+    }
+
+    /// As a part of a file's name.
+    pub fn to_file_name(self) -> String {
+        let ip = match self.0 {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        format!("{:032x}", ip.to_bits())
+    }
+
+    /// What [`Origin::to_file_name`] has written; the origin of no address for anything else.
+    pub fn from_file_name(name: &str) -> Origin {
+        Origin::of(IpAddr::from(Ipv6Addr::from(u128::from_str_radix(name, 16).unwrap_or(0))))
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl From<IpAddr> for Origin {
+    fn from(ip: IpAddr) -> Origin {
+        Origin::of(ip)
+    }
+}
+
+/// How much each origin has. Where something has to make room, it is something of the origin that has most: so nobody loses anything to
+/// somebody who has more.
+#[derive(Debug, Default)]
+pub struct Weights(HashMap<Origin, u64>);
+
+impl FromIterator<(Origin, u64)> for Weights {
+    fn from_iter<T: IntoIterator<Item = (Origin, u64)>>(held: T) -> Weights {
+        let mut weights = Weights::default();
+        for (origin, weight) in held {
+            let sum = weights.0.entry(origin).or_default();
+            *sum = sum.saturating_add(weight);
+        }
+        weights
+    }
+}
+
+impl Weights {
+    /// How much that origin has.
+    pub fn of(&self, origin: Origin) -> u64 {
+        self.0.get(&origin).copied().unwrap_or(0)
     }
 }
 

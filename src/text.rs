@@ -1,6 +1,6 @@
 //! What people read: a stranger's text made harmless, and numbers of bytes as people say them.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// The text with whatever could move the cursor, hide or turn letters written as `\u{…}`; letters of any script stay.
 pub fn escape(text: &str) -> String {
@@ -23,6 +23,22 @@ pub fn escape_json(json: &str) -> String {
         }
     }
     escaped
+}
+
+/// A text that is to be repeated in a message, without its middle where it is longer than `limit` bytes: a stranger may send
+/// megabytes, and what is at the end of a sentence often says what to do.
+pub fn excerpt(text: &str, limit: usize) -> Cow<'_, str> {
+    if text.len() <= limit {
+        return text.into();
+    }
+    let (mut start, mut end) = (limit / 2, text.len() - limit / 2);
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    format!("{} [{} bytes left out] {}", &text[..start], end - start, &text[end..]).into()
 }
 
 /// Characters that turn the writing direction, so that `exe.txt` is really `txt.exe`, end a line, or show nothing at
@@ -55,6 +71,14 @@ impl fmt::Display for Size {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_text_loses_its_middle_between_two_letters() {
+        assert_eq!(excerpt("short", 5), "short");
+        assert_eq!(excerpt("longer", 4), "lo [2 bytes left out] er");
+        assert_eq!(excerpt("\u{e4}\u{e4}\u{e4}\u{e4}", 6), "\u{e4} [4 bytes left out] \u{e4}");
+        assert!(excerpt(&"\u{202e}".repeat(1_000_000), 300).len() < 350);
+    }
 
     #[test]
     fn sizes_are_said_as_people_say_them() {

@@ -2,13 +2,14 @@
 //! and checked here; what is left of it can be used as it is.
 
 use std::{
-    fmt,
+    fmt, iter,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
 use crate::{
     bencode::{self, BencodeNode},
+    text::escape,
     tracker::address,
 };
 
@@ -127,21 +128,22 @@ impl Answer {
         if peers.is_none() && peers6.is_none() {
             return Err(AnswerError::NoPeers);
         }
-        let mut found = Vec::new();
-        match peers.map(|node| (node.as_bytes(), node.as_list())) {
-            Some((Some(compact), _)) => found.extend(compact_v4(compact)?),
-            Some((_, Some(list))) => found.extend(list.filter_map(peer_of_dict)),
+        // Looked at one by one: a full answer of compact peers names more than 100,000.
+        type Found<'a> = Box<dyn Iterator<Item = SocketAddr> + 'a>;
+        let v4: Found<'_> = match peers.map(|node| (node.as_bytes(), node.as_list())) {
+            Some((Some(compact), _)) => Box::new(compact_v4(compact)?),
+            Some((_, Some(list))) => Box::new(list.filter_map(peer_of_dict)),
             Some(_) => return Err(AnswerError::NoPeers),
-            None => {}
-        }
-        match peers6.map(|node| (node.as_bytes(), node.as_list())) {
-            Some((Some(compact), _)) => found.extend(compact_v6(compact)?),
-            Some((_, Some(list))) => found.extend(list.filter_map(peer_of_dict)),
-            Some(_) | None => {}
-        }
+            None => Box::new(iter::empty()),
+        };
+        let v6: Found<'_> = match peers6.map(|node| (node.as_bytes(), node.as_list())) {
+            Some((Some(compact), _)) => Box::new(compact_v6(compact)?),
+            Some((_, Some(list))) => Box::new(list.filter_map(peer_of_dict)),
+            Some(_) | None => Box::new(iter::empty()),
+        };
         let interval = seconds(dict, b"interval").unwrap_or(DEFAULT_INTERVAL).clamp(MIN_INTERVAL, MAX_INTERVAL);
         Ok(Answer {
-            peers: usable(found),
+            peers: usable(v4.chain(v6)),
             interval,
             min_interval: seconds(dict, b"min interval").unwrap_or(DEFAULT_MIN_INTERVAL).clamp(MIN_INTERVAL, interval),
             complete: count(dict, b"complete"),
@@ -224,10 +226,11 @@ fn words(node: BencodeNode<'_>) -> String {
     plain_words(node.as_bytes().unwrap_or(b"(no reason given)"))
 }
 
-/// A tracker's words without control characters, shortened.
+/// A tracker's words, shortened and made harmless: they are shown on a page and in a terminal.
 pub fn plain_words(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_WORDS)]).into_owned();
-    text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
+    let line: String = text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
+    escape(&line)
 }
 
 #[cfg(test)]
@@ -307,6 +310,8 @@ mod tests {
         assert_eq!(parse("d5:peersi1ee"), Err(AnswerError::NoPeers));
         assert_eq!(parse("d5:peers7:1234567e"), Err(AnswerError::RaggedPeers(7)));
         assert_eq!(parse("d6:peers66:123456e"), Err(AnswerError::RaggedPeers(6)));
+        let nasty = parse("d14:failure reason8:a\n\u{9b}\u{202e}be").unwrap_err();
+        assert_eq!(nasty.to_string(), r"the tracker refuses: a  \u{202e}b");
         let long = format!("d14:failure reason{}:{}e", MAX_WORDS + 1, "x".repeat(MAX_WORDS + 1));
         assert_eq!(parse(&long), Err(AnswerError::Failure { reason: "x".repeat(MAX_WORDS), retry: Retry::Unsaid }));
     }

@@ -5,26 +5,36 @@
 
 use std::{
     io::{self, ErrorKind, Read},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use ureq::{Agent, config::ConfigBuilder, typestate::AgentScope, unversioned::transport::DefaultConnector};
+use ureq::{
+    Agent, Body,
+    config::ConfigBuilder,
+    http::Response,
+    typestate::AgentScope,
+    unversioned::{resolver::DefaultResolver, transport::DefaultConnector},
+};
 
 use crate::{
     announce::{
         answer::{self, Answer},
         encoding,
         error::MAX_REDIRECTS,
-        reach::OtherMachines,
+        reach::{Hop, OtherMachines},
+        redirect,
         tls::Distrust,
         udp,
     },
     tracker::announce::{Announce, AnnounceEvent},
 };
 
-pub use crate::announce::{error::AnnounceError, reach::Reach};
+pub use crate::announce::{
+    error::AnnounceError,
+    reach::{Reach, TrackerReach},
+};
 
 /// How long a name may take to resolve.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,8 +61,6 @@ pub struct BoundedBody {
     pub status: u16,
     /// All of it.
     pub bytes: Vec<u8>,
-    /// Where a redirect leads that was not followed.
-    pub location: Option<String>,
     /// What a server of ours says that it serves, in its field `Minitorrent`.
     pub serves: Option<String>,
 }
@@ -61,7 +69,7 @@ pub struct BoundedBody {
 #[derive(Debug)]
 pub struct Client {
     agent: Agent,
-    /// For [`Reach::OtherMachines`].
+    /// Asks other machines alone.
     confined: Agent,
     key: u32,
     is_ending: AtomicBool,
@@ -71,7 +79,11 @@ impl Client {
     /// A client with this `key`, a random number by which trackers know it again when its address changes.
     pub fn new(key: u32) -> Client {
         let config = config().build();
-        let confined = Agent::with_parts(config.clone(), DefaultConnector::default(), <OtherMachines>::default());
+        let confined = Agent::with_parts(
+            config.clone(),
+            DefaultConnector::default(),
+            OtherMachines::new(DefaultResolver::default()),
+        );
         Client { agent: config.new_agent(), confined, key, is_ending: AtomicBool::new(false) }
     }
 
@@ -107,7 +119,7 @@ impl Client {
         match scheme.to_ascii_lowercase().as_str() {
             "https" if !cfg!(feature = "tls") => Err(AnnounceError::NoTls),
             "http" | "https" => {
-                let body = self.ask(&announce.url(url, self.key, tracker_id), limit, MAX_BODY, reach)?;
+                let body = self.get(&announce.url(url, self.key, tracker_id), limit, MAX_BODY, reach)?;
                 match Answer::parse(&body.bytes) {
                     // Servers say so in their words: "The plain HTTP request was sent to HTTPS port".
                     Err(_) if body.status == 400 && body.bytes.windows(5).any(|word| word == b"HTTPS") => {
@@ -129,40 +141,53 @@ impl Client {
         self.is_ending.store(true, Ordering::Relaxed);
     }
 
-    fn agent(&self, reach: Reach) -> &Agent {
-        match reach {
-            Reach::Anywhere => &self.agent,
-            Reach::OtherMachines => &self.confined,
+    /// What an http(s) URL answers, whatever its status, and wherever it redirects to; at most `max_bytes`, within `limit`. Each
+    /// place on the way is within `reach`, or is not asked.
+    pub fn get(&self, url: &str, limit: Duration, max_bytes: u64, reach: Reach) -> Result<BoundedBody, AnnounceError> {
+        let deadline = Instant::now() + limit;
+        let (mut url, mut hop) = (url.to_owned(), Hop::First);
+        for _ in 0..=MAX_REDIRECTS {
+            let (response, next) = self.ask_within(&url, deadline, reach, hop)?;
+            let Some(location) = redirect::location(&response) else { return read(response, max_bytes) };
+            (url, hop) = (redirect::joined(&url, location), next);
         }
+        Err(AnnounceError::Redirects)
     }
 
-    /// What an http(s) URL answers, whatever its status; at most `max_bytes`, within `limit`.
-    pub fn get(&self, url: &str, limit: Duration, max_bytes: u64) -> Result<BoundedBody, AnnounceError> {
-        self.ask(url, limit, max_bytes, Reach::Anywhere)
+    /// What a URL that a user of this machine named answers by itself, without a redirect.
+    pub fn get_unfollowed(&self, url: &str, limit: Duration, max_bytes: u64) -> Result<BoundedBody, AnnounceError> {
+        read(ask(&self.agent, url, Instant::now() + limit)?, max_bytes)
     }
 
-    fn ask(&self, url: &str, limit: Duration, max_bytes: u64, reach: Reach) -> Result<BoundedBody, AnnounceError> {
-        let request = self.agent(reach).get(checked(url)?).config().timeout_global(Some(limit)).build();
-        read(request.call().map_err(|error| from_ureq(error, url))?, max_bytes)
-    }
-
-    /// The same of this URL alone: redirects are told, and left to the caller.
-    pub fn get_unfollowed(
+    /// Asks one URL, if it is within reach, and says where a redirect would come from.
+    ///
+    /// Another machine is what it is looked up for first. Only where that shows that it leads to this one, and it may, is it asked
+    /// without that limit.
+    fn ask_within(
         &self,
         url: &str,
-        limit: Duration,
-        max_bytes: u64,
+        deadline: Instant,
         reach: Reach,
-    ) -> Result<BoundedBody, AnnounceError> {
-        let request = self.agent(reach).get(checked(url)?).config().timeout_global(Some(limit));
-        let request = request.max_redirects(0).max_redirects_will_error(false).build();
-        read(request.call().map_err(|error| from_ureq(error, url))?, max_bytes)
+        hop: Hop,
+    ) -> Result<(Response<Body>, Hop), AnnounceError> {
+        match ask(&self.confined, url, deadline) {
+            Err(AnnounceError::ThisMachine(ip)) => {
+                reach.check_here(url, hop, ip)?;
+                Ok((ask(&self.agent, url, deadline)?, Hop::FromHere))
+            }
+            // Nobody knows where it leads: it is asked only if it may be on this machine, and trusted only as another one.
+            Err(AnnounceError::OwnAddresses(error)) => {
+                let here = reach.check_here(url, hop, Ipv4Addr::UNSPECIFIED.into());
+                here.map_err(|_| AnnounceError::OwnAddresses(error))?;
+                Ok((ask(&self.agent, url, deadline)?, Hop::FromElsewhere))
+            }
+            outcome => Ok((outcome?, Hop::FromElsewhere)),
+        }
     }
 
     /// What this http(s) URL answers to these bytes, within `limit`. They go nowhere else.
     pub fn post(&self, url: &str, bytes: &[u8], limit: Duration) -> Result<BoundedBody, AnnounceError> {
-        let request = self.agent.post(checked(url)?).config().timeout_global(Some(limit));
-        let request = request.max_redirects(0).max_redirects_will_error(false).build();
+        let request = self.agent.post(checked(url)?).config().timeout_global(Some(limit)).build();
         let request = request.header("Content-Type", "application/octet-stream");
         read(request.send(bytes).map_err(|error| from_ureq(error, url))?, MAX_BODY)
     }
@@ -187,6 +212,16 @@ pub fn is_on_loopback(url: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
+/// Asks a URL, and no other that it redirects to.
+fn ask(agent: &Agent, url: &str, deadline: Instant) -> Result<Response<Body>, AnnounceError> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(AnnounceError::Timeout);
+    }
+    let request = agent.get(checked(url)?).config().timeout_global(Some(left)).build();
+    request.call().map_err(|error| from_ureq(error, url))
+}
+
 /// A URL that is asked over HTTP; no other scheme leads anywhere, whatever a redirect or a metainfo says.
 fn checked(url: &str) -> Result<&str, AnnounceError> {
     let (scheme, _) = url.split_once("://").ok_or_else(|| AnnounceError::Url(format!("{url:?} has no scheme")))?;
@@ -197,7 +232,7 @@ fn checked(url: &str) -> Result<&str, AnnounceError> {
     }
 }
 
-fn read(mut response: ureq::http::Response<ureq::Body>, max_bytes: u64) -> Result<BoundedBody, AnnounceError> {
+fn read(mut response: Response<Body>, max_bytes: u64) -> Result<BoundedBody, AnnounceError> {
     let mut bytes = Vec::new();
     let mut reader = response.body_mut().as_reader().take(max_bytes + 1);
     reader.read_to_end(&mut bytes).map_err(|error| from_ureq(error.into(), ""))?;
@@ -206,8 +241,8 @@ fn read(mut response: ureq::http::Response<ureq::Body>, max_bytes: u64) -> Resul
     }
     let field = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let bytes = encoding::decode(field("content-encoding").unwrap_or_default(), bytes, max_bytes)?;
-    let (location, serves) = (field("location").map(str::to_owned), field("minitorrent").map(str::to_owned));
-    Ok(BoundedBody { status: response.status().as_u16(), bytes, location, serves })
+    let serves = field("minitorrent").map(str::to_owned);
+    Ok(BoundedBody { status: response.status().as_u16(), bytes, serves })
 }
 
 fn config() -> ConfigBuilder<AgentScope> {
@@ -215,7 +250,9 @@ fn config() -> ConfigBuilder<AgentScope> {
         .user_agent(concat!("minitorrent/", env!("CARGO_PKG_VERSION")))
         .proxy(None)
         .http_status_as_error(false)
-        .max_redirects(MAX_REDIRECTS)
+        // Each is looked at before it is followed.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
         .timeout_resolve(Some(RESOLVE_TIMEOUT))
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_recv_response(Some(RESPONSE_TIMEOUT))
@@ -239,7 +276,6 @@ fn from_ureq(error: ureq::Error, url: &str) -> AnnounceError {
             (None, _) => AnnounceError::Unreachable(error),
         },
         ureq::Error::HostNotFound => AnnounceError::Unreachable(io::Error::new(ErrorKind::NotFound, "no such host")),
-        ureq::Error::TooManyRedirects => AnnounceError::Redirects,
         ureq::Error::BadUri(why) => AnnounceError::Url(why),
         ureq::Error::Http(error) => AnnounceError::Url(error.to_string()),
         ureq::Error::Tls(why) => AnnounceError::Tls(Distrust::Other(why.to_owned())),
@@ -258,10 +294,17 @@ mod tests {
     use crate::metainfo::{InfoHash, PeerId};
     use std::{
         io::{BufRead, BufReader, Write},
-        net::{TcpListener, UdpSocket},
+        net::{SocketAddr, TcpListener, UdpSocket},
         sync::mpsc,
         thread,
-        time::Instant,
+    };
+    use ureq::{
+        config::Config,
+        http::Uri,
+        unversioned::{
+            resolver::{ResolvedSocketAddrs, Resolver},
+            transport::NextTimeout,
+        },
     };
 
     fn sample(event: AnnounceEvent) -> Announce {
@@ -482,5 +525,102 @@ mod tests {
         let (_, from) = tracker.recv_from(&mut packet).unwrap();
         tracker.send_to(&[b"\0\0\0\x03", &packet[12..16], b"no"].concat(), from).unwrap();
         assert_eq!(asking.join().unwrap().unwrap_err().to_string(), "the tracker refuses: no");
+    }
+    /// Looks up a name of another machine that is this one, and what it is not asked for as ever.
+    #[derive(Debug)]
+    struct WithElsewhere<R>(SocketAddr, R);
+
+    impl<R: Resolver> Resolver for WithElsewhere<R> {
+        fn resolve(
+            &self,
+            uri: &Uri,
+            config: &Config,
+            timeout: NextTimeout,
+        ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+            if uri.host() != Some("elsewhere.example") {
+                return self.1.resolve(uri, config, timeout);
+            }
+            let mut found = self.empty();
+            found.push(self.0);
+            Ok(found)
+        }
+    }
+
+    #[test]
+    fn a_metainfo_has_this_machine_asked_as_a_tracker_alone() {
+        let announce = |base: &str, path: &str, reach: Reach| {
+            Client::new(1).announce(&format!("{base}{path}"), &sample(AnnounceEvent::Started), None, reach)
+        };
+        for path in ["/admin/delete?all", "/", "/announce/../admin", "/?/announce"] {
+            let (base, questions) = server(vec![response("200 OK", "", GOOD)]);
+            let refusal = announce(&base, path, Reach::Trackers).unwrap_err();
+            assert!(matches!(refusal, AnnounceError::ServiceHere(_)), "{path}: {refusal}");
+            assert!(questions.try_recv().is_err(), "{path} was asked");
+            assert!(refusal.to_string().contains("--tracker"), "{refusal}");
+            assert!(announce(&base, path, Reach::Anywhere).is_ok(), "{path}");
+        }
+        let (base, _questions) = server(vec![response("200 OK", "", GOOD)]);
+        assert!(announce(&base, "/announce?passkey=1", Reach::Trackers).is_ok());
+    }
+
+    #[test]
+    fn while_this_machines_addresses_are_unknown_only_what_may_be_here_is_asked() {
+        #[derive(Debug)]
+        struct Unknown;
+        impl Resolver for Unknown {
+            fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+                let error = io::Error::from(ErrorKind::PermissionDenied);
+                Err(ureq::Error::Other(Box::new(AnnounceError::OwnAddresses(error))))
+            }
+        }
+        let to_itself = response("302 Found", "Location: /announce\r\n", b"");
+        for (first, path, reach, may) in [
+            (response("200 OK", "", GOOD), "/announce", Reach::Trackers, true),
+            (response("200 OK", "", GOOD), "/any", Reach::Anywhere, true),
+            (response("200 OK", "", GOOD), "/any", Reach::Trackers, false),
+            (response("200 OK", "", GOOD), "/announce", Reach::OtherMachines, false),
+            (to_itself.clone(), "/announce", Reach::Trackers, false),
+            (to_itself, "/announce", Reach::Anywhere, false),
+        ] {
+            let (base, _questions) = server(vec![first, response("200 OK", "", GOOD)]);
+            let confined = Agent::with_parts(config().build(), DefaultConnector::default(), Unknown);
+            let client = Client { confined, ..Client::new(1) };
+            let answer = client.announce(&(base + path), &sample(AnnounceEvent::Started), None, reach);
+            let is_right = match &answer {
+                Ok(_) => may,
+                Err(error) => !may && matches!(error, AnnounceError::OwnAddresses(_)),
+            };
+            assert!(is_right, "{path} {reach:?}: {answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_tracker_here_redirects_here_as_a_tracker_and_one_elsewhere_does_not_at_all() {
+        let to = |url: &str| response("302 Found", &format!("Location: {url}\r\n"), b"");
+        let ask = |first: Vec<u8>, named: &str, reach: Reach| {
+            let (base, _questions) = server(vec![first]);
+            let address = base.strip_prefix("http://").unwrap().parse().unwrap();
+            let resolver = WithElsewhere(address, OtherMachines::new(DefaultResolver::default()));
+            let confined = Agent::with_parts(config().build(), DefaultConnector::default(), resolver);
+            let url = base.replace("127.0.0.1", named) + "/announce";
+            Client { confined, ..Client::new(1) }.announce(&url, &sample(AnnounceEvent::Started), None, reach)
+        };
+        for reach in [Reach::Trackers, Reach::Anywhere] {
+            for path in ["/announce", "/admin"] {
+                let (inside, questions) = server(vec![response("200 OK", "", GOOD); 2]);
+                let from_elsewhere = ask(to(&format!("{inside}{path}")), "elsewhere.example", reach);
+                assert!(matches!(from_elsewhere, Err(AnnounceError::RedirectHere(_))), "{path}: {from_elsewhere:?}");
+                assert!(questions.try_recv().is_err(), "{path} was asked");
+                let from_here = ask(to(&format!("{inside}{path}")), "127.0.0.1", reach);
+                let may = reach == Reach::Anywhere || path == "/announce";
+                assert_eq!((from_here.is_ok(), questions.try_recv().is_ok()), (may, may), "{path}: {from_here:?}");
+            }
+        }
+        // By way of a third one, and beside what was asked.
+        let (inside, questions) = server(vec![response("200 OK", "", GOOD)]);
+        let (third, _third) = server(vec![to(&format!("{inside}/announce"))]);
+        let through = ask(to(&third.replace("127.0.0.1", "localhost")), "elsewhere.example", Reach::Trackers);
+        assert!(matches!(through, Err(AnnounceError::RedirectHere(_))), "{through:?}");
+        assert!(questions.try_recv().is_err());
     }
 }

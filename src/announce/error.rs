@@ -22,6 +22,12 @@ pub enum AnnounceError {
     NoTls,
     /// It leads to this machine, at that address, and is only to lead to others.
     ThisMachine(IpAddr),
+    /// A metainfo names it; it leads to this machine, at that address, and not to what looks like a tracker.
+    ServiceHere(IpAddr),
+    /// A server on another machine redirects to this one, at that address.
+    RedirectHere(IpAddr),
+    /// This machine's addresses are unknown, and it is only to lead to other machines.
+    OwnAddresses(io::Error),
     /// Nobody could be asked there.
     Unreachable(io::Error),
     /// No whole answer in time.
@@ -57,6 +63,17 @@ impl fmt::Display for AnnounceError {
             AnnounceError::ThisMachine(ip) => {
                 write!(f, "it leads to {ip}, an address of this machine, which the page does not have asked")
             }
+            AnnounceError::ServiceHere(ip) => write!(
+                f,
+                "it leads to {ip}, an address of this machine, where a metainfo has only paths that begin with /announce asked, and over udp only ports from 1024 on; --tracker with this URL has it asked all the same"
+            ),
+            AnnounceError::RedirectHere(ip) => {
+                write!(f, "it redirects to {ip}, an address of this machine, which no other machine may do")
+            }
+            AnnounceError::OwnAddresses(error) => write!(
+                f,
+                "this machine's addresses cannot be listed ({error}), so that nothing shows whether it leads to another machine"
+            ),
             AnnounceError::Unreachable(error) => write!(f, "the tracker cannot be reached: {error}"),
             AnnounceError::Timeout => f.write_str("the tracker did not answer in time"),
             AnnounceError::Redirects => write!(f, "the tracker redirects more than {MAX_REDIRECTS} times"),

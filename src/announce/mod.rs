@@ -7,6 +7,7 @@ pub mod encoding;
 mod error;
 pub mod hosts;
 pub mod reach;
+mod redirect;
 pub mod tiers;
 mod tls;
 pub mod udp;

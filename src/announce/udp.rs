@@ -17,6 +17,7 @@ use crate::{
         error::AnnounceError,
         reach::Reach,
     },
+    net,
     tracker::{
         announce::{Announce, AnnounceEvent},
         udp::{ANNOUNCE, CONNECT, ERROR, PROTOCOL},
@@ -127,7 +128,7 @@ pub fn announce(
 ) -> Result<Answer, AnnounceError> {
     let start = Instant::now();
     let found = resolve(authority, limit.min(RESOLVE_TIMEOUT))?;
-    reach.check(found.iter().map(SocketAddr::ip))?;
+    reach.check_udp(&found, net::own_addresses)?;
     let first_of = |is_ipv6: bool| found.iter().find(move |address| address.is_ipv6() == is_ipv6);
     let addresses: Vec<&SocketAddr> = [first_of(false), first_of(true)].into_iter().flatten().collect();
     let share = limit.saturating_sub(start.elapsed()) / addresses.len().max(1) as u32;

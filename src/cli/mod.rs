@@ -183,7 +183,7 @@ pub struct FetchArguments {
     /// reserve the space on disk first
     #[argh(switch)]
     pub preallocate: bool,
-    /// replace files that are there already and are not the torrent's (without it they are left as they are)
+    /// replace files, and add to a folder, that are there already and are not the torrent's (without it they are left as they are)
     #[argh(switch)]
     pub overwrite: bool,
     /// bytes a second to take at most, such as 500K or 10M

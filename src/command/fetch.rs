@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, select, tick};
 
 use super::{check_folder, page, say_some, signals, source};
 use crate::{
+    announce::client::TrackerReach,
     cli,
     downloader::{Outcome, View},
     metainfo::Metainfo,
@@ -69,7 +70,8 @@ pub fn run(arguments: cli::FetchArguments) -> Result<ExitCode, Failure> {
     let signals = interrupts.end_in_order();
     let trackers = trackers(&metainfo, &arguments.tracker);
     let has_tracker = !trackers.is_empty();
-    let view = node.download(begun_with, trackers)?;
+    let reach = TrackerReach::on_command_line(&arguments.tracker, source::url(&arguments.meta));
+    let view = node.download(begun_with, trackers, reach)?;
     if !has_tracker && !arguments.json {
         terminal::say(format_args!(
             "{} names no tracker: only peers that connect here can help",
@@ -126,7 +128,7 @@ fn say_renamed(metainfo: &Metainfo) {
 }
 
 fn open_node(arguments: &cli::FetchArguments) -> Result<Arc<Node>, Failure> {
-    Node::open(NodeOptions {
+    super::open_node(NodeOptions {
         upload_limit: arguments.upload_limit,
         download_limit: arguments.download_limit,
         // Half of all connections are kept for those we make ourselves: whoever floods our port cannot keep us from a

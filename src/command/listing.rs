@@ -14,9 +14,9 @@ use std::{
 
 use super::TRACKER_PORT;
 use crate::{
-    announce::client::{AnnounceError, Client, Reach, is_on_loopback},
+    announce::client::{AnnounceError, Client, is_on_loopback},
     metainfo::Metainfo,
-    net::own_addresses,
+    net::shown_addresses,
     node::Failure,
     terminal,
     web::address::{Origin, lan_address},
@@ -63,7 +63,7 @@ pub fn own_tracker() -> (String, Option<String>) {
     let look =
         |port: u16| (port, ask(&client, &format!("http://127.0.0.1:{port}"), ASK_TIME_HERE).unwrap_or(Found::Nothing));
     let (port, is_there) = choose(OWN_PORTS.map(look));
-    let address = lan_address(&own_addresses()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let address = lan_address(&shown_addresses()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let url = format!("http://{}/announce", SocketAddr::new(address, port));
     let sentence = (!is_there).then(|| {
         if port == TRACKER_PORT {
@@ -87,9 +87,10 @@ fn choose(looks: impl Iterator<Item = (u16, Found)>) -> (u16, bool) {
     (free.unwrap_or(TRACKER_PORT), false)
 }
 
-/// What a server says it is. An error is that nobody answers.
+/// What a server says it is. An error is that nobody answers. A metainfo may have named it, on this machine too; the path is ours, and
+/// no redirect is followed.
 fn ask(client: &Client, base: &str, limit: Duration) -> Result<Found, AnnounceError> {
-    match client.get_unfollowed(&format!("{base}/healthz"), limit, MAX_ANSWER, Reach::Anywhere) {
+    match client.get_unfollowed(&format!("{base}/healthz"), limit, MAX_ANSWER) {
         Ok(body) => Ok(match body.serves.as_deref() {
             Some(serves) if serves.split(',').any(|one| one.trim() == "tracker") => {
                 Found::Ours { has_page: serves.split(',').any(|one| one.trim() == "page") }
@@ -111,7 +112,7 @@ fn ask(client: &Client, base: &str, limit: Duration) -> Result<Found, AnnounceEr
 /// Has the pages of the trackers list what is seeded here; one that is started later hears of it then. On a thread of its own,
 /// which ends when each has been found to be ours or not.
 pub fn start(metainfo: &Arc<Metainfo>, quiet: bool) -> Result<(), Failure> {
-    let mut bases = bases(metainfo, &own_addresses());
+    let mut bases = bases(metainfo, &shown_addresses());
     let metainfo = metainfo.clone();
     let listing = move || {
         let (client, mut wait) = (Client::new(0), AGAIN);

@@ -11,15 +11,16 @@ mod source;
 mod tracker;
 mod verify;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 pub use crate::node::Failure;
-use crate::node::process::MAX_SAID;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
     cli::{self, Arguments, Command},
+    net::PortChoice,
+    node::{Node, NodeOptions, process::MAX_SAID},
     terminal,
 };
 
@@ -62,6 +63,16 @@ fn allow_descriptors() {
             log::info!("the limit of open descriptors stays as it is: {error}");
         }
     }
+}
+
+/// Opens a node; a port that is not the first choice is said aloud.
+fn open_node(options: NodeOptions) -> Result<Arc<Node>, Failure> {
+    let (PortChoice::Asked(wanted) | PortChoice::From(wanted)) = options.port;
+    let node = Node::open(options)?;
+    if node.port() != wanted && wanted != 0 {
+        terminal::say(format_args!("port {wanted} is in use; using {} for peers", node.port()));
+    }
+    Ok(node)
 }
 
 /// That what `option` names is a folder, or not there yet.

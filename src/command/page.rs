@@ -13,7 +13,7 @@ use crossbeam_channel::{Sender, bounded, select, tick};
 
 use crate::{
     http::{self, Door},
-    net::own_addresses,
+    net::shown_addresses,
     node::{Failure, Node},
     terminal,
     web::{Kind, RateLimits, Rules, Setup, Web, access::MAX_PASSWORD, address::all_urls},
@@ -116,7 +116,7 @@ fn parse(address: &str) -> Result<SocketAddr, Failure> {
 /// Where a page at that address is, as another device would type it if it can be reached from there, without a `/` at the end: at
 /// least one, the likeliest first.
 fn urls_of(address: SocketAddr) -> Vec<String> {
-    let own = if address.ip().is_unspecified() { own_addresses() } else { Vec::new() };
+    let own = if address.ip().is_unspecified() { shown_addresses() } else { Vec::new() };
     let own = own.into_iter().filter(|ip| address.is_ipv6() || ip.is_ipv4()).collect::<Vec<_>>();
     let mut urls = all_urls(&own, address.port());
     if urls.is_empty() {

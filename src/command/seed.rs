@@ -12,13 +12,14 @@ use super::{
     signals, source, verify,
 };
 use crate::{
+    announce::client::TrackerReach,
     cli,
     metainfo::{
         Metainfo,
         create::{CreateOptions, Created, DEFAULT_PIECE_LENGTH},
     },
     net::PortChoice,
-    node::{FETCH_MEMORY, FETCH_PEERS, Failure, Node, NodeOptions, process::ENDING},
+    node::{FETCH_MEMORY, FETCH_PEERS, Failure, NodeOptions, process::ENDING},
     policy::{DEFAULT_UPLOAD_SLOTS, FetchSettings},
     session::SharedTorrent,
     storage::{Claim, Stamps, Store, StoreAccess},
@@ -36,7 +37,7 @@ pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
     arguments.dir.as_deref().map_or(Ok(()), |dir| check_folder(dir, "--dir"))?;
     let what = prepare(&arguments)?;
     let signals = interrupts.end_in_order();
-    let node = Node::open(NodeOptions {
+    let node = super::open_node(NodeOptions {
         upload_limit: arguments.upload_limit,
         download_limit: 0,
         max_peers: arguments.max_peers,
@@ -50,7 +51,8 @@ pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
         let (address, password) = (arguments.page.as_deref(), arguments.password_file.as_deref());
         page::open_if_asked(address, password, Kind::Seed, &node, arguments.json)?
     };
-    let share = node.seed(what.metainfo.clone(), &what.dir, what.stamps.clone(), what.metainfo.trackers(), None)?;
+    let trackers = what.metainfo.trackers();
+    let share = node.seed(what.metainfo.clone(), &what.dir, what.stamps.clone(), trackers, what.reach.clone(), None)?;
     say(&arguments, &what, node.port(), page.as_ref());
     listing::start(&what.metainfo, arguments.json)?;
 
@@ -68,6 +70,8 @@ struct What {
     dir: PathBuf,
     /// Its files as they were before they were hashed.
     stamps: Stamps,
+    /// Which machines its trackers may lead to.
+    reach: TrackerReach,
     /// Keeps fetches from writing to them.
     _claim: Option<Claim>,
     /// Where its metainfo was written, if it was made here.
@@ -77,7 +81,7 @@ struct What {
 /// A metainfo is what --dir belongs to, what comes from a URL or ends in .torrent, and a .json that reads like one.
 fn prepare(arguments: &cli::Seed) -> Result<What, Failure> {
     let ending = arguments.what.extension().and_then(|ending| ending.to_str());
-    let named = arguments.dir.is_some() || source::is_url(&arguments.what) || ending == Some("torrent");
+    let named = arguments.dir.is_some() || source::url(&arguments.what).is_some() || ending == Some("torrent");
     match ending {
         _ if named => from_metainfo(arguments, source::read(&arguments.what)?),
         Some("json") => match source::read(&arguments.what) {
@@ -105,7 +109,8 @@ fn from_metainfo(arguments: &cli::Seed, mut metainfo: Metainfo) -> Result<What, 
             "{name}: only {right} of {all} pieces are right in {dir}{absent}; --dir says where the data lies, and fetch gets the rest"
         )));
     }
-    Ok(What { metainfo, dir, stamps, _claim: claim, made: None })
+    let reach = TrackerReach::on_command_line(&arguments.tracker, source::url(&arguments.what));
+    Ok(What { metainfo, dir, stamps, reach, _claim: claim, made: None })
 }
 
 fn from_data(arguments: &cli::Seed) -> Result<What, Failure> {
@@ -130,7 +135,8 @@ fn from_data(arguments: &cli::Seed) -> Result<What, Failure> {
     out.write(&metainfo)?;
     let (stamps, metainfo, dir) = (Stamps::as_found(&metainfo, &found), Arc::new(metainfo), folder_of(path)?);
     let claim = claim(&Store::open(metainfo.clone(), &dir, StoreAccess::Read)?);
-    Ok(What { metainfo, dir, stamps, _claim: claim, made: Some(out) })
+    let reach = TrackerReach::on_command_line(&trackers, None);
+    Ok(What { metainfo, dir, stamps, reach, _claim: claim, made: Some(out) })
 }
 
 /// Keeps fetches from writing to what is seeded. Where a fetch holds it already, as one that serves on does, it is seeded all

@@ -3,7 +3,7 @@
 use std::{fs::File, io::Read, path::Path, time::Duration};
 
 use crate::{
-    announce::client::{AnnounceError, Client},
+    announce::client::{AnnounceError, Client, Reach},
     metainfo::Metainfo,
     node::Failure,
 };
@@ -14,9 +14,9 @@ const MAX_BYTES: u64 = 256 << 20;
 /// How long a metainfo may take to come from a URL.
 const MAX_TIME: Duration = Duration::from_secs(60);
 
-/// Whether this names a URL rather than a path.
-pub fn is_url(meta: &Path) -> bool {
-    !is_magnet(meta) && meta.to_str().is_some_and(|meta| meta.contains("://"))
+/// The URL that this names, if it is no path.
+pub fn url(meta: &Path) -> Option<&str> {
+    meta.to_str().filter(|text| !is_magnet(meta) && text.contains("://"))
 }
 
 /// Whether this is a magnet link (BEP 9), whose trackers may be URLs.
@@ -26,8 +26,7 @@ fn is_magnet(meta: &Path) -> bool {
 
 /// Reads a metainfo.
 pub fn read(meta: &Path) -> Result<Metainfo, Failure> {
-    let url = meta.to_str().filter(|_| is_url(meta));
-    let bytes = url.map_or_else(|| read_file(meta), download)?;
+    let bytes = url(meta).map_or_else(|| read_file(meta), download)?;
     Metainfo::read(&bytes).map_err(|error| Failure::about(meta.display(), error))
 }
 
@@ -46,7 +45,9 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn download(url: &str) -> Result<Vec<u8>, Failure> {
-    let body = Client::new(0).get(url, MAX_TIME, MAX_BYTES).map_err(|error| Failure::about(url, said(error)))?;
+    let body = Client::new(0)
+        .get(url, MAX_TIME, MAX_BYTES, Reach::Anywhere)
+        .map_err(|error| Failure::about(url, said(error)))?;
     if !(200..300).contains(&body.status) {
         return Err(Failure::about(url, format_args!("the server answers with HTTP status {}", body.status)));
     }
@@ -62,6 +63,7 @@ fn said(error: AnnounceError) -> String {
         AnnounceError::Timeout => "the server did not answer in time".to_owned(),
         AnnounceError::Http(why) => format!("the server speaks no proper HTTP: {why}"),
         AnnounceError::TooLarge(limit) => format!("longer than {limit} bytes, which no metainfo is"),
+        AnnounceError::Redirects => "the server redirects without end".to_owned(),
         other => other.to_string(),
     }
 }
@@ -75,6 +77,6 @@ mod tests {
         for link in ["magnet:?xt=urn:btih:aa", "MAGNET:?xt=a&tr=udp://tracker:80", "magnet:?tr=http%3A%2F%2Fa"] {
             assert!(read(Path::new(link)).unwrap_err().to_string().contains("a magnet link does not"), "{link}");
         }
-        assert!(is_url(Path::new("HTTP://a/b.json")) && !is_url(Path::new("a.json")));
+        assert!(url(Path::new("HTTP://a/b.json")).is_some() && url(Path::new("a.json")).is_none());
     }
 }

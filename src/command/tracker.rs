@@ -17,7 +17,7 @@ use crate::{
     announce::{OwnTracker, answer::Answer},
     cli, http,
     metainfo::{self, Metainfo},
-    net::{self, PortChoice, own_addresses},
+    net::{self, PortChoice, shown_addresses},
     node::{
         FETCH_MEMORY, FETCH_PEERS, Failure, Node, NodeOptions,
         process::ENDING,
@@ -117,7 +117,7 @@ fn open(choice: PortChoice) -> Result<std::net::TcpListener, Failure> {
 fn base_url(arguments: &cli::TrackerArguments, port: u16) -> String {
     arguments.public_url.as_ref().map_or_else(
         || {
-            let address = lan_address(&own_addresses()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+            let address = lan_address(&shown_addresses()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
             format!("http://{}", SocketAddr::new(address, port))
         },
         |url| url.trim_end_matches('/').to_owned(),
@@ -130,7 +130,7 @@ fn say(arguments: &cli::TrackerArguments, base: &str, port: u16, sharing: Option
         terminal::print(format_args!("share and fetch files at {base}/"));
         terminal::print(format_args!("files are kept in {data}, and seeded on port {port}"));
     }
-    let others: Vec<String> = all_urls(&own_addresses(), port).into_iter().filter(|url| url != base).collect();
+    let others: Vec<String> = all_urls(&shown_addresses(), port).into_iter().filter(|url| url != base).collect();
     if !others.is_empty() {
         terminal::print(format_args!("this machine is also {}", others.join(" ")));
     }
@@ -160,7 +160,7 @@ impl Sharing {
         let lock = lock(data)?;
         library.remove_unfinished().map_err(|error| Failure::about(data.display(), error))?;
         let tracker = format!("{base}/announce");
-        let node = Node::open(NodeOptions {
+        let node = super::open_node(NodeOptions {
             upload_limit: arguments.upload_limit,
             download_limit: arguments.download_limit,
             max_peers: arguments.max_peers,

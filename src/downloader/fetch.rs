@@ -18,6 +18,7 @@ use super::dialler::{DialFailure, Dialler};
 use crate::{
     announce::{Announcer, TrackerNews},
     bitfield::Bitfield,
+    metainfo::InfoHash,
     policy::{
         PieceInFlight, SessionId,
         coordinator::{Action, Coordinator, FetchSettings, SessionPace},
@@ -355,12 +356,17 @@ impl FetchThread {
 
     fn tracker_news(&mut self, news: TrackerNews, actions: &mut Vec<Action>) {
         match news {
-            TrackerNews::Peers(_, addresses) => {
-                self.meter.tracker_trouble = None;
+            TrackerNews::Peers(hash, addresses) => {
+                self.tracker_trouble(hash, None);
                 self.coordinator.found(addresses, Instant::now(), actions);
             }
-            TrackerNews::Trouble(_, reason) => self.meter.tracker_trouble = Some(reason),
+            TrackerNews::Trouble(hash, reason) => self.tracker_trouble(hash, Some(reason)),
         }
+    }
+
+    fn tracker_trouble(&mut self, hash: InfoHash, trouble: Option<String>) {
+        self.status.board().update(hash, |report| report.trouble.clone_from(&trouble));
+        self.meter.tracker_trouble = trouble;
     }
 
     fn tick(&mut self, actions: &mut Vec<Action>) {

@@ -8,7 +8,10 @@ use std::{borrow::Cow, fs::File, io, ops::Range};
 use tiny_http::{HTTPVersion, Header, Response, StatusCode};
 
 use super::feed::Feed;
-use crate::text::escape;
+use crate::text::{escape, excerpt};
+
+/// The longest sentence that is answered, in bytes: one of our own, and what it repeats of the request.
+const MAX_SENTENCE: usize = 4 * 1024;
 
 /// What tiny_http prints last, for a length of 0.
 const LENGTH_ZERO: &[u8] = b"Content-Length: 0\r\n\r\n";
@@ -79,7 +82,9 @@ impl Reply {
 
     /// A line of plain text, made harmless: it may end up in a terminal.
     pub fn text(status: u16, sentence: impl std::fmt::Display) -> Reply {
-        Reply::new(status, "text/plain; charset=utf-8", (escape(&sentence.to_string()) + "\n").into_bytes())
+        let sentence = sentence.to_string();
+        let line = escape(&excerpt(&sentence, MAX_SENTENCE)) + "\n";
+        Reply::new(status, "text/plain; charset=utf-8", line.into_bytes())
     }
 
     /// The same with one more field. A byte that no field may carry becomes `?`: a name can never end its line.

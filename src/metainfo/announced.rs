@@ -19,7 +19,7 @@ use crate::bencode::{self, Encoder};
 const MAX_KEPT: usize = 16 * 1024;
 
 /// The keys of the JSON form before its trackers.
-const FIRST_FIELDS: [&str; 5] = ["name", "length", "files", "piece_length", "private"];
+const FIRST_FIELDS: [&str; 6] = ["name", "length", "executable", "files", "piece_length", "private"];
 
 /// How the bytes of a file become those that go out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -298,6 +298,26 @@ mod tests {
                 assert_eq!(served.trackers(), want, "{outer}");
                 assert_eq!((served.info_bytes(), served.web_seeds()), (stored.info_bytes(), stored.web_seeds()));
                 assert_eq!(served.comment(), stored.comment());
+            }
+        }
+    }
+
+    /// Behind the trackers in one form and before them in the other, what a single file has and what a folder has.
+    #[test]
+    fn trackers_are_replaced_whatever_else_the_metainfo_says() {
+        let outer = "8:announce8:http://x13:announce-listll8:http://xel8:http://yee7:comment1:c10:created by1:m\
+                     13:creation datei1e";
+        let rest = "12:piece lengthi16384e6:pieces20:HHHHHHHHHHHHHHHHHHHH";
+        for content in ["4:attr1:x6:lengthi5e4:name1:a", "5:filesld4:attr1:x6:lengthi5e4:pathl1:aeee4:name1:a"] {
+            for info in ["", "7:privatei1e", "7:privatei1e6:source1:s"] {
+                let torrent = format!("d{outer}4:infod{content}{rest}{info}e8:url-listl8:http://v8:http://wee");
+                let stored = Metainfo::read(torrent.as_bytes()).unwrap();
+                for served in out(&stored, &[OWN], true) {
+                    assert_eq!(served, stored.clone().announced_first(&[OWN.to_owned()]));
+                }
+                for served in out(&stored, &[OWN], false) {
+                    assert_eq!(served, stored.clone().with_trackers(vec![vec![OWN.to_owned()]]));
+                }
             }
         }
     }

@@ -3,7 +3,10 @@
 use std::fmt;
 
 use super::{InfoHash, geometry, outline::MAX_FILES, path::MAX_DEPTH};
-use crate::bencode;
+use crate::{bencode, text::excerpt};
+
+/// How much of a metainfo a message repeats at most, in bytes.
+const MAX_QUOTE: usize = 400;
 
 /// Why bytes are no metainfo.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +77,11 @@ impl MetainfoError {
     pub(super) fn field(field: impl Into<String>, problem: Problem) -> MetainfoError {
         MetainfoError::Field { field: field.into(), problem }
     }
+}
+
+/// What a metainfo says, fit to be repeated in a message.
+pub(super) fn quoted(text: &str) -> String {
+    excerpt(text, MAX_QUOTE).into_owned()
 }
 
 impl fmt::Display for MetainfoError {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::bencode::Encoder;
+use crate::bencode::{self, BencodeNode, Encoder};
 
 /// The most URLs of trackers that are kept, and of web seeds: more than anybody could ask, and few enough to print.
 pub(super) const MAX_URLS: usize = 1000;
@@ -24,10 +24,12 @@ pub(super) struct Outer {
 pub(super) type Extra = BTreeMap<Vec<u8>, Vec<u8>>;
 
 impl Outer {
-    /// Takes the further keys, but none that has a field of its own here.
+    /// Takes the further keys, but none that has a field of its own here, nor any that a reader of the `.torrent` would take for
+    /// such a field: what this does not say, no further key says in its place.
     pub fn with_extra(mut self, mut extra: Extra) -> Outer {
         let own = self.entries();
-        extra.retain(|key, _| key != b"info" && !own.contains_key(key.as_slice()));
+        let is_read = |key: &[u8], value: &[u8]| bencode::decode(value).is_ok_and(|value| is_read(key, value));
+        extra.retain(|key, value| !own.contains_key(key.as_slice()) && !is_read(key, value));
         self.extra = extra;
         self
     }
@@ -35,7 +37,8 @@ impl Outer {
     /// The same with other trackers, and with none left among the further keys.
     pub fn with_trackers(mut self, trackers: Trackers) -> Outer {
         self.trackers = trackers;
-        let extra = std::mem::take(&mut self.extra);
+        let mut extra = std::mem::take(&mut self.extra);
+        extra.retain(|key, _| !matches!(key.as_slice(), b"announce" | b"announce-list"));
         self.with_extra(extra)
     }
 
@@ -59,6 +62,18 @@ impl Outer {
             (b"url-list", web_seeds),
         ];
         entries.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+    }
+}
+
+/// Whether a key beside `info` in a `.torrent` is one of the fields of [`Outer`], or `info` itself.
+pub(super) fn is_read(key: &[u8], value: BencodeNode<'_>) -> bool {
+    match key {
+        b"info" => true,
+        b"announce" | b"comment" | b"created by" => value.as_str().is_some(),
+        b"announce-list" => value.as_list().is_some(),
+        b"url-list" => value.as_list().is_some() || value.as_str().is_some(),
+        b"creation date" => value.as_integer().is_some(),
+        _ => false,
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     Limits, Metainfo, MetainfoError,
     error::Problem,
     info::Info,
-    outer::{Extra, MAX_URLS, Outer, Trackers, cleaned},
+    outer::{Extra, MAX_URLS, Outer, Trackers, cleaned, is_read},
 };
 use crate::bencode::{self, BencodeNode, Encoder};
 
@@ -42,15 +42,7 @@ fn read_outer(torrent: BencodeNode<'_>) -> Outer {
     };
     let mut extra = Extra::new();
     for (key, value) in torrent.as_dict().into_iter().flatten() {
-        let is_read = match key {
-            b"info" => true,
-            b"announce" | b"comment" | b"created by" => value.as_str().is_some(),
-            b"announce-list" => value.as_list().is_some(),
-            b"url-list" => value.as_list().is_some() || value.as_str().is_some(),
-            b"creation date" => value.as_integer().is_some(),
-            _ => false,
-        };
-        if !is_read {
+        if !is_read(key, value) {
             extra.entry(key.to_vec()).or_insert_with(|| value.raw().to_vec());
         }
     }

@@ -57,7 +57,7 @@ impl Node {
         let mut trackers = metainfo.trackers().to_vec();
         trackers.extend(self.tracker.iter().map(|url| vec![url.clone()]));
         let (work, dir) = (Work::Preparing(ticket.clone()), self.folder.clone());
-        let (metainfo, reach, port) = (metainfo.clone(), Reach::OtherMachines, self.port());
+        let (metainfo, reach, port) = (metainfo.clone(), Reach::OtherMachines.into(), self.port());
         let (hash, shown) = (metainfo.info_hash(), metainfo.clone());
         torrents.insert(hash, Torrent { metainfo, dir, is_fetched: true, work, trackers, reach, port });
         self.board.add(shown, &self.folder, Activity::Verifying);

@@ -30,7 +30,7 @@ use std::{
 use crate::{
     announce::{
         Announcer, OwnTracker,
-        client::{Client, Reach},
+        client::{Client, Reach, TrackerReach},
     },
     chance::Chance,
     downloader::{Fetch, Plan, View},
@@ -103,8 +103,8 @@ struct Torrent {
     is_fetched: bool,
     work: Work,
     trackers: Vec<Vec<String>>,
-    /// Which of them are asked: the page, which others control too, has none asked on this machine.
-    reach: Reach,
+    /// Which machines they may lead to: the page, which others control too, has none asked on this one.
+    reach: TrackerReach,
     /// The port that it is announced at.
     port: u16,
 }
@@ -134,7 +134,7 @@ impl Node {
         let ports = Ports::open(options.port, &host, gate)?;
         let (tracker, own_tracker) = options.own_tracker.unzip();
         let client = Client::new(chance()? as u32);
-        let announcer = Announcer::new(client, host.peer_id(), own_tracker, board.clone());
+        let announcer = Announcer::new(client, host.peer_id(), own_tracker);
         let (slots, seed) = (DEFAULT_UPLOAD_SLOTS, chance()?);
         let service =
             SeedCoordinator::start(host.clone(), registry.clone(), announcer.clone(), board.clone(), slots, seed);
@@ -178,6 +178,7 @@ impl Node {
         dir: &Path,
         stamps: Stamps,
         trackers: &[Vec<String>],
+        reach: TrackerReach,
         port: Option<u16>,
     ) -> Result<Arc<SharedTorrent>, Failure> {
         let (port, refused) = match port.map(|port| self.ports.also(port)) {
@@ -188,15 +189,7 @@ impl Node {
         let store = Store::open(metainfo.clone(), dir, StoreAccess::Read)?;
         let share = self.service.share(metainfo.clone(), Arc::new(store), stamps);
         let (work, trackers) = (Work::Seeding(share.clone()), trackers.to_vec());
-        self.put(Torrent {
-            metainfo,
-            dir: dir.to_owned(),
-            is_fetched: false,
-            work,
-            trackers,
-            reach: Reach::Anywhere,
-            port,
-        });
+        self.put(Torrent { metainfo, dir: dir.to_owned(), is_fetched: false, work, trackers, reach, port });
         refused.map_or(Ok(share), Err)
     }
 
@@ -215,17 +208,17 @@ impl Node {
             None => Stamps::of(&Store::open(metainfo.clone(), dir, StoreAccess::Read)?)?,
         };
         let trackers: Vec<_> = self.tracker.iter().map(|url| vec![url.clone()]).collect();
-        self.seed(metainfo, dir, stamps, &trackers, port).map(|_| ())
+        self.seed(metainfo, dir, stamps, &trackers, Reach::Anywhere.into(), port).map(|_| ())
     }
 
     /// Fetches from now on what has begun, and gives it.
-    pub fn download(&self, begun: Begun, trackers: Vec<Vec<String>>) -> Result<View, Failure> {
+    pub fn download(&self, begun: Begun, trackers: Vec<Vec<String>>, reach: TrackerReach) -> Result<View, Failure> {
         let (metainfo, dir) = (begun.store.metainfo().clone(), begun.store.dir().to_owned());
         self.board.add(metainfo.clone(), &dir, Activity::Fetching);
         let taking = self.start_fetch(begun)?;
         let view = taking.fetch.view();
         let work = Work::Downloading(taking);
-        let (reach, port) = (Reach::Anywhere, self.port());
+        let port = self.port();
         self.put(Torrent { metainfo, dir, is_fetched: true, work, trackers, reach, port });
         Ok(view)
     }
@@ -288,7 +281,7 @@ impl Node {
         };
         let mut chance = Chance::new(self.chance.fetch_add(1, Ordering::Relaxed));
         let (share, trackers) = (share.clone(), &torrent.trackers);
-        self.announcer.add(share, trackers, torrent.port, news, torrent.reach, |bound| chance.below(bound));
+        self.announcer.add(share, trackers, torrent.port, news, torrent.reach.clone(), |bound| chance.below(bound));
     }
 
     /// Has the sessions of a torrent obey its limits.

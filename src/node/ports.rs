@@ -11,7 +11,6 @@ use crate::{
     node::{Failure, udp::UdpThread, utp},
     seeder::{Admission, Listener},
     session::LocalPeer,
-    terminal,
 };
 
 /// How many further ports uploads may ask for: each is a listener of the process.
@@ -42,16 +41,13 @@ impl PeerPort {
 }
 
 impl Ports {
-    /// Opens the main port; one that is not the first choice is said aloud.
+    /// Opens the main port.
     pub fn open(choice: PortChoice, host: &LocalPeer, gate: Arc<Admission>) -> Result<Ports, Failure> {
         let (PortChoice::Asked(wanted) | PortChoice::From(wanted)) = choice;
         let opened = PeerPort::open(choice, gate.clone()).map_err(|error| {
             Failure::listening(format_args!("port {wanted} for peers"), &error, "--port and --seed-port take another")
         })?;
         let main = opened.listener.port();
-        if main != wanted && wanted != 0 {
-            terminal::say(format_args!("port {wanted} is in use; using {main} for peers"));
-        }
         host.set_port(main);
         Ok(Ports { gate, main, open: Mutex::new(HashMap::from([(main, opened)])) })
     }

@@ -38,7 +38,7 @@ impl Source {
         let metainfo = Arc::new(create::create(&dir.path().join("it.bin"), &options, &|_| {}).unwrap().metainfo);
         let node = Node::open(options_in(dir.path(), None)).unwrap();
         let stamps = Stamps::of(&Store::open(metainfo.clone(), dir.path(), StoreAccess::Read).unwrap()).unwrap();
-        node.seed(metainfo.clone(), dir.path(), stamps, &[], None).unwrap();
+        node.seed(metainfo.clone(), dir.path(), stamps, &[], Reach::Trackers.into(), None).unwrap();
         Source { node, metainfo, content, dir }
     }
 
@@ -251,6 +251,33 @@ fn somebody_elses_file_stays_as_it_is_after_a_restart_too_until_it_is_moved_away
     again.resume(hash).unwrap();
     wait_until("a whole file", || report(&again, hash).activity == Activity::Seeding);
     assert!(fs::read(&path).unwrap() == source.content);
+}
+
+#[test]
+fn a_folder_of_somebody_else_is_not_added_to_by_the_page_nor_after_a_restart_nor_by_another_try() {
+    let (source, folder) = (Source::new(), tempfile::tempdir().unwrap());
+    fs::create_dir(source.dir.path().join("docs")).unwrap();
+    fs::write(source.dir.path().join("docs/a"), "of the torrent").unwrap();
+    let options = create::CreateOptions::default();
+    let docs = Arc::new(create::create(&source.dir.path().join("docs"), &options, &|_| {}).unwrap().metainfo);
+    fs::create_dir(folder.path().join("docs")).unwrap();
+    fs::write(folder.path().join("docs/diary"), "mine").unwrap();
+    let refused = |node: &Node, when: &str| {
+        wait_until(when, || failure(node, docs.info_hash()).is_some_and(|why| why.contains("docs/diary in it")));
+        assert!(!folder.path().join("docs/a").exists(), "{when}");
+    };
+    let taker = source.taker(folder.path());
+    taker.fetch(docs.clone()).unwrap();
+    refused(&taker, "a refusal");
+    taker.end(PATIENCE);
+    let again = source.taker(folder.path());
+    again.fetch_again();
+    refused(&again, "a refusal after a restart");
+    again.resume(docs.info_hash()).unwrap();
+    refused(&again, "a refusal of another try");
+    fs::rename(folder.path().join("docs/diary"), folder.path().join("diary")).unwrap();
+    again.resume(docs.info_hash()).unwrap();
+    wait_until("a fetch", || report(&again, docs.info_hash()).activity == Activity::Fetching);
 }
 
 #[test]

@@ -175,8 +175,8 @@ impl SeedThread {
                     Ok(event) => self.event(event, Instant::now()),
                     Err(_) => break,
                 },
-                recv(inputs.tracker_news) -> news => if let Ok(TrackerNews::Peers(hash, addresses)) = news {
-                    self.found(hash, &addresses, Instant::now());
+                recv(inputs.tracker_news) -> news => if let Ok(news) = news {
+                    self.tracker_news(news, Instant::now());
                 },
                 recv(inputs.failed) -> failure => if let Ok((hash, address, end)) = failure {
                     log::debug!("no session with {address}: {end}");
@@ -201,10 +201,17 @@ impl SeedThread {
         self.sessions.values().for_each(SessionHandle::end);
     }
 
-    /// A tracker has named peers of a torrent.
-    fn found(&mut self, hash: InfoHash, addresses: &[SocketAddr], now: Instant) {
-        self.candidates.found(hash, addresses, now);
-        self.dial(now);
+    fn tracker_news(&mut self, news: TrackerNews, now: Instant) {
+        match news {
+            TrackerNews::Peers(hash, addresses) => {
+                self.status.board().update(hash, |report| report.trouble = None);
+                self.candidates.found(hash, &addresses, now);
+                self.dial(now);
+            }
+            TrackerNews::Trouble(hash, reason) => {
+                self.status.board().update(hash, |report| report.trouble = Some(reason));
+            }
+        }
     }
 
     /// Dials whoever is due.

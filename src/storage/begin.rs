@@ -5,11 +5,15 @@
 //! bear it out, or if a piece of the torrent that touches it is right: then it is a part of the very thing, whatever
 //! program brought it. Zeros prove nothing and are nothing to lose: programs that reserve space fill files with them, and
 //! two disk images that have nothing else in common have those.
+//!
+//! A torrent's folder is somebody's too: one that holds anything but the torrent's own files is added to only if it is ours or the
+//! user has said so. Our log or one right piece anywhere in it shows that it is; what else lies beside them then stays as it is.
 
 use std::{
+    collections::HashSet,
     fs,
     os::unix::fs::{FileExt, MetadataExt},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -27,7 +31,7 @@ use super::{
 };
 use crate::{
     bitfield::Bitfield,
-    metainfo::{File, Geometry, Metainfo, PieceIndex},
+    metainfo::{File, FileKind, Geometry, Metainfo, PieceIndex},
 };
 
 /// Bytes read at once in search of one that is not zero.
@@ -160,12 +164,40 @@ fn make_way(look: &Store, have: &Bitfield, vouched: bool, overwrite: bool) -> Re
             (false, _) => return Err(StorageError::NotOurs { path }),
         }
     }
+    if !vouched && !overwrite && !evidence.is_there() {
+        found_beside(look)?.map_or(Ok(()), |path| Err(StorageError::FolderNotOurs { path }))?;
+    }
     look.close_all();
     for path in &foreign {
         log::warn!("{} is replaced", path.display());
         fs::remove_file(path).map_err(|error| StorageError::new("remove", path, error))?;
     }
     Ok(if foreign.is_empty() { Way::Free } else { Way::Replaced })
+}
+
+/// Something in the folder of a torrent that is none of its files. Folders with nothing in them are nobody's loss.
+fn found_beside(look: &Store) -> Result<Option<PathBuf>, StorageError> {
+    let metainfo = look.metainfo();
+    if metainfo.is_single_file() {
+        return Ok(None);
+    }
+    let known = |file: &'_ File| (file.kind == FileKind::Symlink, file.path.clone());
+    let known: HashSet<_> = metainfo.files().iter().map(known).collect();
+    let mut folders = vec![PathBuf::from(metainfo.name())];
+    while let Some(folder) = folders.pop() {
+        let full = look.dir().join(&folder);
+        let failed = |error| StorageError::new("look into", &full, error);
+        for entry in fs::read_dir(&full).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let (kind, path) = (entry.file_type().map_err(failed)?, folder.join(entry.file_name()));
+            match kind.is_dir() {
+                true => folders.push(path),
+                false if known.contains(&(kind.is_symlink(), path.clone())) => {}
+                false => return Ok(Some(look.dir().join(path))),
+            }
+        }
+    }
+    Ok(None)
 }
 
 fn cut(look: &Store, index: usize, length: u64) -> Result<(), StorageError> {
@@ -205,6 +237,12 @@ struct Evidence<'a> {
 impl Evidence<'_> {
     fn new<'a>(metainfo: &'a Metainfo, have: &'a Bitfield) -> Evidence<'a> {
         Evidence { metainfo, have, zeros: None }
+    }
+
+    /// Whether there is any: a right piece that is not all zeros.
+    fn is_there(&mut self) -> bool {
+        let (have, geometry) = (self.have, self.metainfo.geometry());
+        have.iter().filter_map(|index| geometry.piece(index)).any(|piece| !self.is_zeros(piece, geometry))
     }
 
     /// Whether a right piece that is not all zeros touches a file.

@@ -26,6 +26,11 @@ pub enum StorageError {
         /// The file, which is left as it is.
         path: PathBuf,
     },
+    /// The torrent's folder is there with something in it that is none of the torrent's, and nothing shows that it is the same folder.
+    FolderNotOurs {
+        /// What is in it. All is left as it is.
+        path: PathBuf,
+    },
     /// A file that is to be fetched is there under other names too, which the rest of it would change as well.
     Linked {
         /// The file.
@@ -106,6 +111,11 @@ impl fmt::Display for StorageError {
             StorageError::NotOurs { path } => write!(
                 f,
                 "{} is there already and no piece of it is this torrent's; it is left as it is: move it away, fetch elsewhere, or have it replaced with --overwrite",
+                path.display()
+            ),
+            StorageError::FolderNotOurs { path } => write!(
+                f,
+                "the torrent's folder is there already with {} in it, and no piece of the torrent; it is left as it is: move it away, fetch elsewhere, or have the torrent put into it with --overwrite",
                 path.display()
             ),
             StorageError::Linked { path } => write!(

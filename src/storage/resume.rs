@@ -77,8 +77,10 @@ impl Belief {
     fn form(replay: Option<Replay>, present: Bitfield, stamps: &Stamps, log_stamp: Option<Stamp>) -> Belief {
         let unchanged = |replay: &Replay| match (replay.clean, stamps.latest(), log_stamp) {
             (Some(digest), _, _) => digest == stamps.digest(),
-            (None, Some(latest), Some(log)) => latest <= log.seconds.saturating_add(MAX_YOUNGER_SECONDS),
-            (None, _, _) => true,
+            (None, Some(latest), log) => {
+                log.is_some_and(|log| latest <= log.seconds.saturating_add(MAX_YOUNGER_SECONDS))
+            }
+            (None, None, _) => true,
         };
         match replay.filter(unchanged) {
             None => {
@@ -201,5 +203,24 @@ impl ResumeLog {
 
     fn age(&self) -> Option<Stamp> {
         self.file.as_ref()?.metadata().ok().as_ref().map(Stamp::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::Torrent, *};
+
+    #[test]
+    fn a_log_whose_age_cannot_be_seen_vouches_for_no_file() {
+        let torrent = Torrent::of_one_file(4, "a", 8);
+        let dir = torrent.on_disk();
+        let stamps = Stamps::of(&torrent.open(dir.path())).unwrap();
+        let none = Stamps::of(&torrent.open(&dir.path().join("nowhere"))).unwrap();
+        let vouched = |stamps: &Stamps, log: Option<Stamp>| {
+            let replay = Replay { synced: Bitfield::full(2), written: Bitfield::full(2), clean: None };
+            Belief::form(Some(replay), present(&torrent.metainfo, stamps), stamps, log).vouched
+        };
+        assert!(vouched(&stamps, stamps.get(0)) && vouched(&none, None));
+        assert!(!vouched(&stamps, None));
     }
 }

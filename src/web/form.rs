@@ -10,7 +10,7 @@ use super::{
     failure::HttpFailure,
     multipart::{FormEvent, FormField, Parser},
     names,
-    parts::Part,
+    parts::{Part, PartId},
     site::{Sender, Shelf},
     upload::{Refused, Saved, broken, parse_port, save, wants},
     views,
@@ -144,8 +144,8 @@ impl UploadForm<'_> {
                 }
                 let name = names::clean(&file_name);
                 // A form has no tag and begins anew: it goes on with nothing, and nothing goes on with it.
-                let key = format!("{name}~form@{}", self.sender.address);
-                let part = self.shelf.parts.begin_anew(&key, self.shelf.quota(self.sender))?.passing();
+                let id = PartId::Form { name: &name, origin: self.sender.origin };
+                let part = self.shelf.parts.begin_anew(&id, self.shelf.quota(self.sender))?.passing();
                 self.files.push((name, part));
                 At::File
             }

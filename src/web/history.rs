@@ -4,13 +4,17 @@
 //! Only files that are [followed](History::follow) are remembered, so no stranger's torrent takes memory here.
 
 use std::{
+    cmp::Reverse,
     collections::{HashMap, HashSet},
     net::SocketAddr,
     time::Duration,
 };
 
 use super::meter::RateMeter;
-use crate::metainfo::{InfoHash, PeerId};
+use crate::{
+    metainfo::{InfoHash, PeerId},
+    quota::{Origin, Weights},
+};
 
 /// The most machines of one file: more rows than a person reads, in a page of 300 KiB.
 pub const MAX_MACHINES: usize = 1000;
@@ -171,18 +175,40 @@ impl History {
             }
             None if sight.told == HistoryAnswer::Goodbye => {}
             None => {
-                if machines.len() >= MAX_MACHINES || self.machines >= MAX_MACHINES_IN_ALL {
-                    let gone = machines.iter().filter(|(_, machine)| machine.has_left);
-                    let Some(oldest) = gone.min_by_key(|(_, machine)| machine.seen).map(|(id, _)| *id) else { return };
-                    machines.remove(&oldest);
-                    self.machines -= 1;
+                let fullest = match machines.len() {
+                    MAX_MACHINES.. => Some(*info_hash),
+                    _ if self.machines < MAX_MACHINES_IN_ALL => None,
+                    _ => self.files.iter().max_by_key(|(_, machines)| machines.len()).map(|(hash, _)| *hash),
+                };
+                if fullest.is_some_and(|hash| !self.make_room(&hash, sight)) {
+                    return;
                 }
                 let mut machine = Machine::new(sight, now);
                 machine.see(sight, now);
-                machines.insert(sight.peer_id, machine);
-                self.machines += 1;
+                if let Some(machines) = self.files.get_mut(info_hash) {
+                    machines.insert(sight.peer_id, machine);
+                    self.machines += 1;
+                }
             }
         }
+    }
+
+    /// Forgets one machine of that file, of the origin that has most: one that has left, if its origin has as many as the newcomer's,
+    /// else one that is here, if it has two more. False when none makes room.
+    fn make_room(&mut self, hash: &InfoHash, newcomer: &Sight) -> bool {
+        let Some(machines) = self.files.get_mut(hash) else { return false };
+        let origin = |address: SocketAddr| Origin::of(address.ip());
+        let weights: Weights = machines.values().map(|machine| (origin(machine.address), 1)).collect();
+        let weight = |machine: &Machine| weights.of(origin(machine.address));
+        let own = weights.of(origin(newcomer.address));
+        let first = |has_left: bool, least: u64| {
+            let those = machines.iter().filter(|(_, machine)| machine.has_left == has_left && weight(machine) >= least);
+            those.max_by_key(|(_, machine)| (weight(machine), Reverse(machine.seen))).map(|(id, _)| *id)
+        };
+        let Some(id) = first(true, own).or_else(|| first(false, own + 2)) else { return false };
+        machines.remove(&id);
+        self.machines -= 1;
+        true
     }
 
     /// All machines of a torrent.
@@ -296,6 +322,40 @@ mod tests {
         assert!(ids(&history).contains(&last) && !ids(&history).contains(&id(5)));
         history.unfollow(&FILE);
         assert_eq!(history.machines, 0);
+    }
+
+    #[test]
+    fn a_host_of_many_names_pushes_out_its_own_and_nobody_elses() {
+        let mut history = followed();
+        let from =
+            |number: u32, host: u8| Sight { address: ([10, 0, 0, host], 6881).into(), ..announced(number, 1, 0) };
+        let gone = |number, host| Sight { told: HistoryAnswer::Goodbye, ..from(number, host) };
+        // One that left before all others, and one that is here.
+        history.see(&FILE, &from(1, 2), at(1));
+        history.see(&FILE, &gone(1, 2), at(1));
+        history.see(&FILE, &from(2, 2), at(1));
+        for number in 3..3000 {
+            history.see(&FILE, &from(number, 1), at(2));
+            if number < 2000 {
+                history.see(&FILE, &gone(number, 1), at(3));
+            }
+        }
+        assert_eq!(history.machines, MAX_MACHINES);
+        assert!([1, 2].iter().all(|number| history.files[&FILE].contains_key(&id(*number))));
+        // Nobody has left: a newcomer takes one of the many.
+        let mut history = followed();
+        (0..MAX_MACHINES as u32).for_each(|number| history.see(&FILE, &from(number, 1), at(2)));
+        history.see(&FILE, &from(5000, 3), at(3));
+        assert!(history.machines == MAX_MACHINES && history.files[&FILE].contains_key(&id(5000)));
+        // The same where it is all files together that have as many as may be.
+        let mut history = History::default();
+        let files: Vec<_> = (0..12).map(|number| InfoHash([number; 20])).collect();
+        files.iter().for_each(|file| history.follow(*file));
+        for number in 0..MAX_MACHINES_IN_ALL as u32 {
+            history.see(&files[number as usize % 11], &from(number, 1), at(2));
+        }
+        history.see(&files[11], &from(1, 2), at(3));
+        assert_eq!((history.machines, history.machines(&files[11]).len()), (MAX_MACHINES_IN_ALL, 1));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Read},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::Arc,
@@ -16,7 +16,7 @@ use super::{
     Site,
     failure::HttpFailure,
     names,
-    parts::Part,
+    parts::{Part, PartId},
     site::{Sender, Shelf},
     upload::broken,
     views,
@@ -24,6 +24,7 @@ use super::{
 use crate::{
     http::{Reply, Request},
     metainfo::{self, InfoHash, Limits, Metainfo},
+    quota::Origin,
 };
 
 /// How many times its own bytes both forms of a metainfo take on disk at most: JSON writes six for a control character, and
@@ -56,7 +57,7 @@ pub fn register(site: &Arc<Site>, request: &mut Request<'_>) -> Result<Reply, Ht
     site.access.check_upload(request, site.swarms.names())?;
     let (sender, limits) = (site.sender(request), shelf.registry.limits);
     let part = receive(shelf, request, sender, limits.bytes)?;
-    let (path, by, local, listed_on) = (part.path(), sender.address, request.local(), Arc::clone(site));
+    let (path, by, local, listed_on) = (part.path().to_owned(), sender.bounded, request.local(), Arc::clone(site));
     let Registered { info_hash, name, is_new } = shelf.registry.in_turn(move || {
         let bytes = fs::read(path).map_err(|error| HttpFailure::of_disk(&error))?;
         let metainfo = Metainfo::read_within(&bytes, &limits).map_err(refusal)?;
@@ -75,19 +76,19 @@ pub fn register(site: &Arc<Site>, request: &mut Request<'_>) -> Result<Reply, Ht
     Ok(Reply::new(if is_new { 201 } else { 200 }, "application/json", body))
 }
 
-/// Lists a metainfo that came in so many bytes from `by` to `local`, unless it is listed already.
+/// Lists a metainfo that came in so many bytes from `by`, where that bounds it, to `local`, unless it is listed already.
 fn list(
     site: &Site,
     metainfo: Metainfo,
     length: u64,
-    by: IpAddr,
+    by: Option<Origin>,
     local: SocketAddr,
 ) -> Result<Registered, HttpFailure> {
     let (shelf, info_hash) = (site.shelf()?, metainfo.info_hash());
     if let Some((name, _)) = shelf.library.find_hash(info_hash) {
         return Ok(Registered { info_hash, name, is_new: false });
     }
-    let _room = shelf.parts.reserve(length * BYTES_ON_DISK).map_err(|error| HttpFailure::of_disk(&error))?;
+    let _room = shelf.parts.reserve(length * BYTES_ON_DISK, by).map_err(|error| HttpFailure::of_disk(&error))?;
     let claim = shelf.library.claim(&names::clean(metainfo.name()));
     let name = claim.name().to_owned();
     let names = site.swarms.names();
@@ -112,8 +113,7 @@ fn receive<'a>(
     if announced.is_some_and(|length| length > limit) {
         return Err(too_long());
     }
-    // No upload's name begins with a dot.
-    let part = shelf.parts.begin_anew(&format!(".metainfo@{}", sender.address), shelf.quota(sender))?;
+    let part = shelf.parts.begin_anew(&PartId::Metainfo(sender.origin), shelf.quota(sender))?;
     let mut part = part.passing();
     let mut buffer = vec![0; READ_LENGTH];
     loop {

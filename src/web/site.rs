@@ -5,7 +5,6 @@ use std::{
     fmt,
     fs::File,
     io,
-    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::SystemTime,
@@ -29,6 +28,7 @@ use super::{
 use crate::{
     http::Request,
     metainfo::{self, InfoHash, PeerId, PieceHasher},
+    quota::Origin,
     status::report::Board,
 };
 
@@ -84,10 +84,9 @@ pub struct Site {
 /// From where an upload comes.
 #[derive(Debug, Clone, Copy)]
 pub struct Sender {
-    /// The address, the /64 of an IPv6 address.
-    pub(super) address: IpAddr,
+    pub(super) origin: Origin,
     /// The same, unless it may control: then its share is not bounded.
-    pub(super) bounded: Option<IpAddr>,
+    pub(super) bounded: Option<Origin>,
 }
 
 /// The files of a tracker's page.
@@ -211,9 +210,9 @@ impl Site {
 
     /// From where an upload comes.
     pub(super) fn sender(&self, request: &Request<'_>) -> Sender {
-        let address = address::household(self.swarms.names().sender(request).unwrap_or(request.peer().ip()));
+        let origin = Origin::of(self.swarms.names().sender(request).unwrap_or(request.peer().ip()));
         let may_control = self.access.may(request, self.swarms.names()).control;
-        Sender { address, bounded: (!may_control).then_some(address) }
+        Sender { origin, bounded: (!may_control).then_some(origin) }
     }
 
     pub(super) fn order(&self, order: NodeOrder) -> Result<(), String> {
@@ -254,7 +253,7 @@ impl Shelf {
         let announced = request.field(field).and_then(|length| length.parse::<u64>().ok());
         let share = self.parts.check_share(self.quota(sender), announced.unwrap_or(0));
         share.map_err(|error| HttpFailure::of_disk(&error))?;
-        match (announced, self.parts.room()) {
+        match (announced, self.parts.room(sender.bounded)) {
             (Some(length), Ok(room)) if length > room => Err(HttpFailure::of_disk(&io::ErrorKind::StorageFull.into())),
             _ => Ok(()),
         }

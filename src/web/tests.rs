@@ -24,6 +24,8 @@ pub struct Room {
     orders: Orders,
     /// All other orders, as they print.
     pub heard: Arc<Mutex<Vec<String>>>,
+    /// Whether all other orders are refused.
+    refuses: Arc<std::sync::atomic::AtomicBool>,
     pub port: u16,
     /// The field with the cookie that the control link gave, where there is no password.
     pub cookie: String,
@@ -90,11 +92,14 @@ impl Room {
         let swarms = Arc::new(Swarms::new(crate::tracker::TrackerLimits::default(), names).unwrap());
         let (orders, heard) = (Orders::default(), Arc::<Mutex<Vec<String>>>::default());
         let (ordered, told) = (Arc::clone(&orders), Arc::clone(&heard));
+        let refuses = Arc::<std::sync::atomic::AtomicBool>::default();
+        let is_refused = Arc::clone(&refuses);
         let carry_out = Box::new(move |order| match order {
             NodeOrder::Seed { metainfo, file, port } => {
                 ordered.lock().unwrap().push((metainfo.name().to_owned(), file, port));
                 answer(port)
             }
+            _ if is_refused.load(std::sync::atomic::Ordering::Relaxed) => Err("not now".into()),
             order => {
                 told.lock().unwrap().push(format!("{order:?}"));
                 Ok(())
@@ -119,7 +124,7 @@ impl Room {
         let links = Arc::<Mutex<Vec<String>>>::default();
         let told = Arc::clone(&links);
         let link = web.first_link(move |link| told.lock().unwrap().push(link.to_owned())).unwrap();
-        let mut room = Room { folder, orders, heard, port, cookie: String::new(), links, web, board, door };
+        let mut room = Room { folder, orders, heard, refuses, port, cookie: String::new(), links, web, board, door };
         room.cookie = link.map(|link| room.open_link(&link)).unwrap_or_default();
         room
     }
@@ -149,11 +154,15 @@ impl Room {
 
     /// As another machine of the room asks.
     fn ask_from(&self, from: u8, line: &str, fields: &str, body: &[u8]) -> Answer {
+        self.send(self.connect_from(from), "a:5000", line, fields, body)
+    }
+
+    fn connect_from(&self, from: u8) -> TcpStream {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         let address = |ip, port| std::net::SocketAddr::from((ip, port)).into();
         socket.bind(&address(Ipv4Addr::new(127, 0, 1, from), 0)).unwrap();
         socket.connect(&address(Ipv4Addr::LOCALHOST, self.port)).unwrap();
-        self.send(socket.into(), "a:5000", line, fields, body)
+        socket.into()
     }
 
     fn send(&self, mut stream: TcpStream, host: &str, line: &str, fields: &str, body: &[u8]) -> Answer {
@@ -647,6 +656,85 @@ fn a_metainfo_is_registered_once_and_never_replaces_another() {
 }
 
 #[test]
+fn whoever_may_control_lists_more_than_one_address_may() {
+    let room = Room::new();
+    let register = |number: usize, fields: &str| {
+        let bytes = metainfo(&number.to_string(), &number.to_be_bytes()).to_torrent();
+        room.ask_for("localhost", "POST /metainfos", fields, &bytes).status
+    };
+    for number in 0..=library::MAX_REGISTERED_OF_ADDRESS {
+        assert_eq!(register(number, &room.cookie), 201, "{number}");
+    }
+    for number in 1000..1000 + library::MAX_REGISTERED_OF_ADDRESS {
+        assert_eq!(register(number, ""), 201, "{number}");
+    }
+    assert_eq!(register(2000, ""), 507);
+    assert_eq!(register(2001, &room.cookie), 201);
+    // Nor does what strangers list from there bound what is fetched.
+    let bytes = metainfo("fetched", b"fetched").to_torrent();
+    let cookie = &room.cookie;
+    let fetched =
+        room.ask_for("localhost", "POST /api/fetch", &format!("{cookie}Accept: application/json\r\n"), &bytes);
+    assert_eq!(fetched.status, 200, "{}", fetched.text());
+}
+
+#[test]
+fn a_fetch_that_cannot_be_listed_is_not_ordered_and_one_that_cannot_be_ordered_is_not_listed() {
+    let room = Room::new();
+    let fetch = |name: &str| {
+        let bytes = metainfo(name, name.as_bytes()).to_torrent();
+        let fields = format!("{}Accept: application/json\r\n", room.cookie);
+        room.ask_for("localhost", "POST /api/fetch", &fields, &bytes).status
+    };
+    // What is in the way of a metainfo's second form.
+    std::fs::create_dir_all(room.folder.path().join("metainfos/blocked.torrent/x")).unwrap();
+    assert_eq!(fetch("blocked"), 500);
+    assert_eq!(*room.heard.lock().unwrap(), Vec::<String>::new());
+    room.refuses.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(fetch("refused"), 409);
+    assert!(room.names().is_empty() && !room.folder.path().join("metainfos/refused.json").exists());
+    room.refuses.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!((fetch("refused"), room.names()), (200, vec!["refused".to_owned()]));
+}
+
+#[test]
+fn no_name_and_no_tag_goes_on_with_what_came_under_another() {
+    let room = Room::new();
+    let bytes = content(1000);
+    let parts = || std::fs::read_dir(room.folder.path().join("uploads/.part")).unwrap().count();
+    // Two uploads of one name at once from one address; the second breaks off.
+    let begun: Vec<_> = (1..=2)
+        .map(|number| {
+            let mut stream = room.connect_from(1);
+            stream.write_all(b"PUT /uploads/a HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n").unwrap();
+            stream.write_all(&bytes[..400]).unwrap();
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while parts() < number {
+                assert!(Instant::now() < deadline, "an upload does not begin");
+                thread::sleep(Duration::from_millis(5));
+            }
+            stream
+        })
+        .collect();
+    begun[1].shutdown(std::net::Shutdown::Write).unwrap();
+    let _ = (&begun[1]).read_to_end(&mut Vec::new());
+    // Keys were made of the name, a tilde, and the address or the tag; of the second one of a name, with a number.
+    for name in ["a", "a~2", "a~@127.0.1.1", "a~@127.0.1.1~2", "a~form@127.0.1.1"] {
+        for tag in ["2", "t", "127-0-1-1"] {
+            let (line, fields) = (format!("HEAD /uploads/{}", names::encode(name)), format!("Upload-Tag: {tag}\r\n"));
+            let told = room.ask_from(2, &line, &fields, b"");
+            assert_eq!(told.field("Upload-Offset"), Some("0"), "{name} with {tag}");
+        }
+        assert_eq!(room.ask_from(2, &format!("HEAD /uploads/{}", names::encode(name)), "", b"").status, 404, "{name}");
+    }
+    (&begun[0]).write_all(&bytes[400..]).unwrap();
+    let mut answer = [0; 12];
+    (&begun[0]).read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 201");
+    assert_eq!(room.get("/uploads/a").body, bytes);
+}
+
+#[test]
 fn what_others_have_and_what_was_removed_by_hand_can_be_uploaded() {
     let room = Room::new();
     let mut hasher = PieceHasher::new(crate::metainfo::create::DEFAULT_PIECE_LENGTH);
@@ -754,7 +842,11 @@ fn an_upload_whose_file_is_back_is_listed_again_once_it_is_known_to_be_the_same(
     std::fs::write(&file, b"content").unwrap();
     std::fs::File::open(&file).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
     listed(true);
-    assert_eq!(room.orders().len(), 3, "a copy is verified first");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while room.orders().len() < 3 {
+        assert!(Instant::now() < deadline, "a copy is not shared once it is verified");
+        thread::sleep(Duration::from_millis(5));
+    }
 
     // Another file of the same length, a shorter one, and a folder are not what was uploaded.
     go_away();

@@ -15,7 +15,7 @@ use super::{
     failure::HttpFailure,
     library::LibraryEntry,
     names,
-    parts::Part,
+    parts::{Part, PartId},
     site::{Sender, Shelf},
     views,
 };
@@ -74,10 +74,10 @@ pub fn put(site: &Site, request: &mut Request<'_>, name: &str) -> Result<Reply, 
     let stretch = UploadRange::of(request.field("content-range"))?;
     let sender = site.sender(request);
     shelf.check_space(request, "content-length", sender)?;
-    let (key, quota) = (part_key(&name, request, sender)?, shelf.quota(sender));
+    let (id, quota) = (part_id(&name, request, sender)?, shelf.quota(sender));
     let mut part = match stretch.end {
-        None => shelf.parts.begin_anew(&key, quota)?,
-        Some(_) => shelf.parts.begin(&key, stretch.first, quota)?,
+        None => shelf.parts.begin_anew(&id, quota)?,
+        Some(_) => shelf.parts.begin(&id, stretch.first, quota)?,
     };
     receive(request, &mut part)?;
     if let Some((end, length)) = stretch.end {
@@ -102,18 +102,19 @@ pub fn put(site: &Site, request: &mut Request<'_>, name: &str) -> Result<Reply, 
 /// room for it, while a body that is refused half-way looks to a browser like a connection that broke.
 pub fn progress(site: &Site, request: &Request<'_>, name: &str) -> Result<Reply, HttpFailure> {
     let sender = site.sender(request);
-    let key = part_key(&names::clean(name), request, sender)?;
+    let name = names::clean(name);
+    let id = part_id(&name, request, sender)?;
     let shelf = site.shelf()?;
     shelf.check_space(request, "upload-length", sender)?;
     let parts = &shelf.parts;
-    let length = match parts.length(&key) {
+    let length = match parts.length(&id) {
         Some(length) => length,
         // Whoever sends a tag asks before the first byte too, and a browser complains of every 404.
         None if request.field("upload-tag").is_some() => 0,
         None => return Err(HttpFailure::new(404, "there is no such file")),
     };
     let reply = Reply::text(202, "not whole yet").with("Upload-Offset", &length.to_string());
-    Ok(if parts.is_growing(&key) { reply.with("Retry-After", BUSY_SECONDS) } else { reply })
+    Ok(if parts.is_growing(&id) { reply.with("Retry-After", BUSY_SECONDS) } else { reply })
 }
 
 fn receive(request: &mut Request<'_>, part: &mut Part<'_>) -> Result<(), HttpFailure> {
@@ -166,7 +167,7 @@ pub(super) fn save(
     let listed = claim.name().to_owned();
     let metainfo = metainfo_of(&listed)?;
     let entry =
-        claim.list_upload(&part.path(), &metainfo, port, bounded).map_err(|error| HttpFailure::of_disk(&error))?;
+        claim.list_upload(part.path(), &metainfo, port, bounded).map_err(|error| HttpFailure::of_disk(&error))?;
     part.discard();
     site.swarms.follow(entry.info_hash);
     let order = NodeOrder::Seed { metainfo: metainfo.into(), file: shelf.library.upload_path(&listed), port };
@@ -257,14 +258,14 @@ pub(super) fn parse_port(shelf: &Shelf, text: &str) -> Result<Option<u16>, HttpF
 }
 
 /// What names a part, so that nobody but who began it goes on with it.
-fn part_key(name: &str, request: &Request<'_>, sender: Sender) -> Result<String, HttpFailure> {
+fn part_id<'a>(name: &'a str, request: &Request<'a>, sender: Sender) -> Result<PartId<'a>, HttpFailure> {
     let Some(tag) = request.field("upload-tag").filter(|tag| !tag.is_empty()) else {
-        return Ok(format!("{name}~@{}", sender.address));
+        return Ok(PartId::Untagged { name, origin: sender.origin });
     };
     if tag.len() > MAX_TAG || !tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         return Err(HttpFailure::new(400, format!("Upload-Tag is at most {MAX_TAG} letters, digits and dashes")));
     }
-    Ok(format!("{name}~{tag}"))
+    Ok(PartId::Tagged { name, tag })
 }
 
 /// Whether the answer is asked for in that form by its name; curl takes anything.

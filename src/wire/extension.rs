@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::bencode::{self, Encoder};
+use crate::{
+    bencode::{self, Encoder},
+    text::escape,
+};
 
 /// The extended message id of the handshake itself.
 pub const EXTENDED_HANDSHAKE: u8 = 0;
@@ -17,7 +20,7 @@ pub struct ExtendedHandshake {
     pub port: Option<u16>,
     /// `reqq`: how many requests it holds open before it drops some.
     pub request_queue: Option<u32>,
-    /// `v`: its client's name and version.
+    /// `v`: its client's name and version, made harmless.
     pub client: Option<String>,
 }
 
@@ -59,7 +62,7 @@ impl ExtendedHandshake {
         let number = |key: &[u8]| dict.get(key).and_then(super::super::bencode::BencodeNode::as_integer);
         let client = dict.get(b"v").and_then(super::super::bencode::BencodeNode::as_bytes).map(|bytes| {
             let end = bytes.len().min(MAX_CLIENT);
-            String::from_utf8_lossy(&bytes[..end]).into_owned()
+            escape(&String::from_utf8_lossy(&bytes[..end]))
         });
         Ok(ExtendedHandshake {
             port: number(b"p").and_then(|port| port.try_into().ok()).filter(|port| *port != 0),
@@ -87,6 +90,9 @@ mod tests {
         assert_eq!(ExtendedHandshake::from_bytes(b"d1:pi65536ee").unwrap().port, None);
         assert_eq!(ExtendedHandshake::from_bytes(b"i1e").unwrap(), ExtendedHandshake::default());
         assert!(ExtendedHandshake::from_bytes(b"d").is_err());
+        let nasty = "d1:v9:a\n\u{9b}m\u{202e}bee";
+        let nasty = ExtendedHandshake::from_bytes(nasty.as_bytes()).unwrap().client;
+        assert_eq!(nasty.as_deref(), Some(r"a\n\u{9b}m\u{202e}b"));
         let long = format!("d1:v100:{}e", "x".repeat(100));
         assert_eq!(ExtendedHandshake::from_bytes(long.as_bytes()).unwrap().client.unwrap().len(), MAX_CLIENT);
     }

@@ -17,32 +17,30 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("chance", &[]),
     ("quota", &[]),
     ("metainfo", &["bencode", "text"]),
-    ("wire", &["bitfield", "bencode", "metainfo"]),
+    ("wire", &["bitfield", "bencode", "metainfo", "text"]),
     ("storage", &["bitfield", "metainfo", "chance", "text"]),
     ("policy", &["bitfield", "metainfo", "chance", "net"]),
     ("session", &["policy", "storage", "wire", "bitfield", "metainfo", "net", "quota"]),
     ("tracker", &["bencode", "metainfo", "net"]),
+    ("announce", &["tracker", "session", "bencode", "metainfo", "net", "text"]),
     ("status", &["session", "policy", "storage", "bitfield", "metainfo"]),
-    ("announce", &["status", "tracker", "session", "bencode", "metainfo", "net", "text"]),
-    ("terminal", &["status", "text"]),
     (
         "seeder",
         &[
-            "terminal", "announce", "status", "tracker", "session", "policy", "storage", "wire", "bitfield",
-            "metainfo", "net", "chance", "quota",
+            "announce", "status", "tracker", "session", "policy", "storage", "wire", "bitfield", "metainfo", "net",
+            "chance", "quota",
         ],
     ),
     (
         "downloader",
         &[
-            "seeder", "terminal", "announce", "status", "tracker", "session", "policy", "storage", "wire", "bitfield",
-            "metainfo", "net", "chance",
+            "seeder", "announce", "status", "tracker", "session", "policy", "storage", "wire", "bitfield", "metainfo",
+            "net", "chance",
         ],
     ),
     (
         "node",
         &[
-            "terminal",
             "downloader",
             "seeder",
             "announce",
@@ -67,6 +65,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "chance",
         ],
     ),
+    ("terminal", &["status", "text"]),
     (
         "command",
         &[

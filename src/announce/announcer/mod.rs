@@ -20,19 +20,25 @@ use self::schedule::{AnnouncedTorrent, DueAnnounce, Next, Schedule, Trouble};
 use crate::{
     announce::{
         answer::Answer,
-        client::{self, Client, Reach},
+        client::{self, Client, TrackerReach},
         tiers::Tiers,
     },
     metainfo::{InfoHash, PeerId},
     net::{self, NamedBy},
     session::SharedTorrent,
-    status::report::Board,
+    text::excerpt,
     tracker::announce::Announce,
 };
 
 /// Threads that announce, at most. Each waits for one tracker; they are started when there is something to wait for. There are
 /// more than [`MAX_DOUBTFUL`](crate::announce::hosts::MAX_DOUBTFUL), so that silent trackers never hold all of them.
 const MAX_THREADS: usize = 16;
+
+/// How much is shown of why a tracker has no answer, in bytes; its URL alone may be longer.
+const MAX_TROUBLE: usize = 600;
+
+/// How much is shown of a tracker's URL, in bytes.
+const MAX_URL_SHOWN: usize = 200;
 
 /// How often a wait for goodbyes looks whether it still waits for a tracker that is silent.
 const END_CHECK: Duration = Duration::from_millis(100);
@@ -65,8 +71,6 @@ pub struct Announcer {
 }
 
 struct Inner {
-    /// Where trouble is shown.
-    board: Arc<Board>,
     client: Client,
     peer_id: PeerId,
     own: Option<OwnTracker>,
@@ -78,25 +82,24 @@ struct Inner {
 
 impl Announcer {
     /// Nothing to announce yet.
-    pub fn new(client: Client, peer_id: PeerId, own: Option<OwnTracker>, board: Arc<Board>) -> Announcer {
+    pub fn new(client: Client, peer_id: PeerId, own: Option<OwnTracker>) -> Announcer {
         let (schedule, changed) = (Mutex::default(), Condvar::new());
-        let inner = Inner { board, client, peer_id, own, epoch: Instant::now(), schedule, changed };
+        let inner = Inner { client, peer_id, own, epoch: Instant::now(), schedule, changed };
         Announcer { inner: Arc::new(inner) }
     }
 
     /// Announces this torrent, as listening on `port`, from now on, and tells `news` what comes of it. Only trackers
-    /// within `reach` are asked. `chance` gives a
-    /// random number below its argument.
+    /// within `reach` are asked. `chance` gives a random number below its argument.
     pub fn add(
         &self,
         share: Arc<SharedTorrent>,
         trackers: &[Vec<String>],
         port: u16,
         news: Sender<TrackerNews>,
-        reach: Reach,
+        reach: impl Into<TrackerReach>,
         chance: impl FnMut(usize) -> usize,
     ) {
-        let entry = AnnouncedTorrent::new(share, Tiers::new(trackers, chance), port, news).within(reach);
+        let entry = AnnouncedTorrent::new(share, Tiers::new(trackers, chance), port, news).within(reach.into());
         self.inner.lock().add(entry);
         self.wake();
     }
@@ -202,13 +205,13 @@ impl Inner {
                 };
                 let listening = net::listening_on(errand.announce.port);
                 answer.peers.retain(|peer| net::may_dial(*peer, named_by, &listening));
-                self.board.update(errand.info_hash, |report| report.trouble = None);
                 log::debug!("{} names {} peers", errand.url, answer.peers.len());
                 answer.warning.into_iter().for_each(|warning| log::warn!("{} warns: {warning}", errand.url));
                 TrackerNews::Peers(errand.info_hash, answer.peers)
             }
             Err(error) => {
-                let sentence = format!("tracker {}: {error}", errand.url);
+                let sentence = format!("tracker {}: {error}", excerpt(&errand.url, MAX_URL_SHOWN));
+                let sentence = excerpt(&sentence, MAX_TROUBLE).into_owned();
                 // A person at a fetch is shown it for as long as it lasts; the log of a seeder has it once.
                 match errand.announce.is_seeder() && trouble == Trouble::New {
                     true => log::error!("{sentence}; it is asked again until it answers"),
@@ -217,7 +220,6 @@ impl Inner {
                 if trouble == Trouble::Harmless {
                     return;
                 }
-                self.board.update(errand.info_hash, |report| report.trouble = Some(sentence.clone()));
                 TrackerNews::Trouble(errand.info_hash, sentence)
             }
         };

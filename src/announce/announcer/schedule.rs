@@ -15,7 +15,7 @@ use super::TrackerNews;
 use crate::{
     announce::{
         answer::Answer,
-        client::Reach,
+        client::{Reach, TrackerReach},
         hosts::Hosts,
         tiers::{Failure, Tiers, Torrent},
     },
@@ -54,7 +54,7 @@ pub struct AnnouncedTorrent {
     pub share: Arc<SharedTorrent>,
     pub tiers: Tiers,
     port: u16,
-    reach: Reach,
+    reach: TrackerReach,
     news: Sender<TrackerNews>,
     /// Whether something was missing when it was added.
     began_incomplete: bool,
@@ -128,7 +128,7 @@ impl Schedule {
                 host: turn.host.to_owned(),
                 tracker_id: turn.tracker_id.map(<[u8]>::to_vec),
                 announce: entry.announce(ours, turn.event),
-                reach: entry.reach,
+                reach: entry.reach.of(turn.url),
                 news: entry.news.clone(),
             };
             self.hosts.begin(&errand.host, now);
@@ -175,7 +175,7 @@ impl AnnouncedTorrent {
             share,
             tiers,
             port,
-            reach: Reach::Anywhere,
+            reach: Reach::Trackers.into(),
             news,
             began_incomplete,
             leaving: false,
@@ -183,7 +183,7 @@ impl AnnouncedTorrent {
     }
 
     /// The same, with only those trackers asked that are within `reach`.
-    pub fn within(self, reach: Reach) -> AnnouncedTorrent {
+    pub fn within(self, reach: TrackerReach) -> AnnouncedTorrent {
         AnnouncedTorrent { reach, ..self }
     }
 

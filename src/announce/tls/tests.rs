@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::announce::client::{AnnounceError, Client};
+use crate::announce::client::{AnnounceError, Client, Reach};
 
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
 
@@ -72,7 +72,7 @@ impl Authority {
     fn ask(&self, file: &str) -> Result<u16, String> {
         let server = self.serve(file);
         let client = Client::trusting(&fs::read(self.path().join("ca.pem")).unwrap());
-        let answer = client.get(&format!("https://{}/announce", server.address), LIMIT, 1 << 20);
+        let answer = client.get(&format!("https://{}/announce", server.address), LIMIT, 1 << 20, Reach::Anywhere);
         answer.map(|body| body.status).map_err(|error| error.to_string())
     }
 }
@@ -119,7 +119,7 @@ fn http_and_https_at_each_others_port_say_so() {
     let authority = Authority::new();
     authority.signs("good", "IP:127.0.0.1", "20200101000000Z", "20500101000000Z");
     let server = authority.serve("good");
-    let plain = Client::new(1).get(&format!("http://{}/announce", server.address), LIMIT, 1 << 20);
+    let plain = Client::new(1).get(&format!("http://{}/announce", server.address), LIMIT, 1 << 20, Reach::Anywhere);
     let hint = "; if its port speaks https, write https:// in its URL";
     assert!(plain.is_err_and(|error| matches!(error, AnnounceError::NeedsTls) || error.to_string().ends_with(hint)));
     let http = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -130,7 +130,7 @@ fn http_and_https_at_each_others_port_say_so() {
         let _ = stream.read(&mut [0; 4096]);
         let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
     });
-    let error = Client::new(1).get(&url, LIMIT, 1 << 20).unwrap_err();
+    let error = Client::new(1).get(&url, LIMIT, 1 << 20, Reach::Anywhere).unwrap_err();
     assert_eq!(error.to_string(), "the server's port does not speak https; write http:// in its URL");
     serving.join().unwrap();
 }

@@ -13,7 +13,7 @@ use super::{decode, from_base64};
 use crate::metainfo::{
     FileKind, Limits, MAX_FILES, MetainfoError,
     create::DEFAULT_PIECE_LENGTH,
-    error::Problem,
+    error::{Problem, quoted},
     outer::{Extra, MAX_URLS, Outer, Trackers, cleaned},
     outline::{Outline, OutlineContent, OutlineEntry},
     path::{self, MAX_DEPTH},
@@ -68,7 +68,7 @@ impl JsonFields {
     }
 
     pub fn refuse_unsafe_paths(&self) -> Result<(), MetainfoError> {
-        let refuse = |field: String, path: &str| Err(MetainfoError::field(field, Problem::UnsafePath(path.to_owned())));
+        let refuse = |field: String, path: &str| Err(MetainfoError::field(field, Problem::UnsafePath(quoted(path))));
         let name = self.name.as_deref().unwrap_or_default();
         if path::is_unsafe(name.as_bytes()) {
             return refuse("name".to_owned(), name);

@@ -17,7 +17,7 @@ use serde::{Serialize, Serializer};
 use self::fields::JsonFields;
 use super::{
     Limits, Metainfo, MetainfoError,
-    error::Problem,
+    error::{Problem, quoted},
     info::Info,
     outline::{Outline, OutlineContent, OutlineEntry},
     path,
@@ -28,7 +28,8 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Metainfo, MetainfoEr
     if count::values(bytes) > limits.values {
         return Err(MetainfoError::TooManyValues(limits.values));
     }
-    let fields: JsonFields = serde_json::from_slice(bytes).map_err(|error| MetainfoError::Json(error.to_string()))?;
+    let fields: JsonFields =
+        serde_json::from_slice(bytes).map_err(|error| MetainfoError::Json(quoted(&error.to_string())))?;
     let outline = fields.outline(limits)?;
     let raw = match &fields.info {
         Some(text) => from_base64("info", text)?,
@@ -46,7 +47,7 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Metainfo, MetainfoEr
     if let Some(stated) = &fields.info_hash
         && stated.parse() != Ok(info.hash)
     {
-        return Err(MetainfoError::InfoHash { stated: stated.clone(), actual: info.hash });
+        return Err(MetainfoError::InfoHash { stated: quoted(stated), actual: info.hash });
     }
     Ok(Metainfo { info, outer: fields.into_outer(limits)? })
 }
@@ -412,6 +413,39 @@ mod tests {
             sentence(&format!(r#""name": "a", "files": [{sum}, {sum}, {sum}]"#)),
             MetainfoError::LengthOverflow.to_string()
         );
+    }
+
+    #[test]
+    fn what_is_wrong_is_repeated_in_part_and_found_by_its_place() {
+        let long = "\u{202e}".repeat(100_000);
+        for fields in [
+            format!(r#""name": "a", "length": "{long}""#),
+            format!(r#""name": "a", "length": 5, "info_hash": "{long}""#),
+            format!(r#""name": "{long}/", "length": 5"#),
+            format!(r#""name": "a", "files": [{{"path": ["{long}/"], "length": 5}}]"#),
+            format!(r#""name": "a", "length": 5, "pieces": ["{long}"]"#),
+        ] {
+            let sentence = sentence(&fields);
+            assert!(sentence.len() < 4000, "{} bytes", sentence.len());
+        }
+        assert!(sentence(&format!(r#""name": "a", "length": "{long}""#)).ends_with("at line 1 column 300026"));
+    }
+
+    #[test]
+    fn no_further_key_says_what_the_fields_do_not() {
+        let hidden = BASE64
+            .encode(b"d8:announce9:http://e/13:announce-listll9:http://e/ee7:comment1:c8:url-list9:http://e/1:xi1ee");
+        for (trackers, want) in [("", vec![]), (r#""tracker_url": "http://a", "#, vec![vec!["http://a"]])] {
+            let metainfo =
+                read_by_hand(&format!(r#""name": "a", "length": 5, {trackers}"extra": "{hidden}""#)).unwrap();
+            let again = Metainfo::read(&metainfo.to_torrent()).unwrap();
+            assert_eq!(again, metainfo);
+            assert_eq!(
+                (again.trackers().concat(), again.comment(), again.web_seeds().len()),
+                (want.concat().into_iter().map(str::to_owned).collect(), None, 0)
+            );
+            assert!(metainfo.to_torrent().ends_with(b"e1:xi1ee"), "what no field says stays");
+        }
     }
 
     #[test]

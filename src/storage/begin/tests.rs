@@ -320,6 +320,76 @@ fn one_foreign_file_among_right_ones_keeps_all_as_they_are() {
 }
 
 #[test]
+fn a_folder_of_somebody_else_is_not_added_to_until_that_is_said() {
+    let torrent = torrent();
+    for (what, beside) in [
+        ("a file", "t/diary"),
+        ("an empty file", "t/.keep"),
+        ("deep within", "t/my/own/b"),
+        ("a record", "t/.minitorrent/x"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let beside = dir.path().join(beside);
+        fs::create_dir_all(beside.parent().unwrap()).unwrap();
+        fs::write(&beside, if what == "an empty file" { "" } else { "mine" }).unwrap();
+        // Reserved space under a name of the torrent shows nothing.
+        fs::write(dir.path().join("t/b"), [0; 12]).unwrap();
+        let refused = refusal(&torrent, dir.path(), SPARSE);
+        assert!(matches!(&refused, StorageError::FolderNotOurs { path } if *path == beside), "{what}: {refused}");
+        assert!(refused.to_string().contains("--overwrite"), "{refused}");
+        assert!(!dir.path().join("t/a").exists() && !dir.path().join(RECORDS).exists(), "{what}");
+        let (begun, _) = begin_once_free(&torrent, dir.path(), OVERWRITE).unwrap();
+        assert!(begun.have.is_empty() && beside.exists(), "{what}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("t/x")).unwrap();
+    symlink("/etc", dir.path().join("t/x/link")).unwrap();
+    assert!(matches!(refusal(&torrent, dir.path(), SPARSE), StorageError::FolderNotOurs { .. }));
+}
+
+#[test]
+fn a_folder_with_nothing_but_folders_is_added_to() {
+    let (torrent, dir) = (torrent(), tempfile::tempdir().unwrap());
+    fs::create_dir_all(dir.path().join("t/some/empty/folders")).unwrap();
+    assert!(start(&torrent, dir.path()).have.is_empty());
+}
+
+#[test]
+fn what_somebody_keeps_beside_right_pieces_or_beside_what_our_log_tells_of_stays_and_holds_nothing_up() {
+    let (torrent, right) = (torrent(), tempfile::tempdir().unwrap());
+    let notes = |dir: &Path| fs::write(dir.join("t/notes"), "mine").unwrap();
+    // One right piece, without a log.
+    fs::create_dir(right.path().join("t")).unwrap();
+    fs::write(right.path().join("t/b"), [&[0; 2], &torrent.content[12..16], &[0; 6]].concat()).unwrap();
+    notes(right.path());
+    assert_eq!(start(&torrent, right.path()).have, [3]);
+    assert_eq!(fs::read(right.path().join("t/notes")).unwrap(), b"mine");
+    // A log, and no piece yet.
+    let logged = tempfile::tempdir().unwrap();
+    start(&torrent, logged.path()).kill();
+    fs::create_dir_all(logged.path().join("t")).unwrap();
+    notes(logged.path());
+    assert!(start(&torrent, logged.path()).have.is_empty());
+    fs::remove_file(log_of(&torrent, logged.path())).unwrap();
+    assert!(matches!(refusal(&torrent, logged.path(), SPARSE), StorageError::FolderNotOurs { .. }));
+}
+
+#[test]
+fn pads_and_links_of_the_torrent_that_are_there_already_are_nobody_elses() {
+    let torrent = Torrent::new(4, &[("a", 6, ""), (".pad/2", 2, "p"), ("link", 0, "l"), ("c", 5, "")]);
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("t/.pad")).unwrap();
+    fs::write(dir.path().join("t/.pad/2"), [0; 2]).unwrap();
+    symlink("a", dir.path().join("t/link")).unwrap();
+    assert!(start(&torrent, dir.path()).have.is_empty());
+    fs::remove_file(dir.path().join("t/link")).unwrap();
+    fs::write(dir.path().join("t/link"), "mine").unwrap();
+    let other = tempfile::tempdir().unwrap();
+    fs::rename(dir.path().join("t"), other.path().join("t")).unwrap();
+    assert!(matches!(refusal(&torrent, other.path(), SPARSE), StorageError::FolderNotOurs { .. }));
+}
+
+#[test]
 fn a_partial_copy_of_another_program_is_gone_on_with() {
     let torrent = torrent();
     let (a, b) = torrent.content.split_at(10);

@@ -187,7 +187,7 @@ fn a_folder_that_cannot_be_written_is_a_clear_error_and_can_be_read() {
     assert_eq!(refused, format!("cannot open {}: Read-only file system (os error 30)", store.path_of(0).display()));
     // All of it is here, so a fetch has nothing to write.
     assert!(begin(&torrent.metainfo, disk.path(), Writing::default(), 1, &|_, _| {}).unwrap().whole.is_some());
-    let other = Torrent::of_files(4, &[("b", 8)]);
+    let other = Torrent::of_one_file(4, "b", 8);
     let refused = begin(&other.metainfo, disk.path(), Writing::default(), 1, &|_, _| {}).err().unwrap().to_string();
     assert!(refused.ends_with("Read-only file system (os error 30)"), "{refused}");
 }

@@ -51,9 +51,15 @@ pub fn fetch(site: &Site, request: &mut Request<'_>) -> Result<Reply, HttpFailur
     drop(bytes);
     let metainfo = Arc::new(metainfo);
     let hash = metainfo.info_hash();
+    let listed = list(site, &metainfo, request)?;
     let order = NodeOrder::Fetch { metainfo: Arc::clone(&metainfo) };
-    site.order(order).map_err(|sentence| HttpFailure::new(409, sentence))?;
-    list(site, &metainfo, request)?;
+    if let Err(sentence) = site.order(order) {
+        if let (Some(name), Some(shelf)) = (listed, &site.shelf) {
+            shelf.library.remove(&name).map_err(|error| HttpFailure::of_disk(&error))?;
+        }
+        return Err(HttpFailure::new(409, sentence));
+    }
+    site.swarms.follow(hash);
     let page = format!("/files/{hash}");
     if wants_json(request) {
         return Ok(api::json(&serde_json::json!({ "done": true, "info_hash": hash.to_string(), "page": page })));
@@ -74,15 +80,17 @@ fn own_metainfo(site: &Site, request: &Request<'_>, url: &str) -> Option<Result<
     Some(fs::read(library.metainfo_path(name, form)).map_err(|error| HttpFailure::of_disk(&error)))
 }
 
-/// A tracker lists what it fetches as it lists what others have; elsewhere the board is the list.
-fn list(site: &Site, metainfo: &Metainfo, request: &Request<'_>) -> Result<(), HttpFailure> {
-    let Some(shelf) = &site.shelf else { return Ok(()) };
-    if shelf.library.find_hash(metainfo.info_hash()).is_none() {
-        let claim = shelf.library.claim(&names::clean(metainfo.name()));
-        claim.list_registered(metainfo, request.peer().ip())?;
+/// A tracker lists what it fetches as it lists what others have, and tells under which name it has just done so; elsewhere the
+/// board is the list.
+fn list(site: &Site, metainfo: &Metainfo, request: &Request<'_>) -> Result<Option<String>, HttpFailure> {
+    let Some(shelf) = &site.shelf else { return Ok(None) };
+    if shelf.library.find_hash(metainfo.info_hash()).is_some() {
+        return Ok(None);
     }
-    site.swarms.follow(metainfo.info_hash());
-    Ok(())
+    let claim = shelf.library.claim(&names::clean(metainfo.name()));
+    let name = claim.name().to_owned();
+    claim.list_registered(metainfo, site.sender(request).bounded)?;
+    Ok(Some(name))
 }
 
 impl Sent {

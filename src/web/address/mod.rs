@@ -23,7 +23,7 @@ use std::{
 
 use super::failure::HttpFailure;
 use crate::http::Request;
-pub use crate::net::own_addresses;
+use crate::net::{own_addresses, shown_addresses};
 
 /// Endings that no stranger can own: mDNS (RFC 6762), home and private networks (RFC 8375, RFC 9476 and ICANN's .internal).
 const LOCAL_ENDINGS: [&str; 5] = ["", ".local", ".lan", ".home.arpa", ".internal"];
@@ -73,7 +73,7 @@ impl Names {
         Names {
             public_url: public_url.map(|url| url.trim_end_matches('/').to_owned()),
             proxies,
-            own: Mutex::new((Instant::now(), own_addresses().into())),
+            own: Mutex::new((Instant::now(), shown_addresses().into())),
         }
     }
 
@@ -86,7 +86,9 @@ impl Names {
     pub fn own(&self) -> Arc<[IpAddr]> {
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
         if own.0.elapsed() > OWN_ADDRESSES_TIME {
-            *own = (Instant::now(), own_addresses().into());
+            // Those of a moment ago are better than none.
+            let now = own_addresses().map_or_else(|_| Arc::clone(&own.1), Arc::from);
+            *own = (Instant::now(), now);
         }
         Arc::clone(&own.1)
     }

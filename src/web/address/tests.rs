@@ -92,7 +92,7 @@ fn trackers(room: &Room, name: &str, host: &str, fields: &str) -> Vec<String> {
 
 /// This machine as another one would write it, where it has an address for others.
 fn outside(room: &Room) -> String {
-    let ip = lan_address(&own_addresses()).unwrap_or(IpAddr::from([127, 0, 0, 1]));
+    let ip = lan_address(&own_addresses().unwrap()).unwrap_or(IpAddr::from([127, 0, 0, 1]));
     SocketAddr::new(ip, room.port).to_string()
 }
 

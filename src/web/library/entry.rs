@@ -2,13 +2,12 @@
 
 use std::{
     fs,
-    net::IpAddr,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::metainfo::InfoHash;
+use crate::{metainfo::InfoHash, quota::Origin};
 
 /// One line of the list. Its name is that of its files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,9 +34,9 @@ pub enum FileOrigin {
         port: Option<u16>,
         /// The file as it was when it was known to be whole and on disk.
         stamp: Option<UploadStamp>,
-        /// The address that it came from, the /64 of an IPv6 address; nobody whose share is bounded.
+        /// Where it came from, unless that was somebody whose share is not bounded.
         #[serde(default)]
-        by: Option<IpAddr>,
+        by: Option<Origin>,
     },
     /// With others.
     Registered {
@@ -46,9 +45,9 @@ pub enum FileOrigin {
         /// When somebody was last in its swarm, in seconds since 1970. A restart counts: until then nobody could announce.
         #[serde(skip, default = "now_seconds")]
         seen: u64,
-        /// Whoever registered it, the /64 of an IPv6 address.
+        /// Where it was registered from, unless that was somebody whose share is not bounded.
         #[serde(default)]
-        by: Option<IpAddr>,
+        by: Option<Origin>,
     },
 }
 

@@ -18,7 +18,6 @@ use std::{
     collections::{BTreeMap, HashSet},
     fs,
     io::{self, BufWriter, Write},
-    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -27,9 +26,14 @@ pub use crate::node::MAX_PORTS;
 pub use away::Returned;
 pub use entry::{FileOrigin, LibraryEntry, UploadStamp};
 pub use found::Shared;
+#[cfg(test)]
+pub use room::MAX_REGISTERED_OF_ADDRESS;
 
-use super::{address::household, failure::HttpFailure, names};
-use crate::metainfo::{InfoHash, Metainfo};
+use super::{failure::HttpFailure, names};
+use crate::{
+    metainfo::{InfoHash, Metainfo},
+    quota::Origin,
+};
 use away::Away;
 use entry::now_seconds;
 
@@ -213,19 +217,18 @@ impl Claim<'_> {
         received: &Path,
         metainfo: &Metainfo,
         port: Option<u16>,
-        by: Option<IpAddr>,
+        by: Option<Origin>,
     ) -> io::Result<LibraryEntry> {
         self.write(metainfo)?;
         fs::rename(received, self.library.upload_path(&self.name)).inspect_err(|_| self.unwrite())?;
         Ok(self.list(metainfo, FileOrigin::Upload { port, stamp: None, by }))
     }
 
-    /// Lists a metainfo whose content others have, and that `by` has sent.
-    pub fn list_registered(self, metainfo: &Metainfo, by: IpAddr) -> Result<LibraryEntry, HttpFailure> {
-        let by = household(by);
+    /// Lists a metainfo whose content others have, and that `by` has sent where that bounds it.
+    pub fn list_registered(self, metainfo: &Metainfo, by: Option<Origin>) -> Result<LibraryEntry, HttpFailure> {
         self.library.make_room_for_registered(by)?;
         let bytes = self.write(metainfo).map_err(|error| HttpFailure::of_disk(&error))?;
-        Ok(self.list(metainfo, FileOrigin::Registered { bytes, seen: now_seconds(), by: Some(by) }))
+        Ok(self.list(metainfo, FileOrigin::Registered { bytes, seen: now_seconds(), by }))
     }
 
     /// Writes both forms or neither, and tells their bytes.

@@ -1,13 +1,17 @@
 //! How much there may be: of uploads and their ports, and of the metainfos that others register, which give way to each other.
 
-use crate::node::MAX_PORTS;
-use std::{collections::BTreeSet, fs, io, net::IpAddr, time::Duration};
+use std::{cmp::Reverse, collections::BTreeSet, fs, io, time::Duration};
 
 use super::{
     Claim, Library,
     entry::{FileOrigin, LibraryEntry, now_seconds},
 };
-use crate::{metainfo::InfoHash, web::failure::HttpFailure};
+use crate::{
+    metainfo::InfoHash,
+    node::MAX_PORTS,
+    quota::{Origin, Weights},
+    web::failure::HttpFailure,
+};
 
 /// How many uploads there may be: each is a line of the page, a torrent that is announced, and three files, however small.
 pub const MAX_UPLOADS: usize = 2000;
@@ -17,7 +21,7 @@ pub const MAX_UPLOADS: usize = 2000;
 const UPLOADS_LEFT: usize = 2;
 
 /// How many metainfos others may register. Each has up to 16 MiB on disk, and 200 bytes in memory. When there is one more, it
-/// takes the place of the one in whose swarm nobody was seen for longest.
+/// takes the place of one of the origin that has most.
 pub const MAX_REGISTERED: usize = 1000;
 
 /// How many of them one address may register: a room of seeders behind one router, and a tenth of all.
@@ -37,6 +41,23 @@ pub const UNSEEN_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The lowest port that an upload may ask for: those below belong to the system.
 pub const MIN_PORT: u16 = 1024;
+
+/// What a registered metainfo's place in the list is judged by.
+struct RegisteredEntry<'a> {
+    name: &'a String,
+    by: Option<Origin>,
+    bytes: u64,
+    seen: u64,
+}
+
+/// Of the origin that has most of these, the one in whose swarm nobody was seen for longest, and how many it has.
+fn longest_unseen<'a>(
+    entries: impl Iterator<Item = &'a RegisteredEntry<'a>> + Clone,
+) -> Option<(u64, &'a RegisteredEntry<'a>)> {
+    let weights: Weights = entries.clone().filter_map(|entry| Some((entry.by?, 1))).collect();
+    let weighed = entries.filter_map(|entry| Some((weights.of(entry.by?), entry)));
+    weighed.max_by_key(|(weight, entry)| (*weight, Reverse(entry.seen)))
+}
 
 impl Library {
     /// Whether one more upload may ask for that port.
@@ -59,7 +80,7 @@ impl Library {
     }
 
     /// Whether there may be one more upload, by that address where that bounds it.
-    pub fn check_room_for_upload(&self, by: Option<IpAddr>) -> Result<(), HttpFailure> {
+    pub fn check_room_for_upload(&self, by: Option<Origin>) -> Result<(), HttpFailure> {
         let (all, own) = self.count_uploads(by);
         if all >= MAX_UPLOADS {
             let sentence = format!("{MAX_UPLOADS} files are shared here already; there is no room for more");
@@ -76,7 +97,7 @@ impl Library {
     }
 
     /// How many uploads there are, and how many of them are of that address.
-    fn count_uploads(&self, whose: Option<IpAddr>) -> (usize, usize) {
+    fn count_uploads(&self, whose: Option<Origin>) -> (usize, usize) {
         let (mut all, mut own) = (0, 0);
         for entry in self.state().entries.values() {
             if let FileOrigin::Upload { by, .. } = entry.origin {
@@ -88,7 +109,7 @@ impl Library {
     }
 
     /// How many bytes the uploads of an address have.
-    pub fn bytes_of(&self, whose: IpAddr) -> u64 {
+    pub fn bytes_of(&self, whose: Origin) -> u64 {
         let state = self.state();
         let own = state
             .entries
@@ -97,40 +118,48 @@ impl Library {
         own.map(|entry| entry.length).sum()
     }
 
-    /// Makes room for one more metainfo that `by` registers, by taking off those that nobody was seen with for longest.
-    pub(super) fn make_room_for_registered(&self, by: IpAddr) -> Result<(), HttpFailure> {
+    /// Makes room for one more metainfo that `by` registers, or whoever's share is not bounded.
+    pub(super) fn make_room_for_registered(&self, by: Option<Origin>) -> Result<(), HttpFailure> {
         while let Some(name) = self.in_the_way_of(by)? {
             self.remove(&name).map_err(|error| HttpFailure::of_disk(&error))?;
         }
         Ok(())
     }
 
-    /// Whose place a metainfo of `by` has to take; nobody's while there is room.
-    fn in_the_way_of(&self, by: IpAddr) -> Result<Option<String>, HttpFailure> {
-        let state = self.state();
+    /// Whose place one more metainfo has to take; nobody's while there is room. Those that nobody was seen with go first, of
+    /// the origin that has most of them. While all are in use, whoever has two more than the newcomer gives one up, and any stranger to
+    /// whoever's share is not bounded; what such a one has registered goes for no stranger.
+    pub(super) fn in_the_way_of(&self, by: Option<Origin>) -> Result<Option<String>, HttpFailure> {
+        let (state, now) = (self.state(), now_seconds());
         let mut registered = Vec::new();
         for (name, entry) in &state.entries {
             if let FileOrigin::Registered { bytes, seen, by } = entry.origin {
-                registered.push((seen, by, bytes, name));
+                registered.push(RegisteredEntry { name, by, bytes, seen });
             }
         }
-        let of_one = registered.iter().filter(|(_, whose, ..)| *whose == Some(by)).count();
-        let bytes: u64 = registered.iter().map(|(_, _, bytes, _)| bytes).sum();
-        let own = registered.iter().filter(|(_, whose, ..)| *whose == Some(by));
-        let bytes_of_one: u64 = own.map(|(_, _, bytes, _)| bytes).sum();
-        let is_one_full = of_one >= MAX_REGISTERED_OF_ADDRESS || bytes_of_one >= MAX_REGISTERED_BYTES_OF_ADDRESS;
-        if !is_one_full && registered.len() < MAX_REGISTERED && bytes < MAX_REGISTERED_BYTES {
+        let own = || registered.iter().filter(|entry| by.is_some() && entry.by == by);
+        let (count, bytes) = (own().count(), own().map(|entry| entry.bytes).sum::<u64>());
+        let is_one_full = count >= MAX_REGISTERED_OF_ADDRESS || bytes >= MAX_REGISTERED_BYTES_OF_ADDRESS;
+        let all_bytes: u64 = registered.iter().map(|entry| entry.bytes).sum();
+        if !is_one_full && registered.len() < MAX_REGISTERED && all_bytes < MAX_REGISTERED_BYTES {
             return Ok(None);
         }
-        let candidates = registered.iter().filter(|(_, whose, ..)| !is_one_full || *whose == Some(by));
-        let oldest = candidates.min_by_key(|(seen, ..)| *seen);
-        let unseen = oldest.filter(|(seen, ..)| now_seconds().saturating_sub(*seen) >= LEAST_UNSEEN.as_secs());
-        let count = if is_one_full { of_one } else { registered.len() };
-        let whose = if is_one_full { " from your address" } else { "" };
+        let is_unseen = |entry: &RegisteredEntry<'_>| now.saturating_sub(entry.seen) >= LEAST_UNSEEN.as_secs();
+        let gives_way = if is_one_full {
+            own().filter(|entry| is_unseen(entry)).min_by_key(|entry| entry.seen)
+        } else {
+            let strangers = || registered.iter().filter(|entry| entry.by.is_some());
+            let is_greedy = |most: u64| by.is_none() || most >= count as u64 + 2;
+            let found = longest_unseen(strangers().filter(|entry| is_unseen(entry)))
+                .or_else(|| longest_unseen(strangers()).filter(|(most, _)| is_greedy(*most)));
+            let owners = registered.iter().filter(|entry| by.is_none() && entry.by.is_none() && is_unseen(entry));
+            found.map(|(_, entry)| entry).or_else(|| owners.min_by_key(|entry| entry.seen))
+        };
+        let (count, whose) = if is_one_full { (count, " from your address") } else { (registered.len(), "") };
         let sentence = || {
             format!("{count} metainfos{whose} are registered already, all of them in use; there is no room for more")
         };
-        unseen.map(|(.., name)| Some((*name).clone())).ok_or_else(|| HttpFailure::new(507, sentence()))
+        gives_way.map(|entry| Some(entry.name.clone())).ok_or_else(|| HttpFailure::new(507, sentence()))
     }
 
     /// Notes who was seen, and forgets registered metainfos that nobody was seen in for long.

@@ -1,12 +1,16 @@
 //! The list on a real disk, over restarts and at its limits.
 
 use super::{
-    room::{LEAST_UNSEEN, MAX_REGISTERED_OF_ADDRESS, MAX_UPLOADS, MIN_PORT},
+    room::{LEAST_UNSEEN, MAX_REGISTERED, MAX_REGISTERED_OF_ADDRESS, MAX_UPLOADS, MIN_PORT},
     *,
 };
 use crate::metainfo::{PieceHasher, create::CreateOptions};
 
-const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+/// One of many origins.
+fn origin(number: u16) -> Origin {
+    let [high, low] = number.to_be_bytes();
+    Origin::of(std::net::IpAddr::from([10, 0, high, low]))
+}
 
 fn metainfo(name: &str, bytes: &[u8]) -> Metainfo {
     let mut hasher = PieceHasher::new(16);
@@ -46,7 +50,7 @@ fn uploads_are_there_after_a_restart_and_trusted_while_unchanged() {
     for name in ["same", "changed", "gone"] {
         library.stamp(name).unwrap();
     }
-    library.claim("others").list_registered(&metainfo("others", b"elsewhere"), HERE).unwrap();
+    library.claim("others").list_registered(&metainfo("others", b"elsewhere"), Some(origin(1000))).unwrap();
     fs::write(library.upload_path("changed"), b"CONTENT").unwrap();
     fs::File::open(library.upload_path("changed")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
     fs::remove_file(library.upload_path("gone")).unwrap();
@@ -77,15 +81,15 @@ fn uploads_are_there_after_a_restart_and_trusted_while_unchanged() {
 fn whoever_registers_too_much_takes_his_own_places_and_those_that_nobody_uses() {
     let folder = tempfile::tempdir().unwrap();
     let library = Library::open(folder.path()).unwrap();
-    let register = |number: usize, by: IpAddr| {
+    let register = |number: usize, by: Origin| {
         let name = format!("{number}");
-        library.claim(&name).list_registered(&metainfo(&name, &number.to_be_bytes()), by)
+        library.claim(&name).list_registered(&metainfo(&name, &number.to_be_bytes()), Some(by))
     };
-    let flooder = IpAddr::from([10, 0, 0, 1]);
-    register(1000, HERE).unwrap();
+    let flooder = origin(1);
+    register(1000, origin(1000)).unwrap();
     (0..MAX_REGISTERED_OF_ADDRESS).for_each(|number| _ = register(number, flooder).unwrap());
     assert_eq!(register(2000, flooder).unwrap_err().status, 507);
-    register(1001, HERE).unwrap();
+    register(1001, origin(1000)).unwrap();
     for name in ["7", "1000"] {
         if let Some(LibraryEntry { origin: FileOrigin::Registered { seen, .. }, .. }) =
             library.state().entries.get_mut(name)
@@ -94,7 +98,7 @@ fn whoever_registers_too_much_takes_his_own_places_and_those_that_nobody_uses() 
         }
     }
     register(2000, flooder).unwrap();
-    let large = IpAddr::from([10, 0, 0, 2]);
+    let large = origin(2);
     register(3000, large).unwrap();
     if let Some(LibraryEntry { origin: FileOrigin::Registered { bytes, .. }, .. }) =
         library.state().entries.get_mut("3000")
@@ -107,12 +111,51 @@ fn whoever_registers_too_much_takes_his_own_places_and_those_that_nobody_uses() 
 }
 
 #[test]
+fn when_the_list_is_full_whoever_has_most_makes_room_and_nothing_of_ours_for_a_stranger() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = Library::open(folder.path()).unwrap();
+    library.claim("a").list_registered(&metainfo("a", b"a"), None).unwrap();
+    let entry = library.get("a").unwrap();
+    let fill = |name: String, by: Option<Origin>, unseen: u64| {
+        let origin = FileOrigin::Registered { bytes: 1, seen: now_seconds() - unseen, by };
+        library.state().entries.insert(name, LibraryEntry { origin, ..entry.clone() });
+    };
+    let long = LEAST_UNSEEN.as_secs();
+    // Ours and that of a lone stranger have been unseen for longest.
+    fill("a".into(), None, 9 * long);
+    fill("lone".into(), Some(origin(9999)), 8 * long);
+    for number in 0..MAX_REGISTERED - 2 {
+        let host = 1 + number / 99;
+        let unseen = if host <= 2 { 2 * long + number as u64 } else { 0 };
+        fill(format!("{host} {number}"), Some(origin(host as u16)), unseen);
+    }
+    let goes = |by| library.in_the_way_of(by).map_err(|failure| failure.status);
+    let gone =
+        |name: &str| library.state().entries.remove(name).is_some() && library.state().entries.len() < MAX_REGISTERED;
+    for by in [Some(origin(5000)), None] {
+        assert_eq!(goes(by), Ok(Some("2 197".into())), "of the two that have most unseen, the one unseen for longest");
+    }
+    assert!(gone("2 197"));
+    assert_eq!(goes(Some(origin(5000))), Ok(None));
+    // All strangers' are in use.
+    fill("2 197".into(), Some(origin(2)), 0);
+    for entry in library.state().entries.values_mut() {
+        if let FileOrigin::Registered { seen, by: Some(_), .. } = &mut entry.origin {
+            *seen = now_seconds();
+        }
+    }
+    assert!(goes(Some(origin(5000))).unwrap().is_some_and(|name| name.contains(' ')), "whoever has most gives one up");
+    assert_eq!(goes(Some(origin(1))), Err(507), "and nobody to one who has as many");
+    assert!(goes(None).unwrap().is_some_and(|name| name.contains(' ')));
+}
+
+#[test]
 fn of_two_forms_that_cannot_both_be_written_none_is_left() {
     let folder = tempfile::tempdir().unwrap();
     let library = Library::open(folder.path()).unwrap();
     // What is in the way of the second form, and what is in the way of the file itself.
     fs::create_dir_all(library.metainfo_path("a", "torrent").join("x")).unwrap();
-    assert_eq!(library.claim("a").list_registered(&metainfo("a", b"a"), HERE).unwrap_err().status, 500);
+    assert_eq!(library.claim("a").list_registered(&metainfo("a", b"a"), Some(origin(1000))).unwrap_err().status, 500);
     assert!(!library.metainfo_path("a", "json").exists());
     assert!(
         library.claim("b").list_upload(&library.uploads.join("nothing"), &metainfo("b", b"b"), None, None).is_err()
@@ -125,7 +168,7 @@ fn of_two_forms_that_cannot_both_be_written_none_is_left() {
 fn what_was_being_written_at_a_crash_is_removed_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let library = Library::open(folder.path()).unwrap();
-    library.claim("a").list_registered(&metainfo("a", b"a"), HERE).unwrap();
+    library.claim("a").list_registered(&metainfo("a", b"a"), Some(origin(1000))).unwrap();
     let others = [".0123456789abcdef.tmp.torrent", ".mine.tmp", "0123456789abcdef.tmp"];
     for name in others.iter().chain(&[".0123456789abcdef.tmp", ".fedcba9876543210.tmp"]) {
         fs::write(library.metainfos.join(name), b"x").unwrap();
@@ -171,7 +214,7 @@ fn however_much_some_addresses_upload_there_is_room_for_another() {
     let library = Library::open(folder.path()).unwrap();
     upload(&library, "a", b"a", None);
     let entry = library.get("a").unwrap();
-    let fill = |by: IpAddr| {
+    let fill = |by: Origin| {
         let origin = FileOrigin::Upload { port: None, stamp: None, by: Some(by) };
         let mut count = 0;
         while library.check_room_for_upload(Some(by)).is_ok() {
@@ -183,20 +226,20 @@ fn however_much_some_addresses_upload_there_is_room_for_another() {
         }
         count
     };
-    let counts: Vec<usize> = (1..=8).map(|host| fill(IpAddr::from([10, 0, 0, host]))).collect();
+    let counts: Vec<usize> = (1..=8).map(|host| fill(origin(host))).collect();
     assert_eq!(counts[..3], [1000, 500, 250]);
     assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
-    let refused = library.check_room_for_upload(Some(IpAddr::from([10, 0, 0, 1]))).unwrap_err();
+    let refused = library.check_room_for_upload(Some(origin(1))).unwrap_err();
     assert!(refused.status == 507 && refused.sentence.starts_with("1000 files from your address"), "{refused}");
     assert!(library.check_room_for_upload(None).is_ok());
-    assert_eq!(library.bytes_of(IpAddr::from([10, 0, 0, 2])), 500);
+    assert_eq!(library.bytes_of(origin(2)), 500);
 }
 
 #[test]
 fn a_registered_metainfo_is_forgotten_when_nobody_was_seen_for_long() {
     let folder = tempfile::tempdir().unwrap();
     let library = Library::open(folder.path()).unwrap();
-    library.claim("a").list_registered(&metainfo("a", b"a"), HERE).unwrap();
+    library.claim("a").list_registered(&metainfo("a", b"a"), Some(origin(1000))).unwrap();
     library.forget_unseen(|_| false).unwrap();
     assert!(library.get("a").is_some());
     if let Some(LibraryEntry { origin: FileOrigin::Registered { seen, .. }, .. }) = library.state().entries.get_mut("a")

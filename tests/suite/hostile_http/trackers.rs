@@ -167,6 +167,40 @@ fn urls_that_lead_elsewhere_are_not_asked_and_a_hundred_thousand_tiers_cost_noth
 }
 
 #[test]
+fn of_this_machine_a_metainfo_has_trackers_asked_and_nothing_else_unless_the_user_names_it() {
+    let work = folder();
+    let content = Content::file(&work.path().join("source"), "a file.bin", 100_000);
+    let torrent = Torrent::write(&work.path().join("it.torrent"), &content, PIECE_LENGTH, &[]);
+    let seeder = SeedingPeer::start([127, 0, 0, 2].into(), &torrent, Duration::ZERO, || ());
+    let service = TrackerStub::start(Answer::Peers(vec![seeder.address]));
+    let inside = service.announce_url().replace("/announce", "/admin?delete=all");
+    let by_name = inside.replace("127.0.0.1", "localhost");
+    let by_path = service.announce_url() + "/../admin";
+    let redirecting = TrackerStub::start(redirect(&inside));
+    let good = TrackerStub::start(Answer::Peers(vec![seeder.address]));
+    let urls = [inside.clone(), by_name, by_path, redirecting.announce_url(), good.announce_url()];
+    let torrent = Torrent::write(&torrent.path, &content, PIECE_LENGTH, &urls);
+    let (ended, _) = fetch(&torrent.path, &work.path().join("out"), work.path(), Duration::from_secs(60));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!((service.queries(), redirecting.queries().is_empty()), (vec![], false));
+
+    // The last word is the user's: the very URL, or the server that the metainfo came from.
+    let torrent = Torrent::write(&torrent.path, &content, PIECE_LENGTH, &[]);
+    let mut command = fetching(&work.path().join("typed"));
+    command.args(["--tracker", &inside]).arg(&torrent.path);
+    let typed = Process::start(command, work.path(), "typed").ended(Duration::from_secs(60));
+    assert_eq!(typed.code, Some(0), "{}", typed.stderr);
+    assert!(service.queries().iter().any(|asked| asked.starts_with("/admin?delete=all&info_hash=")));
+    let from = TrackerStub::start(Answer::Html);
+    let url = from.announce_url().replace("/announce", "/it");
+    let torrent = Torrent::write(&torrent.path, &content, PIECE_LENGTH, &[url.clone(), good.announce_url()]);
+    from.answer(response("200 OK", "", &fs::read(&torrent.path).unwrap()));
+    let (ended, _) = fetch(Path::new(&url), &work.path().join("from"), work.path(), Duration::from_secs(60));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(from.queries().iter().any(|asked| asked.starts_with("/it?info_hash=")), "{:?}", from.queries());
+}
+
+#[test]
 fn ten_thousand_peers_that_are_none_do_not_hide_the_one_that_is() {
     let work = folder();
     let content = Content::file(&work.path().join("source"), "a file.bin", 1_000_000);
@@ -230,8 +264,8 @@ fn a_server_of_metainfos_that_answers_something_else_is_refused_with_a_sentence(
 
 /// Fetches to the end; what it left, and the most memory that it was seen to hold, in KiB.
 fn fetch(meta: &Path, out: &Path, logs: &Path, limit: Duration) -> (Ended, u64) {
-    let mut command = Command::new(MINITORRENT);
-    command.args(["fetch", "--seed-for", "0", "--port", &free_port().to_string(), "--out"]).arg(out).arg(meta);
+    let mut command = fetching(out);
+    command.arg(meta);
     let mut fetch = Process::start(command, logs, "fetch");
     let start = Instant::now();
     let mut peak = 0;
@@ -240,4 +274,10 @@ fn fetch(meta: &Path, out: &Path, logs: &Path, limit: Duration) -> (Ended, u64) 
         std::thread::sleep(Duration::from_millis(5));
     }
     (fetch.ended(Duration::ZERO), peak)
+}
+
+fn fetching(out: &Path) -> Command {
+    let mut command = Command::new(MINITORRENT);
+    command.args(["fetch", "--seed-for", "0", "--port", &free_port().to_string(), "--out"]).arg(out);
+    command
 }
