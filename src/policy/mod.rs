@@ -10,6 +10,7 @@ pub mod events;
 pub mod peer;
 pub mod picker;
 pub mod piece;
+pub mod piece_state;
 pub mod roster;
 pub mod super_seed;
 
@@ -19,3 +20,4 @@ pub use coordinator::FetchSettings;
 pub use events::{PeerEvent, SendOrder};
 pub use peer::{Direction, PeerKnowledge, Remote, SessionId};
 pub use piece::{Home, Payload, PieceInFlight};
+pub use piece_state::{PieceState, PieceStep};

@@ -8,7 +8,7 @@ use std::{io::IoSlice, sync::Arc};
 
 use crate::{
     metainfo::{Block, Geometry, PieceIndex},
-    policy::{BlockBuffer, Remote},
+    policy::{BlockBuffer, PieceState, PieceStep, Remote},
 };
 
 /// Records kept of failed attempts at one piece, in blocks: two attempts at the longest piece there is, and hundreds at
@@ -25,6 +25,7 @@ pub struct PieceInFlight {
     geometry: Geometry,
     piece: PieceIndex,
     home: Home,
+    state: PieceState,
     blocks: Vec<BlockSlot>,
     missing: u32,
     record: Vec<Contribution>,
@@ -65,11 +66,49 @@ enum BlockSlot {
 }
 
 impl PieceInFlight {
-    /// A piece of which no block has arrived.
+    /// A missing piece that was picked.
     pub fn new(geometry: &Geometry, piece: PieceIndex, home: Home) -> PieceInFlight {
         let missing = geometry.block_count(piece);
         let blocks = (0..missing).map(|_| BlockSlot::Missing).collect();
-        PieceInFlight { geometry: *geometry, piece, home, blocks, missing, record: Vec::new(), failures: 0 }
+        let mut piece = PieceInFlight {
+            geometry: *geometry,
+            piece,
+            home,
+            state: PieceState::Missing,
+            blocks,
+            missing,
+            record: Vec::new(),
+            failures: 0,
+        };
+        piece.step(PieceStep::Picked);
+        piece
+    }
+
+    /// Where it stands.
+    pub fn state(&self) -> PieceState {
+        self.state
+    }
+
+    /// A partial piece was picked.
+    pub fn picked(&mut self) {
+        self.step(PieceStep::Picked);
+    }
+
+    /// Its session has given it back.
+    pub fn returned(&mut self) {
+        self.step(if self.is_blank() { PieceStep::ReturnedEmpty } else { PieceStep::Returned });
+    }
+
+    /// It was right, and is on the disk.
+    pub fn verified(mut self) -> PieceIndex {
+        self.step(PieceStep::Verified);
+        self.piece
+    }
+
+    fn step(&mut self, step: PieceStep) {
+        let next = self.state.after(step);
+        debug_assert!(next.is_some(), "{step:?} happens to piece {}, which is {:?}", self.piece, self.state);
+        self.state = next.unwrap_or(self.state);
     }
 
     /// Which piece it is.
@@ -124,6 +163,9 @@ impl PieceInFlight {
         if matches!(self.blocks[number], BlockSlot::Missing) {
             self.blocks[number] = BlockSlot::Present(payload, giver.clone());
             self.missing -= 1;
+            if self.missing == 0 {
+                self.step(PieceStep::Completed);
+            }
         }
     }
 
@@ -169,15 +211,16 @@ impl PieceInFlight {
             BlockSlot::Missing => None,
         });
         let given: Vec<_> = given.collect();
-        let first = &given.first()?.uploader;
-        if given.iter().all(|other| other.uploader.is_same_peer(first)) {
-            return Some(first.clone());
+        let first = given.first().map(|first| first.uploader.clone());
+        let liar = first.filter(|first| given.iter().all(|other| other.uploader.is_same_peer(first)));
+        if liar.is_none() {
+            self.record.extend(given);
+            // The newest attempts are kept whole; even the longest piece has fewer blocks than there is room for.
+            let excess = self.record.len().saturating_sub(MAX_RECORDS);
+            self.record.drain(..excess);
         }
-        self.record.extend(given);
-        // The newest attempts are kept whole; even the longest piece has fewer blocks than there is room for.
-        let excess = self.record.len().saturating_sub(MAX_RECORDS);
-        self.record.drain(..excess);
-        None
+        self.step(if self.is_blank() { PieceStep::FailedEmpty } else { PieceStep::Failed });
+        liar
     }
 
     /// The peers that gave other bytes to an earlier attempt than the ones that have now proved right.
@@ -245,7 +288,7 @@ mod tests {
         fill(&mut piece, &[&giver, &giver], &[1, 2]);
         assert_eq!(piece.missing_blocks().collect::<Vec<_>>(), [geometry.nth_block(piece.piece(), 2)]);
         fill(&mut piece, &[&giver], &[3]);
-        assert!(piece.is_complete() && !piece.is_blank());
+        assert!(piece.is_complete() && piece.state() == PieceState::Hashing);
         assert_eq!(lengths(&piece), [(0, vec![16_384, 16_384, 7_232])], "it is written at once");
     }
 
@@ -255,7 +298,7 @@ mod tests {
         let giver = Remote::for_tests(1);
         fill(&mut piece, &[&giver; 3], &[1, 2, 3]);
         let liar = piece.reject(&[[1; 20], [2; 20], [3; 20]]).unwrap();
-        assert!(Arc::ptr_eq(&liar, &giver) && piece.is_blank());
+        assert!(Arc::ptr_eq(&liar, &giver) && piece.state() == PieceState::Missing);
     }
 
     #[test]
@@ -264,7 +307,7 @@ mod tests {
         let givers = [1, 2, 3].map(Remote::for_tests);
         fill(&mut piece, &[&givers[0], &givers[1], &givers[2]], &[1, 9, 3]);
         assert!(piece.reject(&[[1; 20], [9; 20], [3; 20]]).is_none());
-        assert!(piece.suspect().is_some() && !piece.is_complete() && !piece.is_blank());
+        assert!(piece.suspect().is_some() && !piece.is_complete() && piece.state() == PieceState::Partial);
         let liars = piece.liars(&[[1; 20], [2; 20], [3; 20]]);
         assert_eq!(liars.len(), 1);
         assert!(Arc::ptr_eq(&liars[0], &givers[1]));

@@ -8,7 +8,7 @@ use std::{
 use super::{Action, Coordinator, STALL, peer::FetchPeer};
 use crate::{
     metainfo::PieceIndex,
-    policy::{Home, PieceInFlight, SessionId},
+    policy::{Home, PieceInFlight, PieceState, SessionId},
 };
 
 /// Pieces longer than this go to the disk block by block and are read back for hashing, so that memory does not
@@ -38,17 +38,24 @@ impl Coordinator {
         out: &mut Vec<Action>,
     ) {
         let mut any = false;
-        for piece in pieces {
+        for mut piece in pieces {
             any = true;
-            let index = piece.piece();
-            self.end_flight(index, Some(&piece), out);
-            self.picker.give_back(index, !piece.is_blank());
-            if !piece.is_blank() {
-                self.shelf.insert(index, piece);
-            }
+            piece.returned();
+            self.keep(piece, out);
         }
         if any {
             self.assign_all(now, out);
+        }
+    }
+
+    /// A piece may be picked again; what there is of it is kept.
+    pub(super) fn keep(&mut self, piece: PieceInFlight, out: &mut Vec<Action>) {
+        let index = piece.piece();
+        let is_partial = piece.state() == PieceState::Partial;
+        self.end_flight(index, Some(&piece), out);
+        self.picker.give_back(index, is_partial);
+        if is_partial {
+            self.shelf.insert(index, piece);
         }
     }
 
@@ -106,14 +113,16 @@ impl Coordinator {
                 || is_stranger && another_has(piece, |other| other.proven)
         };
         let index = self.picker.pick(&peer.theirs, chance, avoid)?;
-        Some(self.shelf.remove(&index).unwrap_or_else(|| {
-            let length = self.geometry.length_of(index);
-            let fits = self.memory + u64::from(length) <= self.settings.memory;
-            let home = if fits && length <= MAX_PIECE_IN_MEMORY { Home::Memory } else { Home::Disk };
-            let piece = PieceInFlight::new(&self.geometry, index, home);
-            self.memory += piece.memory();
-            piece
-        }))
+        if let Some(mut piece) = self.shelf.remove(&index) {
+            piece.picked();
+            return Some(piece);
+        }
+        let length = self.geometry.length_of(index);
+        let fits = self.memory + u64::from(length) <= self.settings.memory;
+        let home = if fits && length <= MAX_PIECE_IN_MEMORY { Home::Memory } else { Home::Disk };
+        let piece = PieceInFlight::new(&self.geometry, index, home);
+        self.memory += piece.memory();
+        Some(piece)
     }
 
     /// Endgame: `id` has nothing to fetch but what others are to fetch. It gets a piece of which nothing has been asked for

@@ -349,7 +349,8 @@ impl Coordinator {
             self.ban(&liar, "it gave a piece whose hash is wrong", out);
         }
         log::info!("piece {} came wrong and is fetched again", piece.piece());
-        self.take_back([piece], now, out);
+        self.keep(piece, out);
+        self.assign_all(now, out);
     }
 
     /// A session could not take a piece: it was choked, or ended, and will say so in a moment.

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::*;
 use crate::{
-    policy::Buffers,
+    policy::{Buffers, PieceState},
     session::{Expected, Requests, incoming::hash::Hashed},
 };
 use peers::{Character, Peer};
@@ -499,7 +499,7 @@ impl World {
         let digests: Vec<[u8; 20]> = content.iter().map(|bytes| digest(*bytes)).collect();
         if content.iter().all(|bytes| *bytes == 0) {
             let liars = piece.liars(&digests);
-            return self.hashed.push_back(Hashed::Right(index, liars));
+            return self.hashed.push_back(Hashed::Right(piece.verified(), liars));
         }
         let givers: Vec<_> = piece.givers().map(|giver| self.number_of(giver)).collect();
         let liar = piece.reject(&digests);
@@ -533,6 +533,8 @@ impl World {
         let shelf = coordinator.shelf.values().map(PieceInFlight::memory).sum::<u64>();
         assert_eq!(coordinator.memory, flights + shelf, "memory is accounted for");
         assert_eq!(coordinator.picker.in_flight() as usize, coordinator.flights.len());
+        let is_partial = |piece: &PieceInFlight| piece.state() == PieceState::Partial;
+        assert!(coordinator.shelf.values().all(is_partial));
         assert!(coordinator.shelf.keys().all(|piece| !coordinator.flights.contains_key(piece)));
         let places = coordinator.roster.dialling() + coordinator.roster.connected();
         assert!(!self.is_narrow() || places <= self.settings.max_peers, "{places} places are taken");

@@ -1,14 +1,8 @@
 //! WHICH piece next (pure): the rarest that a peer has, ties broken by chance. BEP 3 asks only for a random order, so that
 //! peers have something to trade; rarest first does that better and is what every client does.
 //!
-//! Invariant: every piece is in exactly one [`PieceState`]. Its transitions are the methods:
-//!
-//! ```text
-//!             pick                verified
-//!   Missing ────────▶ InFlight ────────────▶ Have
-//!      ▲                 │
-//!      └─────────────────┘  give_back, failed
-//! ```
+//! Invariant: every piece is listed, or in flight, or here. In terms of its [`PieceState`](super::PieceState) it is listed while it
+//! is missing or partial, and in flight until it is written.
 //!
 //! One picker belongs to the coordinator of one fetch. It hands out whole pieces and knows peers only as the sets of
 //! pieces they have; who fetches what, blocks, and time are not its business. The caller brings chance along.
@@ -24,17 +18,6 @@ use crate::{
 /// Pieces tried in order of rarity before the search turns to the peer's own pieces. A peer that has one in a
 /// thousand of what is missing is served within it; it costs some ten microseconds.
 const MAX_LOOKS: usize = 4096;
-
-/// Where a piece stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PieceState {
-    /// Nobody is asked for it.
-    Missing,
-    /// It was picked, and neither verified nor given back since.
-    InFlight,
-    /// Its hash was right.
-    Have,
-}
 
 /// The state of every piece, and how many peers have it. Some 12 bytes a piece.
 pub struct Picker {
@@ -111,20 +94,15 @@ impl Picker {
 
     /// The peer that fetched the piece stopped. If blocks of it are kept, `partial` makes it first choice.
     pub fn give_back(&mut self, piece: PieceIndex, partial: bool) {
-        if self.state(piece) == PieceState::InFlight {
+        if !self.rarity.is_listed(piece.get()) && !self.have.get(piece.get()) {
             self.rarity.list(piece.get());
             self.partial.extend(partial.then_some(piece));
         }
     }
 
-    /// The piece came and its hash was wrong: it is missing, from the start.
-    pub fn failed(&mut self, piece: PieceIndex) {
-        self.give_back(piece, false);
-    }
-
     /// The piece came and its hash was right; true when we did not have it.
     pub fn verified(&mut self, piece: PieceIndex) -> bool {
-        if self.state(piece) == PieceState::Missing {
+        if self.rarity.is_listed(piece.get()) {
             self.rarity.unlist(piece.get());
             self.partial.retain(|other| *other != piece);
         }
@@ -138,17 +116,6 @@ impl Picker {
     /// Whether the peer has anything that we do not have, in flight or not (BEP 3, `interested`).
     pub fn interesting(&self, peer_has: &Bitfield) -> bool {
         peer_has.has_beyond(&self.have)
-    }
-
-    /// Where the piece stands.
-    pub fn state(&self, piece: PieceIndex) -> PieceState {
-        if self.have.get(piece.get()) {
-            PieceState::Have
-        } else if self.rarity.is_listed(piece.get()) {
-            PieceState::Missing
-        } else {
-            PieceState::InFlight
-        }
     }
 
     /// How many pieces nobody is asked for.
@@ -246,7 +213,7 @@ mod tests {
         picker.give_back(common, true);
         assert_eq!(pick(&mut picker, &bits(3, [1, 2]), 0), Some(2));
         assert_eq!(pick(&mut picker, &everything, 0), Some(0));
-        picker.failed(common);
+        picker.give_back(common, false);
         assert_eq!(pick(&mut picker, &everything, 0), Some(1));
         assert_eq!(pick(&mut picker, &everything, 0), Some(0));
     }

@@ -4,8 +4,28 @@ use std::collections::HashSet;
 
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
-use super::{Picker, PieceState};
-use crate::{bitfield::Bitfield, metainfo::Geometry};
+use super::Picker;
+use crate::{
+    bitfield::Bitfield,
+    metainfo::{Geometry, PieceIndex},
+    policy::PieceState,
+};
+
+/// Where a piece stands, as far as a picker knows.
+fn state(picker: &Picker, piece: PieceIndex) -> PieceState {
+    match (picker.have.get(piece.get()), picker.rarity.is_listed(piece.get()), picker.partial.contains(&piece)) {
+        (true, listed, partial) => {
+            assert!(!listed && !partial);
+            PieceState::Written
+        }
+        (false, true, true) => PieceState::Partial,
+        (false, true, false) => PieceState::Missing,
+        (false, false, partial) => {
+            assert!(!partial);
+            PieceState::InFlight
+        }
+    }
+}
 
 fn fresh(have: &Bitfield) -> Picker {
     Picker::new(&Geometry::new(PIECES as u64 * 10 - 3, 10).unwrap(), have)
@@ -27,7 +47,6 @@ enum Event {
     Leaves(usize),
     Pick(usize, u64),
     GiveBack(usize, bool),
-    Fails(usize),
     Verified(usize),
 }
 
@@ -42,7 +61,6 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         1 => any::<usize>().prop_map(Event::Leaves),
         6 => any::<(usize, u64)>().prop_map(|(peer, chance)| Event::Pick(peer, chance)),
         2 => any::<(usize, bool)>().prop_map(|(piece, partial)| Event::GiveBack(piece, partial)),
-        1 => any::<usize>().prop_map(Event::Fails),
         2 => any::<usize>().prop_map(Event::Verified),
     ];
     prop::collection::vec(event, 0..120)
@@ -51,7 +69,6 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 /// The same as a picker, by going through everything.
 struct Model {
     states: Vec<PieceState>,
-    partial: HashSet<usize>,
     peers: Vec<Bitfield>,
 }
 
@@ -60,9 +77,14 @@ impl Model {
         self.peers.iter().map(|peer| u32::from(peer.get(piece as u32))).sum()
     }
 
+    fn is_listed(&self, piece: usize) -> bool {
+        matches!(self.states[piece], PieceState::Missing | PieceState::Partial)
+    }
+
     fn may_be_picked(&self, peer: &Bitfield) -> HashSet<usize> {
-        let can = |piece: &usize| self.states[*piece] == PieceState::Missing && peer.get(*piece as u32);
-        let begun: HashSet<_> = self.partial.iter().copied().filter(can).collect();
+        let can = |piece: &usize| self.is_listed(*piece) && peer.get(*piece as u32);
+        let is_partial = |piece: &usize| self.states[*piece] == PieceState::Partial;
+        let begun: HashSet<_> = (0..PIECES).filter(can).filter(is_partial).collect();
         let rarest = (0..PIECES).filter(can).map(|piece| self.availability(piece)).min();
         let rare = |piece: &usize| can(piece) && Some(self.availability(*piece)) == rarest;
         if begun.is_empty() { (0..PIECES).filter(rare).collect() } else { begun }
@@ -95,7 +117,6 @@ impl Model {
                     Some(piece) => {
                         assert!(right.contains(&piece.as_usize()), "{piece} was picked, not one of {right:?}");
                         self.states[piece.as_usize()] = PieceState::InFlight;
-                        self.partial.remove(&piece.as_usize());
                     }
                 }
             }
@@ -103,25 +124,14 @@ impl Model {
                 let piece = piece_at(piece);
                 picker.give_back(piece, partial);
                 if self.states[piece.as_usize()] == PieceState::InFlight {
-                    self.states[piece.as_usize()] = PieceState::Missing;
-                    if partial {
-                        self.partial.insert(piece.as_usize());
-                    }
-                }
-            }
-            Event::Fails(piece) => {
-                let piece = piece_at(piece);
-                picker.failed(piece);
-                if self.states[piece.as_usize()] == PieceState::InFlight {
-                    self.states[piece.as_usize()] = PieceState::Missing;
+                    self.states[piece.as_usize()] = if partial { PieceState::Partial } else { PieceState::Missing };
                 }
             }
             Event::Verified(piece) => {
                 let piece = piece_at(piece);
-                let new = self.states[piece.as_usize()] != PieceState::Have;
+                let new = self.states[piece.as_usize()] != PieceState::Written;
                 assert_eq!(picker.verified(piece), new);
-                self.states[piece.as_usize()] = PieceState::Have;
-                self.partial.remove(&piece.as_usize());
+                self.states[piece.as_usize()] = PieceState::Written;
             }
         }
     }
@@ -138,21 +148,21 @@ proptest! {
         have in prop::collection::vec(any::<bool>(), PIECES),
     ) {
         let mut picker = fresh(&bits(&have));
-        let state = |has: &bool| if *has { PieceState::Have } else { PieceState::Missing };
+        let first = |has: &bool| if *has { PieceState::Written } else { PieceState::Missing };
         let mut model =
-            Model { states: have.iter().map(state).collect(), partial: HashSet::new(), peers: Vec::new() };
+            Model { states: have.iter().map(first).collect(), peers: Vec::new() };
         for event in events {
             model.apply(&mut picker, event);
             for piece in picker.geometry.pieces() {
-                prop_assert_eq!(picker.state(piece), model.states[piece.as_usize()]);
+                prop_assert_eq!(state(&picker, piece), model.states[piece.as_usize()]);
                 prop_assert_eq!(picker.availability(piece), model.availability(piece.as_usize()));
             }
-            let lonely = |piece: &usize| model.states[*piece] == PieceState::Missing && model.availability(*piece) == 0;
-            prop_assert_eq!(picker.missing(), model.count(PieceState::Missing));
+            let lonely = |piece: &usize| model.is_listed(*piece) && model.availability(*piece) == 0;
+            prop_assert_eq!(picker.missing(), model.count(PieceState::Missing) + model.count(PieceState::Partial));
             prop_assert_eq!(picker.in_flight(), model.count(PieceState::InFlight));
-            prop_assert_eq!(picker.have().count(), model.count(PieceState::Have));
+            prop_assert_eq!(picker.have().count(), model.count(PieceState::Written));
             prop_assert_eq!(picker.unavailable(), (0..PIECES).filter(lonely).count() as u32);
-            let lacking = picker.geometry.pieces().filter(|piece| picker.state(*piece) != PieceState::Have);
+            let lacking = picker.geometry.pieces().filter(|piece| !picker.have.get(piece.get()));
             let remaining = lacking.map(|piece| u64::from(picker.geometry.length_of(piece))).sum::<u64>();
             prop_assert_eq!(picker.remaining(), remaining);
         }

@@ -82,7 +82,7 @@ impl HashWorkers {
         };
         self.ledger.commit(index, &piece.held_runs())?;
         self.have.insert(index);
-        Ok(Hashed::Right(index, liars))
+        Ok(Hashed::Right(piece.verified(), liars))
     }
 
     fn block_digests(&self, piece: &PieceInFlight) -> Result<Vec<[u8; 20]>, storage::StorageError> {
