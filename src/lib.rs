@@ -8,7 +8,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`bencode`], [`bitfield`] | bytes ↔ values; which pieces |
-//! | [`net`], [`text`], [`chance`], [`quota`] | listening sockets, which addresses may be dialled; text made harmless; numbers from a seed; how often somebody may come: small things for any layer |
+//! | [`net`], [`text`], [`chance`], [`quota`] | listening sockets, which addresses may be dialled; text made harmless; numbers from a seed; who counts as one origin, and what it may have: small things for any layer |
 //! | [`metainfo`] | 1 WHAT is shared: one validated form, JSON ↔ it ↔ `.torrent`, and how it is made |
 //! | [`wire`] | 2 HOW peers talk: handshake, messages, the encrypted handshake (MSE), a reset to uTP: bytes ↔ values |
 //! | [`storage`] | 3 WHERE the bytes rest: positioned I/O, verifying, the ledger that alone writes pieces, the resume log, whose the files are |

@@ -19,7 +19,7 @@ use crate::{
     net::shown_addresses,
     node::Failure,
     terminal,
-    web::address::{Origin, lan_address},
+    web::address::{UrlOrigin, lan_address},
 };
 
 /// How long to wait before a tracker that could not be reached is asked again, at first; then twice as long each time.
@@ -130,8 +130,8 @@ pub fn start(metainfo: &Arc<Metainfo>, quiet: bool) -> Result<(), Failure> {
 fn bases(metainfo: &Metainfo, own: &[IpAddr]) -> Vec<String> {
     let is_for_few = metainfo.is_private() || metainfo.trackers().iter().flatten().any(|url| is_a_members(url));
     let bases = metainfo.trackers().iter().flatten().filter(|url| !is_a_members(url));
-    let bases = bases.filter_map(|url| Some((url.strip_suffix("/announce")?, Origin::parse(url)?)));
-    let may = |origin: &Origin| !is_for_few || origin.is_one_of(own);
+    let bases = bases.filter_map(|url| Some((url.strip_suffix("/announce")?, UrlOrigin::parse(url)?)));
+    let may = |origin: &UrlOrigin| !is_for_few || origin.is_one_of(own);
     bases.filter(|(_, origin)| may(origin)).map(|(base, _)| base.to_owned()).take(MAX_PAGES).collect()
 }
 

@@ -29,7 +29,7 @@ use crate::{
     tracker::{TrackerLimits, address::Asker, announce::Announce},
     web::{
         RateLimits, Rules, Setup, Site, Web,
-        address::{Names, Origin, all_urls, lan_address},
+        address::{Names, UrlOrigin, all_urls, lan_address},
         library::{Library, Shared},
         swarms::Swarms,
     },
@@ -46,7 +46,7 @@ const OWN_INTERVAL: Duration = Duration::from_secs(300);
 pub fn run(arguments: cli::TrackerArguments) -> Result<ExitCode, Failure> {
     let interrupts = signals::listen(0)?;
     if let Some(url) = &arguments.public_url
-        && Origin::parse(url).is_none()
+        && UrlOrigin::parse(url).is_none()
     {
         return Err(Failure::about(url, "--public-url takes an http(s) URL, such as http://192.168.1.5:5000"));
     }

@@ -10,13 +10,13 @@ use tiny_http::HTTPVersion;
 
 use super::{
     HttpService, Intake,
-    census::Seat,
     framing::{BodyDecoder, Framing},
     head::{self, Fault, Head, MAX_HEAD},
     limits::DoorLimits,
     pace::Pace,
     reply::{Reply, ReplyContent},
 };
+use crate::quota::Seat;
 
 /// The most bytes of a body that is read whole, before anyone is troubled with it. The forms of a page take 1 KiB.
 pub const MAX_WHOLE_BODY: u64 = 64 * 1024;

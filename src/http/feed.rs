@@ -6,7 +6,6 @@
 use std::{
     fmt,
     io::{ErrorKind, Read, Write},
-    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -14,11 +13,8 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
-use super::{
-    census::{ConnectionCensus, Seat},
-    connection::Connection,
-    limits::DoorLimits,
-};
+use super::{connection::Connection, limits::DoorLimits};
+use crate::quota::{Origin, Seat, Seats};
 
 /// How often every stream is looked at: as smooth as an eye wants it.
 pub const TICK: Duration = Duration::from_millis(250);
@@ -39,7 +35,7 @@ pub trait Feed: fmt::Debug + Send {
 /// The streams of a door.
 #[derive(Debug)]
 pub struct Streams {
-    census: Arc<ConnectionCensus>,
+    seats: Arc<Seats>,
     /// Gone once the door closes.
     to_feeder: Mutex<Option<Sender<Stream>>>,
 }
@@ -64,18 +60,18 @@ impl Streams {
         let (to_feeder, new) = bounded(limits.streams);
         let grace = limits.grace;
         let feeder = thread::Builder::new().name("web-feed".into()).spawn(move || run(&new, grace))?;
-        let census = ConnectionCensus::new(limits.streams, limits.streams_per_address);
-        Ok((Streams { census, to_feeder: Mutex::new(Some(to_feeder)) }, feeder))
+        let seats = Seats::new(limits.streams, limits.streams_per_host);
+        Ok((Streams { seats, to_feeder: Mutex::new(Some(to_feeder)) }, feeder))
     }
 
-    /// A seat for one more of `address`, if the caps allow it.
-    pub fn seat(&self, address: IpAddr) -> Option<Seat> {
-        self.census.take(address).ok()
+    /// A seat for one more of `origin`, if the caps allow it.
+    pub fn seat(&self, origin: Origin) -> Option<Seat> {
+        self.seats.take(origin).ok()
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.census.total()
+        self.seats.total()
     }
 
     /// Sends `head` on a connection, and then what `feed` has, until the client leaves.

@@ -63,7 +63,7 @@ impl Answering {
 
     /// Answers a request whose body is read as it comes, on a thread of its own.
     pub fn stream(self: &Arc<Answering>, connection: Connection, head: Head) {
-        let Some(permit) = self.transfers.permit(connection.seat.address()) else {
+        let Some(permit) = self.transfers.permit(connection.seat.origin()) else {
             return self.send(connection, &head, busy(), Then::Linger);
         };
         let answering = Arc::clone(self);
@@ -102,7 +102,7 @@ impl Answering {
                 ReplyContent::Bytes(content) => bytes.extend_from_slice(&content),
                 ReplyContent::Omitted(_) => {}
                 ReplyContent::Stream(feed) => {
-                    let Some(seat) = self.streams.seat(connection.seat.address()) else {
+                    let Some(seat) = self.streams.seat(connection.seat.origin()) else {
                         return self.send(connection, head, no_stream(), then);
                     };
                     return self.streams.add(seat, connection, bytes, feed);
@@ -115,7 +115,7 @@ impl Answering {
                     }
                 }
                 ReplyContent::Parts { file, parts } => {
-                    let Some(permit) = self.transfers.permit(connection.seat.address()) else {
+                    let Some(permit) = self.transfers.permit(connection.seat.origin()) else {
                         return self.send(connection, head, busy(), then);
                     };
                     let answering = Arc::clone(self);

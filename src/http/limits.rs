@@ -27,16 +27,16 @@ pub const MAX_HANDLERS: usize = 4;
 pub struct DoorLimits {
     /// Connections in all.
     pub connections: usize,
-    /// Connections from one address, so that no machine shuts out the others.
-    pub connections_per_address: usize,
+    /// Connections of one host (see [`quota`](crate::quota)), so that no machine shuts out the others.
+    pub connections_per_host: usize,
     /// Long transfers in all.
     pub transfers: usize,
-    /// Long transfers of one address.
-    pub transfers_per_address: usize,
+    /// Long transfers of one host.
+    pub transfers_per_host: usize,
     /// Answers that go on and on, in all: half of the connections, so that the other half is left to announces.
     pub streams: usize,
-    /// Those of one address.
-    pub streams_per_address: usize,
+    /// Those of one host.
+    pub streams_per_host: usize,
     /// Threads that answer requests.
     pub handlers: usize,
     /// From a connection's begin, or the first byte of a later request, to the end of the head.
@@ -57,11 +57,11 @@ impl DoorLimits {
         let transfers = (connections / 4).min(MAX_TRANSFERS);
         DoorLimits {
             connections,
-            connections_per_address: connections / 4,
+            connections_per_host: connections / 4,
             transfers,
-            transfers_per_address: transfers / 4,
+            transfers_per_host: transfers / 4,
             streams: (connections / 2).min(MAX_STREAMS),
-            streams_per_address: connections / 8,
+            streams_per_host: connections / 8,
             handlers: thread::available_parallelism()
                 .map_or(MIN_HANDLERS, usize::from)
                 .clamp(MIN_HANDLERS, MAX_HANDLERS),
@@ -85,12 +85,12 @@ mod tests {
     #[test]
     fn caps_follow_the_descriptor_limit_and_leave_the_reserve() {
         let usual = DoorLimits::for_descriptors(1024);
-        assert_eq!((usual.connections, usual.connections_per_address), (384, 96));
-        assert_eq!((usual.transfers, usual.transfers_per_address), (64, 16));
-        assert_eq!((usual.streams, usual.streams_per_address), (192, 48));
+        assert_eq!((usual.connections, usual.connections_per_host), (384, 96));
+        assert_eq!((usual.transfers, usual.transfers_per_host), (64, 16));
+        assert_eq!((usual.streams, usual.streams_per_host), (192, 48));
         let most = DoorLimits::for_descriptors(u64::MAX);
-        assert_eq!((most.connections, most.streams, most.streams_per_address), (4096, 1024, 512));
+        assert_eq!((most.connections, most.streams, most.streams_per_host), (4096, 1024, 512));
         let tiny = DoorLimits::for_descriptors(64);
-        assert_eq!((tiny.connections, tiny.transfers, tiny.transfers_per_address), (32, 8, 2));
+        assert_eq!((tiny.connections, tiny.transfers, tiny.transfers_per_host), (32, 8, 2));
     }
 }

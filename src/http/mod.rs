@@ -15,7 +15,7 @@
 //! | `web-feed` | all answers that go on and on |
 //!
 //! A connection costs a thread only once its head is complete, and a handler only while the service thinks. At a cap the
-//! connection that has waited longest without a complete head is closed, never the newest refused. What the door never
+//! connection of the origin with the most that has waited longest without a complete head is closed, never the newest refused. What the door never
 //! knows is what is served: that is the [`HttpService`]'s.
 //!
 //! The way of a small request is short: accept, one read, one queue to a handler, one write, close. With a connection for each,
@@ -37,13 +37,14 @@ use mio::{Interest, Poll, Waker};
 use socket2::SockRef;
 use tiny_http::Method;
 
+use crate::quota::Seats;
+
 pub use body::Body;
 pub use feed::{Feed, TICK};
 pub use head::Head;
 pub use limits::DoorLimits;
 pub use reply::{Part, Reply, ReplyContent};
 
-use census::ConnectionCensus;
 use connection::Connection;
 use feed::Streams;
 use handler::Answering;
@@ -51,7 +52,6 @@ use transfer::Transfers;
 use watch::Watch;
 
 mod body;
-mod census;
 mod connection;
 mod feed;
 pub mod framing;
@@ -163,7 +163,7 @@ pub struct Stats {
 /// Tells what a door has in hand, to whoever does not own it.
 #[derive(Debug, Clone)]
 pub struct Gauge {
-    census: Arc<ConnectionCensus>,
+    seats: Arc<Seats>,
     transfers: Arc<Transfers>,
     streams: Arc<Streams>,
 }
@@ -171,7 +171,7 @@ pub struct Gauge {
 impl Gauge {
     /// What it has in hand now.
     pub fn stats(&self) -> Stats {
-        Stats { connections: self.census.total(), transfers: self.transfers.count(), streams: self.streams.count() }
+        Stats { connections: self.seats.total(), transfers: self.transfers.count(), streams: self.streams.count() }
     }
 }
 
@@ -192,12 +192,12 @@ impl Door {
         let (quick_jobs, quick_jobs_to_do) = bounded(limits.connections);
         let (jobs, jobs_to_do) = bounded(limits.connections);
         let (returns, returned) = bounded(limits.connections);
-        let census = ConnectionCensus::new(limits.connections, limits.connections_per_address);
+        let seats = Seats::new(limits.connections, limits.connections_per_host);
         let transfers = Arc::new(Transfers::new(&limits));
         let (streams, feeder) = Streams::start(&limits)?;
         let streams = Arc::new(streams);
         let gauge =
-            Gauge { census: Arc::clone(&census), transfers: Arc::clone(&transfers), streams: Arc::clone(&streams) };
+            Gauge { seats: Arc::clone(&seats), transfers: Arc::clone(&transfers), streams: Arc::clone(&streams) };
         let handlers = limits.handlers;
         let answering = Arc::new(Answering { service, limits, transfers, streams, returns, waker });
         let stopping = Arc::new(AtomicBool::new(false));
@@ -205,7 +205,7 @@ impl Door {
             poll,
             listener,
             answering: Arc::clone(&answering),
-            census,
+            seats,
             quick_jobs,
             jobs,
             returns: returned.clone(),

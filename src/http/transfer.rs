@@ -5,19 +5,14 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, ErrorKind, Read, Seek, SeekFrom, Write},
-    net::{IpAddr, Shutdown, TcpStream},
+    net::{Shutdown, TcpStream},
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
-use super::{
-    census::{ConnectionCensus, Seat},
-    connection::Connection,
-    limits::DoorLimits,
-    pace::Pace,
-    reply::Part,
-};
+use super::{connection::Connection, limits::DoorLimits, pace::Pace, reply::Part};
+use crate::quota::{Origin, Seat, Seats};
 
 /// How long a transfer's socket blocks before its pace is looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -28,7 +23,7 @@ const COPY_LENGTH: usize = 128 * 1024;
 /// The transfers that are running.
 #[derive(Debug)]
 pub struct Transfers {
-    census: Arc<ConnectionCensus>,
+    seats: Arc<Seats>,
     running: Mutex<Running>,
     one_ended: Condvar,
 }
@@ -49,18 +44,18 @@ pub struct Permit {
 impl Transfers {
     /// None running, within the caps of `limits`.
     pub fn new(limits: &DoorLimits) -> Transfers {
-        let census = ConnectionCensus::new(limits.transfers, limits.transfers_per_address);
-        Transfers { census, running: Mutex::default(), one_ended: Condvar::new() }
+        let seats = Seats::new(limits.transfers, limits.transfers_per_host);
+        Transfers { seats, running: Mutex::default(), one_ended: Condvar::new() }
     }
 
-    /// Leave for `address` to run one more, if the caps allow it.
-    pub fn permit(&self, address: IpAddr) -> Option<Permit> {
-        self.census.take(address).ok().map(|seat| Permit { _seat: seat })
+    /// Leave for `origin` to run one more, if the caps allow it.
+    pub fn permit(&self, origin: Origin) -> Option<Permit> {
+        self.seats.take(origin).ok().map(|seat| Permit { _seat: seat })
     }
 
     /// How many are running.
     pub fn count(&self) -> usize {
-        self.census.total()
+        self.seats.total()
     }
 
     /// Runs `work` on a thread of its own, with the connection's socket set to block for a tick at most.

@@ -1,9 +1,9 @@
 //! The watch thread: it owns the listener and every connection that waits for something, so that waiting costs no thread.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     io::ErrorKind,
-    net::IpAddr,
     os::fd::AsRawFd,
     sync::{
         Arc,
@@ -17,10 +17,10 @@ use mio::{Events, Interest, Poll, Token, net::TcpListener, unix::SourceFd};
 
 use super::{
     Intake,
-    census::{ConnectionCensus, ConnectionRefusal, Seat},
     connection::{Connection, ConnectionStep, Wants},
     handler::{Answering, HandlerJob},
 };
+use crate::quota::{Origin, OriginFull, Seat, SeatRefusal, Seats, Tally};
 
 /// Tokens of the poller that are no connection's; connections count from there.
 pub const LISTENER: Token = Token(0);
@@ -40,7 +40,8 @@ const ACCEPT_BATCH: usize = 64;
 /// Connections that have a turn before new ones are accepted again.
 const TURNS_A_ROUND: usize = 64;
 
-/// Bytes of answers that may lie in memory because clients do not take them; above it the oldest is dropped.
+/// Bytes of answers that may lie in memory because clients do not take them; above it one is dropped of the origin that
+/// has most of them.
 const MAX_UNSENT: usize = 16 * 1024 * 1024;
 
 /// Bytes read at once; a whole announce is 400.
@@ -51,7 +52,7 @@ pub struct Watch {
     pub(super) poll: Poll,
     pub(super) listener: TcpListener,
     pub(super) answering: Arc<Answering>,
-    pub(super) census: Arc<ConnectionCensus>,
+    pub(super) seats: Arc<Seats>,
     pub(super) quick_jobs: Sender<Box<HandlerJob>>,
     pub(super) jobs: Sender<Box<HandlerJob>>,
     pub(super) returns: Receiver<Connection>,
@@ -123,7 +124,8 @@ impl Watch {
         for _ in 0..ACCEPT_BATCH {
             match self.listener.accept() {
                 Ok((stream, peer)) => {
-                    let Some(seat) = self.seat(peer.ip(), waiting) else { continue };
+                    let reached = || stream.local_addr().ok().map(|reached| reached.ip());
+                    let Some(seat) = self.seat(Origin::of_peer(peer.ip(), reached), waiting) else { continue };
                     let limits = &self.answering.limits;
                     let connection = Connection::new(stream.into(), peer, seat, limits, Instant::now());
                     self.advance(connection, waiting, scratch);
@@ -132,9 +134,9 @@ impl Watch {
                     ErrorKind::WouldBlock => return None,
                     ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
                     _ => {
-                        // Descriptors or memory have run out. Both come back; whoever waited longest makes the start.
+                        // Descriptors or memory have run out. Both come back; whoever has most makes the start.
                         log::warn!("no connection can be accepted for now: {error}");
-                        self.evict(None, waiting);
+                        self.evict(|_| true, waiting);
                         return Some(Instant::now() + ACCEPT_PAUSE);
                     }
                 },
@@ -143,13 +145,16 @@ impl Watch {
         Some(Instant::now())
     }
 
-    /// A seat for a new connection, if need be that of the one that has waited longest.
-    fn seat(&self, address: IpAddr, waiting: &mut Waiting) -> Option<Seat> {
+    /// A seat for a new connection, if need be that of another.
+    fn seat(&self, origin: Origin, waiting: &mut Waiting) -> Option<Seat> {
         loop {
-            let evicted = match self.census.take(address) {
+            let evicted = match self.seats.take(origin) {
                 Ok(seat) => return Some(seat),
-                Err(ConnectionRefusal::ForAll) => self.evict(None, waiting),
-                Err(ConnectionRefusal::ForAddress) => self.evict(Some(address.to_canonical()), waiting),
+                Err(SeatRefusal::All) => self.evict(|_| true, waiting),
+                Err(SeatRefusal::Origin(OriginFull::Host)) => self.evict(|other| other == origin, waiting),
+                Err(SeatRefusal::Origin(OriginFull::Network)) => {
+                    self.evict(|other| other.network() == origin.network(), waiting)
+                }
             };
             // Everybody is being answered, which ends soon; there is nobody to close for this one.
             if !evicted {
@@ -158,14 +163,21 @@ impl Watch {
         }
     }
 
-    /// Closes the connection, of that address if one is given, that has waited longest for its head; if all have
-    /// theirs, the one that has waited longest for anything.
-    fn evict(&self, address: Option<IpAddr>, waiting: &mut Waiting) -> bool {
-        let is_his = |parked: &Parked| address.is_none_or(|address| parked.connection.seat.address() == address);
-        let his = || waiting.connections.iter().filter(|(_, parked)| is_his(parked));
-        let found = his().find(|(_, parked)| parked.connection.is_without_head()).or_else(|| his().next());
-        let Some(token) = found.map(|(token, _)| *token) else { return false };
-        self.unpark(token, waiting).is_some()
+    /// Closes a connection among those origins: of the one that has most, the one that has waited longest for its head; if all have theirs,
+    /// the one that has waited longest for anything; and if none of it waits, the same among the others.
+    fn evict(&self, among: impl Fn(Origin) -> bool, waiting: &mut Waiting) -> bool {
+        let found = self.seats.look(|tally| {
+            let most = tally.most(&among);
+            let is_among = |parked: &Parked| among(parked.connection.seat.origin());
+            let has_most = |parked: &Parked| is_among(parked) && tally.weight(parked.connection.seat.origin()) == most;
+            let first = |counts: &dyn Fn(&Parked) -> bool| {
+                let those = || waiting.connections.iter().filter(|(_, parked)| counts(parked));
+                let found = those().find(|(_, parked)| parked.connection.is_without_head()).or_else(|| those().next());
+                found.map(|(token, _)| *token)
+            };
+            first(&has_most).or_else(|| first(&is_among))
+        });
+        found.is_some_and(|token| self.unpark(token, waiting).is_some())
     }
 
     /// Goes on with a connection whose socket is ready.
@@ -224,9 +236,13 @@ impl Watch {
         waiting.unsent += unsent;
         waiting.connections.insert(token, Parked { connection, unsent });
         while waiting.unsent > MAX_UNSENT {
-            let others = waiting.connections.iter().find(|(other, parked)| **other != token && parked.unsent > 0);
-            let Some((oldest, _)) = others else { break };
-            self.unpark(*oldest, waiting);
+            let unsent = || waiting.connections.iter().filter(|(_, parked)| parked.unsent > 0);
+            let origin = |parked: &Parked| parked.connection.seat.origin();
+            let tally: Tally<u64> = unsent().map(|(_, parked)| (origin(parked), parked.unsent as u64)).collect();
+            let others = unsent().filter(|(other, _)| **other != token);
+            let goes = others.max_by_key(|(token, parked)| (tally.weight(origin(parked)), Reverse(**token)));
+            let Some((goes, _)) = goes else { break };
+            self.unpark(*goes, waiting);
         }
     }
 

@@ -7,35 +7,49 @@ use std::{
 };
 
 use super::udp::UdpThread;
-use crate::wire::utp;
+use crate::{
+    quota::{Allowances, Origin},
+    wire::utp,
+};
 
 /// Resets that are sent in a second at most; whoever gets none comes by TCP later.
 const MAX_RESETS: u32 = 100;
 
+/// Resets that one origin gets at once: a room behind one router that is switched on.
+const BURST: f64 = 40.0;
+
+/// Resets a second that one origin goes on getting.
+const REFILL: f64 = 4.0;
+
 /// Opens the UDP port of that number on every address of this machine.
 pub fn reset(port: u16) -> io::Result<UdpThread> {
-    let mut pace = Pace { since: Instant::now(), sent: 0 };
+    let mut pace = Pace::new(Instant::now());
     UdpThread::start("utp reset", port, move |datagram, out| {
         if let Some(reset) = utp::reset_for(datagram.bytes)
-            && pace.may_send(Instant::now())
+            && pace.may_send(Origin::of_peer(datagram.from.ip(), || Some(datagram.reached)), Instant::now())
         {
             out.extend(reset);
         }
     })
 }
 
-/// How many were sent in this second. Pure.
+/// How many were sent in this second, and to whom of late. Pure.
 struct Pace {
     since: Instant,
     sent: u32,
+    origins: Allowances,
 }
 
 impl Pace {
-    fn may_send(&mut self, now: Instant) -> bool {
+    fn new(now: Instant) -> Pace {
+        Pace { since: now, sent: 0, origins: Allowances::new(BURST, REFILL) }
+    }
+
+    fn may_send(&mut self, origin: Origin, now: Instant) -> bool {
         if now.saturating_duration_since(self.since) >= Duration::from_secs(1) {
             (self.since, self.sent) = (now, 0);
         }
-        let may = self.sent < MAX_RESETS;
+        let may = self.sent < MAX_RESETS && self.origins.take(origin, now);
         self.sent += u32::from(may);
         may
     }
@@ -67,11 +81,14 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_resets_are_sent_in_a_second_and_no_more() {
+    fn a_hundred_resets_are_sent_in_a_second_and_no_more_and_to_one_origin_forty() {
         let now = Instant::now();
-        let mut pace = Pace { since: now, sent: 0 };
-        let mut sent = |now| (0..1000).filter(|_| pace.may_send(now)).count();
-        assert_eq!(sent(now), 100);
+        let mut pace = Pace::new(now);
+        let host =
+            |last: u16| Origin::of(std::net::IpAddr::from([10, 0, last.to_be_bytes()[0], last.to_be_bytes()[1]]));
+        assert_eq!((0..1000).filter(|_| pace.may_send(host(0), now)).count(), 40);
+        assert_eq!((1..1000).filter(|last| pace.may_send(host(*last), now)).count(), 60);
+        let mut sent = |now| (1..1000).filter(|last| pace.may_send(host(*last), now)).count();
         assert_eq!(sent(now + Duration::from_millis(999)), 0);
         assert_eq!(sent(now + Duration::from_secs(1)), 100);
     }

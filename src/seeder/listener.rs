@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     net::{self, PortChoice},
+    quota::Origin,
     session::{self, LocalPeer, PeerConnection},
 };
 
@@ -85,7 +86,7 @@ fn accept(socket: &TcpListener, gate: &Arc<Admission>, ending: &AtomicBool) {
     while !ending.load(Ordering::Acquire) {
         match socket.accept() {
             Ok(_) if ending.load(Ordering::Acquire) => return,
-            Ok((stream, address)) => gate.admit(stream, address.ip().to_canonical()),
+            Ok((stream, address)) => gate.admit(stream, address.ip()),
             Err(error) => {
                 log::warn!("accepting a connection failed: {error}");
                 thread::sleep(ACCEPT_PAUSE);
@@ -103,8 +104,10 @@ impl Admission {
 
     /// Starts a session, unless there is no place for it; the connection is closed then.
     fn admit(self: &Arc<Self>, stream: TcpStream, ip: IpAddr) {
+        let origin = Origin::of_peer(ip, || stream.local_addr().ok().map(|reached| reached.ip()));
+        let ip = ip.to_canonical();
         let guest = PeerConnection::new(stream);
-        let entry = self.state().enter(&guest, ip);
+        let entry = self.state().enter(&guest, origin);
         let (id, leaves) = match entry {
             Ok(entry) => entry,
             Err(reason) => return log::debug!("{ip} is not let in: {reason}"),
@@ -113,7 +116,7 @@ impl Admission {
             log::debug!("a connection of no use makes room for {ip}");
             leaves.hang_up();
         }
-        let place = AdmissionPermit { gate: self.clone(), id, ip, connection: guest };
+        let place = AdmissionPermit { gate: self.clone(), id, ip, origin, connection: guest };
         let spawned = thread::Builder::new().name("session reader".into()).stack_size(STACK).spawn(move || {
             let gate = &place.gate;
             if let Err(end) =
@@ -134,9 +137,13 @@ impl Admission {
 
 impl AdmissionState {
     /// A place for this guest, and the guest that has to leave for it; or why there is none.
-    fn enter(&mut self, guest: &PeerConnection, ip: IpAddr) -> Result<(SeatId, Option<PeerConnection>), &'static str> {
+    fn enter(
+        &mut self,
+        guest: &PeerConnection,
+        origin: Origin,
+    ) -> Result<(SeatId, Option<PeerConnection>), &'static str> {
         let moved = |place| self.connections.get(&place).map_or(0, PeerConnection::moved);
-        let (place, leaves) = match self.places.enter(ip, Instant::now(), moved) {
+        let (place, leaves) = match self.places.enter(origin, Instant::now(), moved) {
             SeatDecision::Free(place) => (place, None),
             SeatDecision::InsteadOf(place, old) => (place, self.connections.remove(&old)),
             SeatDecision::Refused(reason) => return Err(reason),
@@ -151,6 +158,7 @@ struct AdmissionPermit {
     gate: Arc<Admission>,
     id: SeatId,
     ip: IpAddr,
+    origin: Origin,
     connection: PeerConnection,
 }
 
@@ -158,6 +166,6 @@ impl Drop for AdmissionPermit {
     fn drop(&mut self) {
         let mut hall = self.gate.state();
         hall.connections.remove(&self.id);
-        hall.places.leave(self.id, self.ip, self.connection.moved(), Instant::now());
+        hall.places.leave(self.id, self.origin, self.connection.moved(), Instant::now());
     }
 }

@@ -1,17 +1,16 @@
 //! Places for the connections that others make to us: who is let in, and who has to leave for it. Pure.
 //!
-//! Invariant: at most `limit` connections hold a place, and of one origin at most half of that. No flood keeps a newcomer
-//! out: when all places are taken, the newest is not refused, but the one that has been of no use for longest leaves, of
+//! Invariant: at most `limit` connections hold a place, of one host at most half of that, and of a whole /64 of our own link at most three
+//! quarters ([`quota`](crate::quota)). No flood keeps a newcomer out: when all places are taken, the newest is not refused, but the one that has been of no use for longest leaves, of
 //! the origin that holds most such; the same rule as at the door of the web. What a connection is worth is told by the blocks that
 //! pass on it. Whoever comes too often is refused for a while, so that coming and going costs us next to nothing.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    net::IpAddr,
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
-use crate::quota::{Allowances, Origin};
+use crate::quota::{Allowances, Origin, OriginFull, OriginLimits, Tally};
 
 /// Connections that one origin may make at once: a room or a lab behind one router that is switched on, and one among them that
 /// scans ports.
@@ -37,7 +36,9 @@ pub struct SeatId(u64);
 #[derive(Debug)]
 pub struct ConnectionSeats {
     limit: usize,
+    of_origin: OriginLimits,
     held: BTreeMap<SeatId, Holder>,
+    tally: Tally,
     leaving: usize,
     callers: Allowances,
     next: u64,
@@ -66,30 +67,46 @@ pub enum SeatDecision {
 impl ConnectionSeats {
     /// So many, all free.
     pub fn new(limit: usize) -> ConnectionSeats {
-        ConnectionSeats { limit, held: BTreeMap::new(), leaving: 0, callers: Allowances::new(BURST, REFILL), next: 0 }
+        ConnectionSeats {
+            limit,
+            of_origin: OriginLimits::new(limit, limit.div_ceil(2)),
+            held: BTreeMap::new(),
+            tally: Tally::default(),
+            leaving: 0,
+            callers: Allowances::new(BURST, REFILL),
+            next: 0,
+        }
     }
 
     /// A connection comes. `moved` tells how many bytes of blocks have passed on another.
-    pub fn enter(&mut self, ip: IpAddr, now: Instant, moved: impl Fn(SeatId) -> u64) -> SeatDecision {
-        let origin = Origin::of(ip);
+    pub fn enter(&mut self, origin: Origin, now: Instant, moved: impl Fn(SeatId) -> u64) -> SeatDecision {
         if !self.callers.take(origin, now) {
             return SeatDecision::Refused("it comes too often");
         }
-        let of_origin = self.held.values().filter(|holder| holder.origin == origin).count();
-        let leaves = if of_origin >= self.limit.div_ceil(2) {
-            self.look(now, moved);
-            self.least_useful(|holder| holder.origin == origin)
-        } else if self.held.len() >= self.limit {
-            self.look(now, moved);
-            self.idlest(now).or_else(|| self.of_the_greedy(of_origin))
-        } else {
-            return SeatDecision::Free(self.take(origin, now));
+        let full = self.tally.full(origin, &self.of_origin);
+        let leaves = match full {
+            None if self.held.len() < self.limit => return SeatDecision::Free(self.take(origin, now)),
+            _ => {
+                self.look(now, moved);
+                match full {
+                    Some(OriginFull::Host) => self.least_useful(|holder| holder.origin == origin),
+                    Some(OriginFull::Network) => {
+                        let is_neighbour = |other: Origin| other.network() == origin.network();
+                        self.idlest(is_neighbour, now)
+                            .or_else(|| self.of_the_greedy(is_neighbour, self.tally.host(origin)))
+                    }
+                    None => {
+                        let everybody = |_| true;
+                        self.idlest(everybody, now).or_else(|| self.of_the_greedy(everybody, self.tally.weight(origin)))
+                    }
+                }
+            }
         };
         match leaves {
             None => SeatDecision::Refused("every place is taken and in use"),
             Some(_) if self.leaving >= self.limit.div_ceil(LEAVING) => SeatDecision::Refused("too many are leaving"),
             Some(old) => {
-                self.held.remove(&old);
+                self.release(old);
                 self.leaving += 1;
                 SeatDecision::InsteadOf(self.take(origin, now), old)
             }
@@ -97,20 +114,26 @@ impl ConnectionSeats {
     }
 
     /// A connection is over, on which so many bytes of blocks have passed.
-    pub fn leave(&mut self, place: SeatId, ip: IpAddr, moved: u64, now: Instant) {
-        if self.held.remove(&place).is_none() {
+    pub fn leave(&mut self, place: SeatId, origin: Origin, moved: u64, now: Instant) {
+        if !self.release(place) {
             self.leaving -= 1;
         }
         if moved == 0 {
-            self.callers.charge(Origin::of(ip), USELESS, now);
+            self.callers.charge(origin, USELESS, now);
         }
     }
 
     fn take(&mut self, origin: Origin, now: Instant) -> SeatId {
         let place = SeatId(self.next);
         self.next += 1;
+        self.tally.add(origin, 1);
         self.held.insert(place, Holder { origin, useful: now, moved: 0 });
         place
+    }
+
+    fn release(&mut self, place: SeatId) -> bool {
+        let holder = self.held.remove(&place);
+        holder.inspect(|holder| self.tally.remove(holder.origin, 1)).is_some()
     }
 
     fn look(&mut self, now: Instant, moved: impl Fn(SeatId) -> u64) {
@@ -127,34 +150,23 @@ impl ConnectionSeats {
         those.min_by_key(|(_, holder)| holder.useful).map(|(place, _)| *place)
     }
 
-    /// Of the origin that has most places idle, the one that has been so for longest.
-    fn idlest(&self, now: Instant) -> Option<SeatId> {
-        let idle = |holder: &Holder| holder.moved == 0 || now.saturating_duration_since(holder.useful) >= IDLE;
-        let most = self.most(idle)?.0;
-        // Where many hold as many, whoever of them has been idle for longest.
-        let counts = self.counts(idle);
-        self.least_useful(|holder| idle(holder) && counts.get(&holder.origin) == Some(&most))
+    /// Of the origin among those that has most places idle, the one that has been so for longest.
+    fn idlest(&self, among: impl Fn(Origin) -> bool, now: Instant) -> Option<SeatId> {
+        let idle = |holder: &Holder| {
+            among(holder.origin) && (holder.moved == 0 || now.saturating_duration_since(holder.useful) >= IDLE)
+        };
+        let tally: Tally = self.held.values().filter(|holder| idle(holder)).map(|holder| (holder.origin, 1)).collect();
+        let most = tally.most(|_| true);
+        self.least_useful(|holder| idle(holder) && tally.weight(holder.origin) == most)
     }
 
-    /// Nobody is idle: whoever has two places more than the newcomer gives one up.
-    fn of_the_greedy(&self, of_newcomer: usize) -> Option<SeatId> {
-        let (most, origin) = self.most(|_| true)?;
+    /// None of those is idle: whoever has two places more than the newcomer gives one up.
+    fn of_the_greedy(&self, among: impl Fn(Origin) -> bool, of_newcomer: u64) -> Option<SeatId> {
+        let most = self.tally.most(&among);
         if most < of_newcomer + 2 {
             return None;
         }
-        self.least_useful(|holder| holder.origin == origin)
-    }
-
-    fn most(&self, counts: impl Fn(&Holder) -> bool) -> Option<(usize, Origin)> {
-        self.counts(counts).into_iter().map(|(origin, count)| (count, origin)).max()
-    }
-
-    fn counts(&self, counts: impl Fn(&Holder) -> bool) -> HashMap<Origin, usize> {
-        let mut by_origin = HashMap::new();
-        self.held.values().filter(|holder| counts(holder)).for_each(|holder| {
-            *by_origin.entry(holder.origin).or_default() += 1;
-        });
-        by_origin
+        self.least_useful(|holder| among(holder.origin) && self.tally.weight(holder.origin) == most)
     }
 }
 
@@ -164,8 +176,8 @@ mod tests {
 
     const LIMIT: usize = 8;
 
-    fn ip(last: u8) -> IpAddr {
-        IpAddr::from([10, 0, 0, last])
+    fn ip(last: u8) -> Origin {
+        Origin::of(std::net::IpAddr::from([10, 0, 0, last]))
     }
 
     fn idle(_: SeatId) -> u64 {
@@ -202,7 +214,7 @@ mod tests {
         let (mut places, all, now) = taken(&[1, 1, 1, 1, 2]);
         assert!(matches!(places.enter(ip(1), now, idle), SeatDecision::InsteadOf(_, old) if old == all[0]));
         assert!(matches!(places.enter(ip(2), now, idle), SeatDecision::Free(_)));
-        assert_eq!(places.held.values().filter(|holder| holder.origin == Origin::of(ip(1))).count(), LIMIT / 2);
+        assert_eq!(places.held.values().filter(|holder| holder.origin == ip(1)).count(), LIMIT / 2);
     }
 
     #[test]
@@ -265,5 +277,28 @@ mod tests {
             }
             assert!(matches!(places.enter(ip(newcomer), now, idle), SeatDecision::Free(_)), "{newcomer}");
         }
+    }
+
+    #[test]
+    fn a_lan_of_one_64_holds_most_places_and_one_host_with_many_addresses_keeps_nobody_out() {
+        let (mut places, mut now) = (ConnectionSeats::new(100), Instant::now());
+        let six = |last: u16| Origin::of(std::net::IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, last]));
+        for last in 1..=75 {
+            assert!(matches!(places.enter(six(last), now, idle), SeatDecision::Free(_)), "{last}");
+        }
+        // Of its own link one more takes the place of one that is idle, and others have the quarter that is left.
+        for last in 76..=90 {
+            now += Duration::from_millis(1);
+            let SeatDecision::InsteadOf(_, old) = places.enter(six(last), now, idle) else {
+                panic!("{last} is refused")
+            };
+            places.leave(old, six(1), 0, now);
+        }
+        for last in 1..=25 {
+            assert!(matches!(places.enter(ip(last), now, idle), SeatDecision::Free(_)), "{last}");
+        }
+        // When all are taken, something of the many leaves.
+        let SeatDecision::InsteadOf(_, old) = places.enter(ip(99), now, idle) else { panic!("refused") };
+        assert!(old.0 < 90, "a lone one has left");
     }
 }

@@ -1,7 +1,6 @@
 //! Who may exchange keys: the one thing before a handshake that costs the processor more than reading a few bytes.
 
 use std::{
-    net::IpAddr,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -31,7 +30,7 @@ struct State {
 }
 
 /// The right to compute one; given back when it is dropped.
-pub struct Seat<'a>(&'a Exchanges);
+pub struct ExchangePermit<'a>(&'a Exchanges);
 
 impl Default for Exchanges {
     fn default() -> Exchanges {
@@ -41,10 +40,10 @@ impl Default for Exchanges {
 }
 
 impl Exchanges {
-    /// A seat for a peer of this address; `None` when it asks too often, or none is free until the deadline.
-    pub fn begin(&self, ip: IpAddr, deadline: Instant) -> Option<Seat<'_>> {
+    /// The right to compute one for a peer; `None` when it asks too often, or too many are computed until the deadline.
+    pub fn begin(&self, origin: Origin, deadline: Instant) -> Option<ExchangePermit<'_>> {
         let mut state = self.state();
-        if !state.origins.take(Origin::of(ip), Instant::now()) {
+        if !state.origins.take(origin, Instant::now()) {
             return None;
         }
         while state.computing >= MAX_AT_ONCE {
@@ -55,7 +54,7 @@ impl Exchanges {
             state = self.freed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.computing += 1;
-        Some(Seat(self))
+        Some(ExchangePermit(self))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -63,7 +62,7 @@ impl Exchanges {
     }
 }
 
-impl Drop for Seat<'_> {
+impl Drop for ExchangePermit<'_> {
     fn drop(&mut self) {
         self.0.state().computing -= 1;
         self.0.freed.notify_one();
@@ -76,8 +75,8 @@ mod tests {
 
     use super::*;
 
-    fn ip(last: u8) -> IpAddr {
-        IpAddr::from([10, 0, 0, last])
+    fn ip(last: u8) -> Origin {
+        Origin::of(std::net::IpAddr::from([10, 0, 0, last]))
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::{
 use super::{End, SharedTorrent, exchanges::Exchanges};
 use crate::{
     metainfo::InfoHash,
+    quota::Origin,
     wire::{
         HANDSHAKE_LENGTH, Handshake,
         mse::{self, Ciphers, MseStep, PRIVATE_KEY_LENGTH, Responder},
@@ -81,10 +82,11 @@ impl<'a> Opening<'a> {
                 MseStep::Exchange => {
                     let mut private = [0; PRIVATE_KEY_LENGTH];
                     getrandom::fill(&mut private).map_err(|error| std::io::Error::other(error.to_string()))?;
-                    let ip = self.stream.peer_addr()?.ip();
-                    let seat = exchanges.begin(ip, self.deadline).ok_or(End::TooManyExchanges)?;
+                    let reached = || self.stream.local_addr().ok().map(|reached| reached.ip());
+                    let origin = Origin::of_peer(self.stream.peer_addr()?.ip(), reached);
+                    let permit = exchanges.begin(origin, self.deadline).ok_or(End::TooManyExchanges)?;
                     let ours = responder.exchange(private);
-                    drop(seat);
+                    drop(permit);
                     self.write(&ours)?;
                 }
                 MseStep::Torrent(hash) => {

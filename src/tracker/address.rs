@@ -10,6 +10,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::quota::Origin;
+
 /// What every peer on the tracker's own machine is kept under. No other machine's is ever kept under a loopback address.
 pub const THIS_MACHINE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -71,6 +73,11 @@ impl Asker {
     /// The address that the asker is kept under.
     pub fn kept_as(&self) -> IpAddr {
         if self.place == NetworkPlace::ThisMachine { THIS_MACHINE } else { self.source }
+    }
+
+    /// What counts as one with it where limits are concerned.
+    pub fn origin(&self) -> Origin {
+        Origin::of_peer(self.kept_as(), || Some(self.reached))
     }
 
     /// The address that people are shown for it: this machine's for all that run on it.

@@ -1,8 +1,9 @@
 //! How many swarms and peers there may be, and the count of peers that holds them to it (pure).
 
-use std::{collections::HashMap, fmt, net::IpAddr};
+use std::{fmt, net::IpAddr};
 
 use super::address::{Asker, THIS_PROCESS};
+use crate::quota::{HOSTS_OF_NETWORK, Origin, OriginFull, OriginLimits, Tally};
 
 /// With so many peers an address has no more than its share: a machine that shares a hundred files, a room behind one router.
 pub const SHARE_OF_ADDRESS: usize = 100;
@@ -16,9 +17,10 @@ pub struct TrackerLimits {
     pub peers: usize,
     /// Peers of one swarm.
     pub peers_of_swarm: usize,
-    /// Peers of one address in all swarms, a /64 counting as one address in IPv6. A room behind one router fits.
+    /// Peers of one host in all swarms, and of ten times as many a whole /64 of our own link ([`quota`](crate::quota)). A room behind one
+    /// router fits.
     pub peers_of_address: usize,
-    /// Peers of one address in one swarm. A room behind one router fits, and nobody drowns the others of a swarm in
+    /// Peers of one host in one swarm, and of a whole /64 of our own link ten times as many. A room behind one router fits, and nobody drowns the others of a swarm in
     /// peers that do not exist: half of what a swarm of a hundred is told of is there.
     pub peers_of_address_in_swarm: usize,
     /// Peers on the tracker's own machine: a bench or a forgotten relay may have many, but not all.
@@ -49,9 +51,13 @@ pub enum Full {
     /// [`TrackerLimits::peers_of_swarm`]
     Swarm(usize),
     /// [`TrackerLimits::peers_of_address`] or [`TrackerLimits::peers_of_machine`]
-    Address(usize),
+    Address(u64),
+    /// The same of all hosts of a /64 of our own link.
+    Network(u64),
     /// [`TrackerLimits::peers_of_address_in_swarm`]
-    AddressInSwarm(usize),
+    AddressInSwarm(u64),
+    /// The same of all hosts of a /64 of our own link.
+    NetworkInSwarm(u64),
     /// Not a limit: a proxy stands between, so that nobody knows where the peer is.
     Proxy,
 }
@@ -63,6 +69,10 @@ impl fmt::Display for Full {
             Full::Peers(most) => write!(f, "you are not listed: this tracker already has {most} peers"),
             Full::Swarm(most) => write!(f, "you are not listed: this torrent already has {most} peers"),
             Full::Address(most) => write!(f, "you are not listed: your address already has {most} peers"),
+            Full::Network(most) => write!(f, "you are not listed: the /64 of your address already has {most} peers"),
+            Full::NetworkInSwarm(most) => {
+                write!(f, "you are not listed: the /64 of your address already has {most} peers of this torrent")
+            }
             Full::AddressInSwarm(most) => {
                 write!(f, "you are not listed: your address already has {most} peers of this torrent")
             }
@@ -71,50 +81,43 @@ impl fmt::Display for Full {
     }
 }
 
-/// How many peers each address has. Who has none takes no memory.
-#[derive(Debug, Default)]
-pub struct Tally {
-    by_address: HashMap<u64, u32>,
-    /// The sum over all addresses, of which none counts for more than its share.
-    within_share: usize,
-}
-
-impl Tally {
-    /// How many peers the address has; none for the tracker's own process, which is not counted.
-    pub fn of(&self, ip: IpAddr) -> usize {
-        household(ip).and_then(|household| self.by_address.get(&household)).map_or(0, |count| *count as usize)
-    }
-
-    /// Counts one more.
-    pub fn add(&mut self, ip: IpAddr) {
-        if let Some(household) = household(ip) {
-            let count = self.by_address.entry(household).or_default();
-            *count += 1;
-            self.within_share += usize::from(*count as usize <= SHARE_OF_ADDRESS);
-        }
-    }
-
-    /// Counts one less.
-    pub fn remove(&mut self, ip: IpAddr) {
-        let Some(household) = household(ip) else { return };
-        if let Some(count) = self.by_address.get_mut(&household) {
-            self.within_share -= usize::from(*count as usize <= SHARE_OF_ADDRESS);
-            *count -= 1;
-            if *count == 0 {
-                self.by_address.remove(&household);
-                if self.by_address.is_empty() {
-                    self.by_address.shrink_to_fit();
-                }
-            }
-        }
-    }
-}
-
 /// How many peers there are, in all and of each address.
 #[derive(Debug, Default)]
 pub struct PeerCensus {
     peers: usize,
-    tally: Tally,
+    tally: PeerTally,
+    /// The sum over all origins, of which none counts for more than its share.
+    within_share: usize,
+}
+
+/// How many peers each origin has. The tracker's own process is not counted.
+#[derive(Debug, Default)]
+pub struct PeerTally(Tally);
+
+impl PeerTally {
+    /// Counts one more of that asker's.
+    pub fn add(&mut self, asker: &Asker) {
+        if !asker.is_this_process() {
+            self.0.add(asker.origin(), 1);
+        }
+    }
+
+    /// Counts one less of the peers that are kept under that address, and tells of which origin.
+    pub fn remove(&mut self, ip: IpAddr) -> Option<Origin> {
+        let origin = (ip != THIS_PROCESS).then(|| self.0.origin_of(ip))?;
+        self.0.remove(origin, 1);
+        Some(origin)
+    }
+
+    /// How many peers count together with that one: those of its /64 where it is of our own link, else those of its host.
+    fn together(&self, origin: Origin) -> u64 {
+        self.0.network(origin).unwrap_or_else(|| self.0.host(origin))
+    }
+
+    /// The same with how many of them count for the interval.
+    fn share(origin: Origin) -> u64 {
+        SHARE_OF_ADDRESS as u64 * if origin.network().is_some() { HOSTS_OF_NETWORK } else { 1 }
+    }
 }
 
 impl PeerCensus {
@@ -125,36 +128,49 @@ impl PeerCensus {
 
     /// How many there are where no address counts for more than its share: what one of them makes up changes nothing.
     pub fn within_share(&self) -> usize {
-        self.tally.within_share
+        self.within_share
     }
 
-    /// How many of them an address has.
-    pub fn of(&self, ip: IpAddr) -> usize {
-        self.tally.of(ip)
+    /// The [weight](Tally::weight) of whoever is kept under that address.
+    pub fn weight(&self, ip: IpAddr) -> usize {
+        if ip == THIS_PROCESS { 0 } else { self.tally.0.weight(self.tally.0.origin_of(ip)) as usize }
     }
 
-    /// Counts a newcomer to a swarm that has `in_swarm` peers, `of_address` of them of its address, unless a limit is
-    /// reached. The tracker's own process has as many as it has files.
+    /// Counts a newcomer to a swarm that has `in_swarm` peers, each origin as many as `of_swarm` tells, unless a limit is reached. The
+    /// tracker's own process has as many as it has files.
     pub fn join(
         &mut self,
         asker: &Asker,
         in_swarm: usize,
-        of_address: usize,
+        of_swarm: &PeerTally,
         limits: &TrackerLimits,
     ) -> Result<(), Full> {
-        let ip = asker.kept_as();
         let most = if asker.is_local() { limits.peers_of_machine } else { limits.peers_of_address };
+        let of_origin = OriginLimits::new(limits.peers, most);
+        let in_one_swarm = OriginLimits::new(limits.peers_of_swarm, limits.peers_of_address_in_swarm);
         match () {
             () if asker.is_this_process() => {}
             () if in_swarm >= limits.peers_of_swarm => return Err(Full::Swarm(limits.peers_of_swarm)),
             () if self.peers >= room(limits.peers, asker) => return Err(Full::Peers(limits.peers)),
-            () if self.of(ip) >= most => return Err(Full::Address(most)),
-            () if !asker.is_local() && of_address >= limits.peers_of_address_in_swarm => {
-                return Err(Full::AddressInSwarm(limits.peers_of_address_in_swarm));
+            () => {
+                let origin = asker.origin();
+                match self.tally.0.full(origin, &of_origin) {
+                    Some(OriginFull::Host) => return Err(Full::Address(of_origin.host)),
+                    Some(OriginFull::Network) => return Err(Full::Network(of_origin.network)),
+                    None => {}
+                }
+                match of_swarm.0.full(origin, &in_one_swarm).filter(|_| !asker.is_local()) {
+                    Some(OriginFull::Host) => return Err(Full::AddressInSwarm(in_one_swarm.host)),
+                    Some(OriginFull::Network) => return Err(Full::NetworkInSwarm(in_one_swarm.network)),
+                    None => {}
+                }
             }
-            () => {}
         }
-        self.tally.add(ip);
+        self.tally.add(asker);
+        if !asker.is_this_process() {
+            let origin = asker.origin();
+            self.within_share += usize::from(self.tally.together(origin) <= PeerTally::share(origin));
+        }
         self.peers += 1;
         Ok(())
     }
@@ -162,16 +178,9 @@ impl PeerCensus {
     /// Counts one peer less at that address.
     pub fn leave(&mut self, ip: IpAddr) {
         self.peers -= 1;
-        self.tally.remove(ip);
-    }
-}
-
-/// What counts as one address: an IPv4 address, an IPv6 /64 (anyone has a whole one). This process is not counted.
-fn household(ip: IpAddr) -> Option<u64> {
-    match ip {
-        THIS_PROCESS => None,
-        IpAddr::V4(ip) => Some(u64::from(ip.to_bits())),
-        IpAddr::V6(ip) => Some((ip.to_bits() >> 64) as u64),
+        if let Some(origin) = self.tally.remove(ip) {
+            self.within_share -= usize::from(self.tally.together(origin) < PeerTally::share(origin));
+        }
     }
 }
 
@@ -199,13 +208,13 @@ mod tests {
         let asker = |source| Asker::new(ip(source), ip("10.0.0.9"), &[]);
         let askers = ["10.0.0.1", "10.0.0.1", "2001:db8::1", "2001:db8::2", "127.0.0.1"].map(asker);
         for asker in askers.iter().chain([&Asker::this_process()]) {
-            census.join(asker, 0, 0, &TrackerLimits::default()).unwrap();
+            census.join(asker, 0, &PeerTally::default(), &TrackerLimits::default()).unwrap();
         }
-        assert_eq!((census.peers(), census.tally.by_address.len()), (6, 3));
+        assert_eq!((census.peers(), census.tally.0.len()), (6, 3));
         for address in ["127.0.0.1", "2001:db8::2", "10.0.0.1", "127.0.0.2", "2001:db8::1", "10.0.0.1"] {
             census.leave(ip(address));
         }
-        assert_eq!((census.peers(), census.tally.by_address.len()), (0, 0));
+        assert_eq!((census.peers(), census.tally.0.len()), (0, 0));
         assert_eq!(census.within_share(), 0);
     }
 
@@ -214,9 +223,9 @@ mod tests {
         let mut census = PeerCensus::default();
         let [many, few] = ["10.0.0.1", "10.0.0.2"].map(|source| Asker::new(ip(source), ip("10.0.0.9"), &[]));
         for _ in 0..2 * SHARE_OF_ADDRESS {
-            census.join(&many, 0, 0, &TrackerLimits::default()).unwrap();
+            census.join(&many, 0, &PeerTally::default(), &TrackerLimits::default()).unwrap();
         }
-        census.join(&few, 0, 0, &TrackerLimits::default()).unwrap();
+        census.join(&few, 0, &PeerTally::default(), &TrackerLimits::default()).unwrap();
         assert_eq!(census.within_share(), SHARE_OF_ADDRESS + 1);
         for left in (0..2 * SHARE_OF_ADDRESS).rev() {
             census.leave(many.kept_as());
@@ -225,10 +234,30 @@ mod tests {
     }
 
     #[test]
-    fn a_household_is_an_ipv4_address_or_an_ipv6_64() {
-        assert_eq!(household(ip("2001:db8::1")), household(ip("2001:db8::ffff:1")));
-        assert_ne!(household(ip("2001:db8::1")), household(ip("2001:db8:0:1::1")));
-        assert_ne!(household(ip("10.0.0.1")), household(ip("10.0.0.2")));
-        assert_eq!(household(THIS_PROCESS), None);
+    fn a_lan_of_one_64_is_listed_host_by_host_and_one_with_many_addresses_no_more_than_ten_hosts() {
+        let limits = TrackerLimits { peers_of_address_in_swarm: 3, peers_of_address: 4, ..TrackerLimits::default() };
+        let (mut census, mut swarm) = (PeerCensus::default(), PeerTally::default());
+        let asker = |last: u16| Asker::new(IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, last]), ip("fd00::ffff"), &[]);
+        let mut join = |asker: &Asker| census.join(asker, 0, &swarm, &limits).map(|()| swarm.add(asker));
+        assert_eq!((0..4).map(|_| join(&asker(1))).collect::<Vec<_>>()[2..], [Ok(()), Err(Full::AddressInSwarm(3))]);
+        for last in 2..29 {
+            assert_eq!(join(&asker(last)), Ok(()), "{last}");
+        }
+        assert_eq!(join(&asker(29)), Err(Full::NetworkInSwarm(30)));
+        assert_eq!(join(&Asker::new(ip("10.0.0.1"), ip("10.0.0.9"), &[])), Ok(()));
+        // From elsewhere a /64 is one host.
+        let far =
+            |last: u16| Asker::new(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]), ip("2001:db8:0:1::9"), &[]);
+        assert_eq!(
+            (1..=4).map(|last| join(&far(last))).collect::<Vec<_>>()[2..],
+            [Ok(()), Err(Full::AddressInSwarm(3))]
+        );
+        for last in 1..29 {
+            (0..if last == 1 { 3 } else { 1 }).for_each(|_| {
+                swarm.remove(asker(last).kept_as());
+                census.leave(asker(last).kept_as());
+            });
+        }
+        assert_eq!((census.peers(), census.within_share()), (4, 4));
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use super::{
     address::{Asker, THIS_MACHINE, THIS_PROCESS},
     announce::Announce,
-    census::Tally,
+    census::PeerTally,
     peers::{PeerRecord, Peers},
     table::{Counts, PeerAddress, PeerView},
 };
@@ -32,14 +32,14 @@ pub struct Swarm {
     pub info_hash: InfoHash,
     v4: Peers<Ipv4Addr>,
     v6: Peers<Ipv6Addr>,
-    tally: Tally,
+    tally: PeerTally,
     completed: u32,
 }
 
 impl Swarm {
     /// A swarm of nobody.
     pub fn new(info_hash: InfoHash) -> Swarm {
-        Swarm { info_hash, v4: Peers::default(), v6: Peers::default(), tally: Tally::default(), completed: 0 }
+        Swarm { info_hash, v4: Peers::default(), v6: Peers::default(), tally: PeerTally::default(), completed: 0 }
     }
 
     /// How many there are.
@@ -69,9 +69,9 @@ impl Swarm {
         }
     }
 
-    /// How many peers of this address are in it.
-    pub fn of_address(&self, ip: IpAddr) -> usize {
-        self.tally.of(ip)
+    /// How many peers of each origin are in it.
+    pub fn tally(&self) -> &PeerTally {
+        &self.tally
     }
 
     /// The address of every peer.
@@ -79,10 +79,11 @@ impl Swarm {
         self.v4.iter().map(|peer| peer.ip.into()).chain(self.v6.iter().map(|peer| peer.ip.into()))
     }
 
-    /// Takes in an announce from `ip`.
-    pub fn hear(&mut self, ip: IpAddr, announce: &Announce, now: u32, interval: u32) {
+    /// Takes in an announce.
+    pub fn hear(&mut self, asker: &Asker, announce: &Announce, now: u32, interval: u32) {
+        let ip = asker.kept_as();
         if !self.contains(ip, announce.port) {
-            self.tally.add(ip);
+            self.tally.add(asker);
         }
         let completed = match ip {
             IpAddr::V4(ip) => self.v4.hear(ip, announce, now, interval),

@@ -136,10 +136,10 @@ impl SwarmTable {
             let admitted = match () {
                 () if asker.is_handed_on() => Err(Full::Proxy),
                 () if swarm.contains(ip, announce.port) => Ok(()),
-                () => census.join(asker, swarm.len(), swarm.of_address(ip), &self.limits),
+                () => census.join(asker, swarm.len(), swarm.tally(), &self.limits),
             };
             match admitted {
-                Ok(()) => swarm.hear(ip, announce, now, interval),
+                Ok(()) => swarm.hear(asker, announce, now, interval),
                 Err(full) => reply.unlisted = Some(full),
             }
             reply.peers = swarm.pick(announce, asker, now, chance);
@@ -210,8 +210,8 @@ impl SwarmTable {
     /// A swarm that makes room for one of the asker's: an empty one, or one of those who have more than their share.
     fn spare_swarm(&mut self, asker: &Asker) -> Option<usize> {
         let count = self.swarms.len();
-        let most = SHARE_OF_ADDRESS.max(2 * self.census.of(asker.kept_as()));
-        let has_too_much = |ip| self.census.of(ip) > most;
+        let most = SHARE_OF_ADDRESS.max(2 * self.census.weight(asker.kept_as()));
+        let has_too_much = |ip| self.census.weight(ip) > most;
         let is_greedy = |swarm: &Swarm| swarm.len() <= SMALL_SWARM && swarm.addresses().all(has_too_much);
         let looks = || (0..SPARE_LOOKS.min(count)).map(|step| (self.hand + step) % count);
         let empty = looks().find(|at| self.swarms[*at].len() == 0);

@@ -13,7 +13,7 @@ use std::{
 use super::meter::RateMeter;
 use crate::{
     metainfo::{InfoHash, PeerId},
-    quota::{Origin, Weights},
+    quota::{Origin, Tally},
 };
 
 /// The most machines of one file: more rows than a person reads, in a page of 300 KiB.
@@ -198,9 +198,9 @@ impl History {
     fn make_room(&mut self, hash: &InfoHash, newcomer: &Sight) -> bool {
         let Some(machines) = self.files.get_mut(hash) else { return false };
         let origin = |address: SocketAddr| Origin::of(address.ip());
-        let weights: Weights = machines.values().map(|machine| (origin(machine.address), 1)).collect();
-        let weight = |machine: &Machine| weights.of(origin(machine.address));
-        let own = weights.of(origin(newcomer.address));
+        let tally: Tally = machines.values().map(|machine| (origin(machine.address), 1)).collect();
+        let weight = |machine: &Machine| tally.weight(origin(machine.address));
+        let own = tally.weight(origin(newcomer.address));
         let first = |has_left: bool, least: u64| {
             let those = machines.iter().filter(|(_, machine)| machine.has_left == has_left && weight(machine) >= least);
             those.max_by_key(|(_, machine)| (weight(machine), Reverse(machine.seen))).map(|(id, _)| *id)

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     metainfo::{Hashes, PieceHasher, create::DEFAULT_PIECE_LENGTH},
-    quota::{Origin, Weights},
+    quota::{Origin, Tally},
 };
 
 /// How long a part is kept for its upload to go on.
@@ -51,9 +51,12 @@ const MAX_BESIDE: usize = 64;
 /// How many bytes a part may take before the disk is asked again.
 const CLAIM: u64 = 1024 * 1024;
 
-/// What one address may take of the room on the disk, as a fraction: the rest is for the others. So a laptop can share an image
-/// that nearly fills the disk, and no address alone can leave nothing to anybody else.
-const SHARE_OF_ADDRESS: (u64, u64) = (7, 8);
+/// What one host may take of the room on the disk, as a fraction: the rest is for the others. So a laptop can share an image
+/// that nearly fills the disk, and no host alone can leave nothing to anybody else.
+const SHARE_OF_HOST: (u64, u64) = (7, 8);
+
+/// The same for all hosts of a /64 of our own link.
+const SHARE_OF_NETWORK: (u64, u64) = (15, 16);
 
 /// The folder of parts, and who is at work in it.
 #[derive(Debug)]
@@ -61,7 +64,7 @@ pub struct PartStore {
     folder: PathBuf,
     known: Mutex<HashMap<PartKey, KnownPart>>,
     /// Bytes of growing parts by the origin that adds to them.
-    growing: Mutex<HashMap<Origin, u64>>,
+    growing: Mutex<Tally<u64>>,
     /// Bytes that growing parts may still write without asking.
     promised: AtomicU64,
 }
@@ -82,6 +85,8 @@ pub struct Quota {
     pub by: Origin,
     /// Bytes of whole uploads that came from there.
     pub kept: u64,
+    /// The same of all hosts of its /64, where that is of our own link.
+    pub kept_of_network: u64,
 }
 
 /// A part that is growing. Dropping it keeps what is there.
@@ -99,7 +104,7 @@ pub struct Part<'a> {
     /// Bytes that it may write before it asks for more.
     promised: u64,
     quota: Option<Quota>,
-    /// Its bytes among the growing ones of its address.
+    /// Its bytes among the growing ones of its origin.
     counted: u64,
     is_discarded: bool,
 }
@@ -198,8 +203,8 @@ fn first_to_go<T: Ord>(
     weight: impl Fn(&Resting) -> u64,
     order: impl Fn(&Resting) -> T,
 ) -> Option<&Resting> {
-    let weights: Weights = resting.iter().filter_map(|rest| Some((rest.by?, weight(rest)))).collect();
-    let strangers = resting.iter().filter_map(|rest| Some((weights.of(rest.by?), rest)));
+    let tally: Tally<u64> = resting.iter().filter_map(|rest| Some((rest.by?, weight(rest)))).collect();
+    let strangers = resting.iter().filter_map(|rest| Some((tally.weight(rest.by?), rest)));
     let heaviest = strangers.max_by_key(|(weight, rest)| (*weight, Reverse(order(rest)))).map(|(_, rest)| rest);
     let own = || resting.iter().filter(|rest| rest.by.is_none() && rest.yields_to(by));
     heaviest.or_else(|| own().min_by_key(|rest| order(rest)))
@@ -393,10 +398,18 @@ impl PartStore {
 
     /// Whether an address may take so many bytes more of the disk.
     pub fn check_share(&self, quota: Option<Quota>, bytes: u64) -> io::Result<()> {
-        let Some(Quota { by, kept }) = quota else { return Ok(()) };
-        let own = kept + self.growing().get(&by).copied().unwrap_or(0);
-        let (share, of) = SHARE_OF_ADDRESS;
-        let fits = |room: u64| own.saturating_add(bytes) <= own.saturating_add(room) / of * share;
+        let Some(Quota { by, kept, kept_of_network }) = quota else { return Ok(()) };
+        let (own, of_network) = {
+            let growing = self.growing();
+            (kept + growing.host(by), growing.network(by).map(|bytes| kept_of_network + bytes))
+        };
+        let fits_in = |has: u64, room: u64, (share, of): (u64, u64)| {
+            has.saturating_add(bytes) <= has.saturating_add(room) / of * share
+        };
+        let fits = |room: u64| {
+            fits_in(own, room, SHARE_OF_HOST) && of_network.is_none_or(|has| fits_in(has, room, SHARE_OF_NETWORK))
+        };
+        let (share, of) = SHARE_OF_HOST;
         let at_once = self.free()?.saturating_sub(self.promised.load(Ordering::Acquire));
         if fits(at_once) || fits(self.room(Some(by))?) {
             return Ok(());
@@ -440,7 +453,7 @@ impl PartStore {
         Ok(free.saturating_sub(LEFT_FREE.min(all / 20)))
     }
 
-    fn growing(&self) -> MutexGuard<'_, HashMap<Origin, u64>> {
+    fn growing(&self) -> MutexGuard<'_, Tally<u64>> {
         self.growing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -477,22 +490,17 @@ impl Part<'_> {
         Ok(())
     }
 
-    /// Counts bytes as growing ones of its address.
+    /// Counts bytes as growing ones of its origin.
     fn count(&mut self, bytes: u64) {
-        if let Some(Quota { by, .. }) = self.quota {
-            *self.parts.growing().entry(by).or_default() += bytes;
+        if let Some(Quota { by, .. }) = self.quota.filter(|_| bytes > 0) {
+            self.parts.growing().add(by, bytes);
             self.counted += bytes;
         }
     }
 
     fn discount(&mut self) {
-        let Some(Quota { by, .. }) = self.quota else { return };
-        let mut growing = self.parts.growing();
-        if let Some(bytes) = growing.get_mut(&by) {
-            *bytes -= self.counted;
-            if *bytes == 0 {
-                growing.remove(&by);
-            }
+        if let Some(Quota { by, .. }) = self.quota {
+            self.parts.growing().remove(by, self.counted);
         }
     }
 
@@ -571,7 +579,7 @@ mod tests {
     }
 
     fn by(last: u8) -> Option<Quota> {
-        Some(Quota { by: origin(last), kept: 0 })
+        Some(Quota { by: origin(last), kept: 0, kept_of_network: 0 })
     }
 
     fn whole(bytes: &[u8]) -> Hashes {
@@ -634,7 +642,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let parts = PartStore::open(folder.path().to_owned()).unwrap();
         let by = origin(1);
-        let quota = |by, kept| Some(Quota { by, kept });
+        let quota = |by, kept| Some(Quota { by, kept, kept_of_network: 0 });
         let room = parts.room(Some(by)).unwrap();
         assert!(parts.check_share(quota(by, 0), room / 2).is_ok());
         assert!(parts.check_share(None, room).is_ok());
@@ -645,10 +653,15 @@ mod tests {
         assert!(parts.check_share(quota(by, room * 15), 1 << 20).is_err());
         let mut growing = parts.begin(&of("a"), 0, quota(by, 0)).unwrap();
         growing.write(&[1; 1000]).unwrap();
-        assert_eq!(parts.growing().get(&by), Some(&1000));
+        assert_eq!(parts.growing().host(by), 1000);
         drop(growing);
         assert!(parts.growing().is_empty(), "what rests gives way, and is not counted");
         assert!(parts.check_share(quota(origin(2), 0), room / 2).is_ok());
+        // Nor one host with many addresses on our own link, where each has next to nothing.
+        let six = Origin::of("fd00::1".parse().unwrap());
+        let lan = |kept_of_network| Some(Quota { by: six, kept: 0, kept_of_network });
+        assert!(parts.check_share(lan(room / 64), room / 2).is_ok());
+        assert!(parts.check_share(lan(room * 31), 1 << 20).is_err());
     }
 
     #[test]

@@ -210,7 +210,7 @@ impl Site {
 
     /// From where an upload comes.
     pub(super) fn sender(&self, request: &Request<'_>) -> Sender {
-        let origin = Origin::of(self.swarms.names().sender(request).unwrap_or(request.peer().ip()));
+        let origin = self.swarms.names().origin(request);
         let may_control = self.access.may(request, self.swarms.names()).control;
         Sender { origin, bounded: (!may_control).then_some(origin) }
     }
@@ -243,7 +243,7 @@ impl Site {
 impl Shelf {
     /// What bounds a sender's uploads.
     pub(super) fn quota(&self, sender: Sender) -> Option<Quota> {
-        sender.bounded.map(|by| Quota { by, kept: self.library.bytes_of(by) })
+        sender.bounded.map(|by| self.library.quota(by))
     }
 
     /// Whether there may be one more upload of that sender, and what the field announces fits the disk, as far as that can be

@@ -119,7 +119,7 @@ impl Room {
         let web = Arc::new(Web::new(swarms, has_page.then_some(site)));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let limits = DoorLimits { connections_per_address: 500, ..DoorLimits::for_descriptors(20_000) };
+        let limits = DoorLimits { connections_per_host: 500, ..DoorLimits::for_descriptors(20_000) };
         let door = web.serve(listener, limits).unwrap();
         let links = Arc::<Mutex<Vec<String>>>::default();
         let told = Arc::clone(&links);

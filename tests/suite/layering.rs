@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("storage", &["bitfield", "metainfo", "chance", "text"]),
     ("policy", &["bitfield", "metainfo", "chance", "net"]),
     ("session", &["policy", "storage", "wire", "bitfield", "metainfo", "net", "quota"]),
-    ("tracker", &["bencode", "metainfo", "net"]),
+    ("tracker", &["bencode", "metainfo", "net", "quota"]),
     ("announce", &["tracker", "session", "bencode", "metainfo", "net", "text"]),
     ("status", &["session", "policy", "storage", "bitfield", "metainfo"]),
     (
@@ -53,6 +53,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "bitfield",
             "metainfo",
             "net",
+            "quota",
             "chance",
             "text",
         ],

@@ -120,12 +120,36 @@ fn a_thousand_idle_connections_cost_no_thread_and_make_room_for_new_ones() {
 
 #[test]
 fn one_address_cannot_take_the_places_of_others() {
-    let street = Street::new(|limits| limits.connections_per_address = 10);
+    let street = Street::new(|limits| limits.connections_per_host = 10);
     let many: Vec<_> = (0..50).map(|_| street.connect()).collect();
     wait_until(|| street.door.stats().connections == 10, "the cap for one address does not hold");
     street.is_alive();
     drop(many);
     street.comes_to_rest();
+}
+
+#[test]
+fn when_all_places_are_taken_whoever_has_most_makes_room_and_not_whoever_has_waited_longest() {
+    const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+    let street = Street::new(|limits| {
+        (limits.connections, limits.connections_per_host) = (12, 9);
+        (limits.head_time, limits.idle_time) = (Duration::from_secs(60), Duration::from_secs(60));
+    });
+    let mut lone = street.connect_from(2);
+    wait_until(|| street.door.stats().connections == 1, "the first is not let in");
+    let crowd: Vec<_> = (0..9)
+        .map(|_| {
+            let mut stream = street.connect_from(1);
+            stream.write_all(REQUEST).unwrap();
+            read_answer(&mut stream);
+            stream
+        })
+        .collect();
+    let others: Vec<_> = (3..9).map(|host| street.connect_from(host)).collect();
+    street.is_alive();
+    lone.write_all(REQUEST).unwrap();
+    assert!(read_answer(&mut lone).0.starts_with("HTTP/1.1 200"));
+    drop((crowd, others));
 }
 
 #[test]
@@ -194,7 +218,7 @@ fn descriptors_run_out_and_come_back() {
 
 #[test]
 fn streams_go_on_without_a_thread_each_and_are_capped() {
-    let street = Street::new(|limits| (limits.streams, limits.streams_per_address) = (9, 3));
+    let street = Street::new(|limits| (limits.streams, limits.streams_per_host) = (9, 3));
     let mut streams = [(); 3].map(|()| street.say(&get("/stream")));
     for stream in &mut streams {
         let mut bytes = [0; 1024];

@@ -88,7 +88,7 @@ struct Street {
 impl Street {
     fn new(adapt: impl FnOnce(&mut DoorLimits)) -> Street {
         let mut limits = DoorLimits::for_descriptors(20_000);
-        limits.connections_per_address = limits.connections;
+        limits.connections_per_host = limits.connections;
         limits.head_time = Duration::from_millis(500);
         limits.idle_time = Duration::from_millis(500);
         limits.grace = Duration::from_millis(500);
@@ -102,6 +102,16 @@ impl Street {
 
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+
+    /// As another machine connects.
+    fn connect_from(&self, host: u8) -> TcpStream {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 2, host], 0)).into()).unwrap();
+        socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)).into()).unwrap();
+        let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream
     }

@@ -9,7 +9,6 @@
 //! is locked out: a reload has the cookie, also after the browser was closed, and a second browser takes the newest link.
 
 mod browser;
-mod guesses;
 #[cfg(test)]
 mod tests;
 
@@ -27,8 +26,10 @@ use super::{
     address::{self, Names},
     failure::HttpFailure,
 };
-use crate::http::Request;
-use guesses::Guesses;
+use crate::{
+    http::Request,
+    quota::{Allowances, Origin},
+};
 
 pub use browser::is_from_a_page;
 
@@ -47,6 +48,12 @@ const LINK_PATH: &str = "/control";
 /// What whoever lacks control of a page without a password is told.
 pub const HOW_TO_CONTROL: &str =
     "control needs the newest link that minitorrent printed where it was started, in its terminal or its log";
+
+/// Wrong passwords that one origin may try before it has to wait.
+const GUESSES: u32 = 5;
+
+/// How long until it may try another: 8,600 a day, where a word of a dictionary is one of 100,000.
+const GUESS_TIME: Duration = Duration::from_secs(10);
 
 /// The longest password, in bytes: a form and a field hold it.
 pub const MAX_PASSWORD: usize = 256;
@@ -84,13 +91,12 @@ pub struct AccessControl {
     next_link: OnceLock<NextLink>,
 }
 
-#[derive(Default)]
 struct AccessState {
     /// Digests of the cookies that were given out, and when each was last used.
     logins: Vec<([u8; 20], Instant)>,
     /// The digest of the token in the one link that works.
     link: Option<[u8; 20]>,
-    guesses: Guesses,
+    guesses: Allowances,
 }
 
 impl AccessControl {
@@ -99,7 +105,9 @@ impl AccessControl {
         let mut key = [0; 16];
         getrandom::fill(&mut key)?;
         let password = rules.password.map(|password| digest(&key, password.as_bytes()));
-        let (state, next_link) = (Mutex::default(), OnceLock::new());
+        let guesses = Allowances::new(f64::from(GUESSES), 1.0 / GUESS_TIME.as_secs_f64());
+        let state = Mutex::new(AccessState { logins: Vec::new(), link: None, guesses });
+        let next_link = OnceLock::new();
         Ok(AccessControl { no_upload: rules.no_upload, password, key, state, next_link })
     }
 
@@ -237,9 +245,7 @@ impl AccessControl {
     fn check_password(&self, request: &Request<'_>, names: &Names, password: &str) -> Result<(), HttpFailure> {
         let Some(known) = self.password else { return Err(HttpFailure::new(404, "this page has no password")) };
         let is_right = password.len() <= MAX_PASSWORD && is_same(&known, &digest(&self.key, password.as_bytes()));
-        // Whoever a proxy that was not named hands on is counted with all others behind it.
-        let from = names.sender(request).unwrap_or(request.peer().ip());
-        self.state().guesses.judge(address::household(from), is_right, Instant::now())
+        judge(&mut self.state().guesses, names.origin(request), is_right, Instant::now())
     }
 
     fn state(&self) -> MutexGuard<'_, AccessState> {
@@ -263,6 +269,19 @@ fn cookie<'a>(request: &Request<'a>) -> Option<&'a str> {
     let name = cookie_name(request);
     let mut pairs = request.field("cookie")?.split(';').filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+/// What becomes of a password that was sent from there: nobody's wrong guesses cost another a right one.
+fn judge(guesses: &mut Allowances, from: Origin, is_right: bool, now: Instant) -> Result<(), HttpFailure> {
+    if !guesses.may(from, now) {
+        let sentence = format!("too many wrong passwords from your address; wait {} seconds", GUESS_TIME.as_secs());
+        return Err(HttpFailure::new(429, sentence));
+    }
+    if is_right {
+        return Ok(());
+    }
+    guesses.charge(from, 1.0, now);
+    Err(HttpFailure::new(401, "that is not the password"))
 }
 
 /// A random word that nobody guesses.

@@ -2,7 +2,7 @@
 
 use data_encoding::BASE64;
 
-use super::{super::address::Names, guesses::GUESSES};
+use super::{super::address::Names, *};
 use crate::{
     status::report::Activity,
     web::tests::{Answer, Room, metainfo},
@@ -190,6 +190,21 @@ fn with_a_password_whoever_knows_it_may_control_and_nobody_else() {
     assert_eq!(room.order("/logout", &cookie, "").status, 303);
     assert_eq!(may(&room, "localhost", &cookie), [true, false, true]);
     assert_eq!(heard(&room).len(), 2);
+}
+
+#[test]
+fn however_many_are_wrong_a_right_password_from_elsewhere_is_taken() {
+    let (mut guesses, now) = (Allowances::new(f64::from(GUESSES), 1.0 / GUESS_TIME.as_secs_f64()), Instant::now());
+    let origin = |number: u32| Origin::of(std::net::IpAddr::from((0x0a00_0000 + number).to_be_bytes()));
+    let mut status = |from, is_right, now| judge(&mut guesses, from, is_right, now).map_err(|failure| failure.status);
+    for number in 0..10_000 {
+        (0..GUESSES).for_each(|_| assert_eq!(status(origin(number), false, now), Err(401)));
+        assert_eq!(status(origin(number), true, now), Err(429));
+    }
+    let honest = origin(1 << 20);
+    assert_eq!([true, false, true].map(|is_right| status(honest, is_right, now)), [Ok(()), Err(401), Ok(())]);
+    let later = now + GUESS_TIME + Duration::from_millis(1);
+    assert_eq!([false, true].map(|is_right| status(origin(9999), is_right, later)), [Err(401), Err(429)]);
 }
 
 #[test]

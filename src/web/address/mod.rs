@@ -22,8 +22,11 @@ use std::{
 };
 
 use super::failure::HttpFailure;
-use crate::http::Request;
-use crate::net::{own_addresses, shown_addresses};
+use crate::{
+    http::Request,
+    net::{own_addresses, shown_addresses},
+    quota::Origin,
+};
 
 /// Endings that no stranger can own: mDNS (RFC 6762), home and private networks (RFC 8375, RFC 9476 and ICANN's .internal).
 const LOCAL_ENDINGS: [&str; 5] = ["", ".local", ".lan", ".home.arpa", ".internal"];
@@ -49,14 +52,6 @@ pub fn all_urls(own: &[IpAddr], port: u16) -> Vec<String> {
 fn is_told(ip: IpAddr) -> bool {
     let is_link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
     !(ip.is_loopback() || ip.is_unspecified() || is_link_local)
-}
-
-/// What counts as one address: an IPv4 address, an IPv6 /64, of which anyone has a whole one.
-pub fn household(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
-        ip => ip,
-    }
 }
 
 /// What this machine is called: what it was told at its start, and what it sees of itself.
@@ -109,7 +104,7 @@ impl Names {
         let announce = |base: &str| format!("{base}/announce");
         let direct = || announce(&self.direct_url(request));
         let Some(public) = &self.public_url else { return vec![direct()] };
-        let leads_here = Origin::parse(public).is_some_and(|it| !it.is_https && it.port == request.local().port());
+        let leads_here = UrlOrigin::parse(public).is_some_and(|it| !it.is_https && it.port == request.local().port());
         let hides_clients = match self.sender(request) {
             None => true,
             // A proxy on this machine that adds no field looks like somebody on this machine.
@@ -121,18 +116,18 @@ impl Names {
 
     /// Whether a tracker URL is one of this machine's own, under any of its names, with the port that was listened on.
     pub fn is_own_tracker(&self, url: &str, local: SocketAddr) -> bool {
-        let is_here = |origin: &Origin| {
+        let is_here = |origin: &UrlOrigin| {
             origin.port == local.port() && !origin.is_https && is_own_name_or_address(&origin.host, local, &self.own())
         };
         let Some((scheme, rest)) = url.split_once("://") else { return false };
         if scheme.eq_ignore_ascii_case("udp") {
             // Over UDP every path is answered.
             let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-            return Origin::of_host(host, false).is_some_and(|origin| is_here(&origin));
+            return UrlOrigin::of_host(host, false).is_some_and(|origin| is_here(&origin));
         }
         let is_announce = rest.split_once('/').is_some_and(|(_, path)| path == "announce");
-        let Some(origin) = Origin::parse(url).filter(|_| is_announce) else { return false };
-        let is_public = self.public_url.as_deref().and_then(Origin::parse).is_some_and(|public| public == origin);
+        let Some(origin) = UrlOrigin::parse(url).filter(|_| is_announce) else { return false };
+        let is_public = self.public_url.as_deref().and_then(UrlOrigin::parse).is_some_and(|public| public == origin);
         is_public || is_here(&origin)
     }
 
@@ -153,6 +148,11 @@ impl Names {
         let sender = hops.collect::<Vec<_>>().into_iter().rev().find(|hop| !hop.as_ref().is_some_and(is_named))??;
         let is_proxys_own = sender.is_loopback() && !self.is_this_machine(peer, request);
         Some(if is_proxys_own { peer } else { sender })
+    }
+
+    /// What counts as one with whoever sent this. Whoever a proxy that was not named hands on is counted with all others behind it.
+    pub fn origin(&self, request: &Request<'_>) -> Origin {
+        Origin::of_peer(self.sender(request).unwrap_or(request.peer().ip()), || Some(request.local().ip()))
     }
 
     /// The address of this machine to tell whoever sent this: the one that he reached, or where that is within this machine
@@ -178,7 +178,7 @@ impl Names {
         let own = self.own();
         let is_good = |host: &&str| {
             is_plain_host(host)
-                && Origin::of_host(host, false).is_some_and(|origin| {
+                && UrlOrigin::of_host(host, false).is_some_and(|origin| {
                     origin.port == port && is_own_name_or_address(&origin.host, request.local(), &own)
                 })
         };
@@ -198,28 +198,28 @@ fn forwarded_address(text: &str) -> Option<IpAddr> {
 }
 
 fn is_loopback_url(url: &str) -> bool {
-    Origin::parse(url).is_some_and(|origin| is_loopback(&origin.host))
+    UrlOrigin::parse(url).is_some_and(|origin| is_loopback(&origin.host))
 }
 
 /// Scheme, host and port of a URL (RFC 6454), in one form whichever way they were written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
+pub struct UrlOrigin {
     is_https: bool,
     /// In small letters, without brackets and the dot that may end it.
     host: String,
     port: u16,
 }
 
-impl Origin {
+impl UrlOrigin {
     /// Of an http(s) URL.
-    pub fn parse(url: &str) -> Option<Origin> {
+    pub fn parse(url: &str) -> Option<UrlOrigin> {
         let (scheme, rest) = url.split_once("://")?;
         let is_https = match scheme {
             _ if scheme.eq_ignore_ascii_case("http") => false,
             _ if scheme.eq_ignore_ascii_case("https") => true,
             _ => return None,
         };
-        Origin::of_host(rest.split(['/', '?', '#']).next().unwrap_or_default(), is_https)
+        UrlOrigin::of_host(rest.split(['/', '?', '#']).next().unwrap_or_default(), is_https)
     }
 
     /// Whether its host is one of these addresses, or within this machine.
@@ -229,7 +229,7 @@ impl Origin {
     }
 
     /// Of the field `Host`, as it is meant by a page of that scheme.
-    fn of_host(host: &str, is_https: bool) -> Option<Origin> {
+    fn of_host(host: &str, is_https: bool) -> Option<UrlOrigin> {
         if !is_plain_host(host) {
             return None;
         }
@@ -240,7 +240,7 @@ impl Origin {
         };
         let host = name_of(host);
         let host = host.parse::<IpAddr>().map_or(host, |ip| ip.to_string());
-        Some(Origin { is_https, host, port })
+        Some(UrlOrigin { is_https, host, port })
     }
 }
 
@@ -252,9 +252,9 @@ pub fn is_cross_site(request: &Request<'_>, public_url: Option<&str>) -> bool {
         return true;
     }
     let Some(page) = request.field("origin").or_else(|| request.field("referer")) else { return false };
-    let Some(page) = Origin::parse(page) else { return true };
-    let own = request.field("host").and_then(|host| Origin::of_host(host, page.is_https));
-    own.as_ref() != Some(&page) && public_url.and_then(Origin::parse).as_ref() != Some(&page)
+    let Some(page) = UrlOrigin::parse(page) else { return true };
+    let own = request.field("host").and_then(|host| UrlOrigin::of_host(host, page.is_https));
+    own.as_ref() != Some(&page) && public_url.and_then(UrlOrigin::parse).as_ref() != Some(&page)
 }
 
 /// Whether a browser sent this, by the fields that browsers send and clients do not.
@@ -292,8 +292,8 @@ pub fn machine_name() -> String {
 /// Whether a request names this machine by an address or a name that is its own. Any other name is somebody else's, who can
 /// have it lead here (DNS rebinding): then his page counts as ours to the browser, and must not to us.
 fn is_own_host(request: &Request<'_>, public_url: Option<&str>, own: &[IpAddr]) -> bool {
-    let Some(host) = request.field("host").and_then(|host| Origin::of_host(host, false)) else { return false };
-    let is_public = public_url.and_then(Origin::parse).is_some_and(|public| public.host == host.host);
+    let Some(host) = request.field("host").and_then(|host| UrlOrigin::of_host(host, false)) else { return false };
+    let is_public = public_url.and_then(UrlOrigin::parse).is_some_and(|public| public.host == host.host);
     is_public || is_own_name_or_address(&host.host, request.local(), own)
 }
 

@@ -49,13 +49,13 @@ fn the_rooms_address_is_the_first_that_another_machine_can_use() {
 
 #[test]
 fn an_origin_is_the_same_whichever_way_it_is_written() {
-    let same = |a: &str, b: &str| Origin::parse(a).is_some() && Origin::parse(a) == Origin::parse(b);
+    let same = |a: &str, b: &str| UrlOrigin::parse(a).is_some() && UrlOrigin::parse(a) == UrlOrigin::parse(b);
     assert!(same("https://share.lab.example", "HTTPS://Share.Lab.Example.:443/page?a#b"));
     assert!(same("http://192.168.1.5:80", "http://192.168.1.5"));
     assert!(same("http://[FD00::1]:5000", "http://[fd00:0::1]:5000"));
     assert!(!same("http://a", "https://a") && !same("http://a", "http://a:8080") && !same("http://a:443", "https://a"));
     for none in ["null", "", "file://", "data:http://a", "http://", "http://a@b", "http://a:b", "http://a b"] {
-        assert_eq!(Origin::parse(none), None, "{none}");
+        assert_eq!(UrlOrigin::parse(none), None, "{none}");
     }
 }
 

@@ -9,14 +9,14 @@ use super::{
 use crate::{
     metainfo::InfoHash,
     node::MAX_PORTS,
-    quota::{Origin, Weights},
-    web::failure::HttpFailure,
+    quota::{Origin, OriginFull, OriginLimits, Tally},
+    web::{failure::HttpFailure, parts::Quota},
 };
 
 /// How many uploads there may be: each is a line of the page, a torrent that is announced, and three files, however small.
 pub const MAX_UPLOADS: usize = 2000;
 
-/// How many of them one address may have: at least so many times fewer than what the others leave. One address has a thousand at
+/// How many of them one host may have: at least so many times fewer than what the others leave. One host has a thousand at
 /// most, 33 for each of a class of thirty behind one router, and leaves room for others however many it has.
 const UPLOADS_LEFT: usize = 2;
 
@@ -54,8 +54,8 @@ struct RegisteredEntry<'a> {
 fn longest_unseen<'a>(
     entries: impl Iterator<Item = &'a RegisteredEntry<'a>> + Clone,
 ) -> Option<(u64, &'a RegisteredEntry<'a>)> {
-    let weights: Weights = entries.clone().filter_map(|entry| Some((entry.by?, 1))).collect();
-    let weighed = entries.filter_map(|entry| Some((weights.of(entry.by?), entry)));
+    let tally: Tally = entries.clone().filter_map(|entry| Some((entry.by?, 1))).collect();
+    let weighed = entries.filter_map(|entry| Some((tally.weight(entry.by?), entry)));
     weighed.max_by_key(|(weight, entry)| (*weight, Reverse(entry.seen)))
 }
 
@@ -79,43 +79,46 @@ impl Library {
         Ok(())
     }
 
-    /// Whether there may be one more upload, by that address where that bounds it.
+    /// Whether there may be one more upload, of that origin where that bounds it.
     pub fn check_room_for_upload(&self, by: Option<Origin>) -> Result<(), HttpFailure> {
-        let (all, own) = self.count_uploads(by);
+        let (mut all, mut uploads) = (0, Tally::<u32>::default());
+        for entry in self.state().entries.values() {
+            if let FileOrigin::Upload { by, .. } = entry.origin {
+                all += 1;
+                by.into_iter().for_each(|by| uploads.add(by, 1));
+            }
+        }
         if all >= MAX_UPLOADS {
             let sentence = format!("{MAX_UPLOADS} files are shared here already; there is no room for more");
             return Err(HttpFailure::new(507, sentence));
         }
-        if by.is_some() && own * UPLOADS_LEFT + (all - own) >= MAX_UPLOADS {
-            let sentence = format!(
-                "{own} files from your address are shared here, which is the most that one address may have; \
-                 whoever runs this machine can remove some"
-            );
-            return Err(HttpFailure::new(507, sentence));
-        }
-        Ok(())
+        let Some(by) = by else { return Ok(()) };
+        let left = MAX_UPLOADS - (all - uploads.host(by) as usize);
+        let limits = OriginLimits {
+            host: left.div_ceil(UPLOADS_LEFT) as u64,
+            ..OriginLimits::new(MAX_UPLOADS, MAX_UPLOADS / UPLOADS_LEFT)
+        };
+        let (own, whose) = match uploads.full(by, &limits) {
+            None => return Ok(()),
+            Some(OriginFull::Host) => (uploads.host(by), "your address"),
+            Some(OriginFull::Network) => (limits.network, "the network of your address"),
+        };
+        let sentence = format!(
+            "{own} files from {whose} are shared here, which is the most that one address may have; \
+             whoever runs this machine can remove some"
+        );
+        Err(HttpFailure::new(507, sentence))
     }
 
-    /// How many uploads there are, and how many of them are of that address.
-    fn count_uploads(&self, whose: Option<Origin>) -> (usize, usize) {
-        let (mut all, mut own) = (0, 0);
+    /// What an origin has of the disk.
+    pub fn quota(&self, by: Origin) -> Quota {
+        let mut bytes = Tally::<u64>::default();
         for entry in self.state().entries.values() {
-            if let FileOrigin::Upload { by, .. } = entry.origin {
-                all += 1;
-                own += usize::from(by.is_some() && by == whose);
+            if let FileOrigin::Upload { by: Some(by), .. } = entry.origin {
+                bytes.add(by, entry.length);
             }
         }
-        (all, own)
-    }
-
-    /// How many bytes the uploads of an address have.
-    pub fn bytes_of(&self, whose: Origin) -> u64 {
-        let state = self.state();
-        let own = state
-            .entries
-            .values()
-            .filter(|entry| matches!(entry.origin, FileOrigin::Upload { by, .. } if by == Some(whose)));
-        own.map(|entry| entry.length).sum()
+        Quota { by, kept: bytes.host(by), kept_of_network: bytes.network(by).unwrap_or(0) }
     }
 
     /// Makes room for one more metainfo that `by` registers, or whoever's share is not bounded.
@@ -137,25 +140,39 @@ impl Library {
                 registered.push(RegisteredEntry { name, by, bytes, seen });
             }
         }
-        let own = || registered.iter().filter(|entry| by.is_some() && entry.by == by);
-        let (count, bytes) = (own().count(), own().map(|entry| entry.bytes).sum::<u64>());
-        let is_one_full = count >= MAX_REGISTERED_OF_ADDRESS || bytes >= MAX_REGISTERED_BYTES_OF_ADDRESS;
+        let counts: Tally = registered.iter().filter_map(|entry| Some((entry.by?, 1))).collect();
+        let bytes: Tally<u64> = registered.iter().filter_map(|entry| Some((entry.by?, entry.bytes))).collect();
+        let of_origin = OriginLimits::new(MAX_REGISTERED, MAX_REGISTERED_OF_ADDRESS);
+        let bytes_of_origin =
+            OriginLimits { host: MAX_REGISTERED_BYTES_OF_ADDRESS, network: 3 * MAX_REGISTERED_BYTES / 4 };
+        let full = by.and_then(|by| counts.full(by, &of_origin).or_else(|| bytes.full(by, &bytes_of_origin)));
         let all_bytes: u64 = registered.iter().map(|entry| entry.bytes).sum();
-        if !is_one_full && registered.len() < MAX_REGISTERED && all_bytes < MAX_REGISTERED_BYTES {
+        if full.is_none() && registered.len() < MAX_REGISTERED && all_bytes < MAX_REGISTERED_BYTES {
             return Ok(None);
         }
         let is_unseen = |entry: &RegisteredEntry<'_>| now.saturating_sub(entry.seen) >= LEAST_UNSEEN.as_secs();
-        let gives_way = if is_one_full {
-            own().filter(|entry| is_unseen(entry)).min_by_key(|entry| entry.seen)
+        let strangers = || registered.iter().filter(|entry| entry.by.is_some());
+        let network = by.and_then(Origin::network);
+        let own = || {
+            strangers().filter(|entry| match full {
+                Some(OriginFull::Network) => entry.by.and_then(Origin::network) == network,
+                _ => entry.by == by,
+            })
+        };
+        let gives_way = if full.is_some() {
+            longest_unseen(own().filter(|entry| is_unseen(entry))).map(|(_, entry)| entry)
         } else {
-            let strangers = || registered.iter().filter(|entry| entry.by.is_some());
-            let is_greedy = |most: u64| by.is_none() || most >= count as u64 + 2;
+            let is_greedy = |most: u64| by.is_none_or(|by| most >= counts.weight(by) + 2);
             let found = longest_unseen(strangers().filter(|entry| is_unseen(entry)))
                 .or_else(|| longest_unseen(strangers()).filter(|(most, _)| is_greedy(*most)));
             let owners = registered.iter().filter(|entry| by.is_none() && entry.by.is_none() && is_unseen(entry));
             found.map(|(_, entry)| entry).or_else(|| owners.min_by_key(|entry| entry.seen))
         };
-        let (count, whose) = if is_one_full { (count, " from your address") } else { (registered.len(), "") };
+        let (count, whose) = match full {
+            None => (registered.len(), ""),
+            Some(OriginFull::Host) => (own().count(), " from your address"),
+            Some(OriginFull::Network) => (own().count(), " from the network of your address"),
+        };
         let sentence = || {
             format!("{count} metainfos{whose} are registered already, all of them in use; there is no room for more")
         };

@@ -232,7 +232,25 @@ fn however_much_some_addresses_upload_there_is_room_for_another() {
     let refused = library.check_room_for_upload(Some(origin(1))).unwrap_err();
     assert!(refused.status == 507 && refused.sentence.starts_with("1000 files from your address"), "{refused}");
     assert!(library.check_room_for_upload(None).is_ok());
-    assert_eq!(library.bytes_of(origin(2)), 500);
+    assert_eq!(library.quota(origin(2)).kept, 500);
+}
+
+#[test]
+fn one_host_with_many_addresses_on_our_link_leaves_a_quarter_of_the_uploads() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = Library::open(folder.path()).unwrap();
+    upload(&library, "a", b"a", None);
+    let entry = library.get("a").unwrap();
+    let six = |last: u16| Origin::of(std::net::IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, last]));
+    for last in 1..=1500 {
+        library.check_room_for_upload(Some(six(last))).unwrap();
+        let origin = FileOrigin::Upload { port: None, stamp: None, by: Some(six(last)) };
+        library.state().entries.insert(format!("{last}"), LibraryEntry { origin, ..entry.clone() });
+    }
+    let refused = library.check_room_for_upload(Some(six(9999))).unwrap_err();
+    assert!(refused.sentence.starts_with("1500 files from the network of your address"), "{refused}");
+    assert!(library.check_room_for_upload(Some(origin(1))).is_ok());
+    assert_eq!(library.quota(six(1)).kept_of_network, 1500);
 }
 
 #[test]
