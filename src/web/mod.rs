@@ -3,7 +3,7 @@
 //! - [`http`] owns the port; it knows nothing of what is served.
 //! - [`Web`] is what is served: `routes` tells which path leads where. With a [`Site`] it has the page: `views` and `api`
 //!   show, `control` and `add` change, `access` says who may, `events` tell what happens; `upload`, `register` and `download` move bytes, [`library`] and `parts`
-//!   own what lies on disk.
+//!   own what lies on disk. `program` hands out the program itself.
 //! - [`swarms`] puts a clock and a lock around the tracker's table and `history`, what is remembered of the files on the
 //!   page; `clients`, `meter` and `measure` make figures of it.
 //!
@@ -28,6 +28,7 @@ mod meter;
 pub mod multipart;
 mod names;
 mod parts;
+mod program;
 mod qr;
 pub mod range;
 mod register;

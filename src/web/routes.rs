@@ -12,7 +12,7 @@ use super::{
     control::{self, Verb},
     download, events,
     failure::HttpFailure,
-    form, names, qr, register,
+    form, names, program, qr, register,
     swarms::AnswerFormat,
     upload, views,
 };
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Every path, with the methods that it takes as the field `Allow` lists them. `{…}` stands for one part of a path.
-const ROUTES: [(&str, &str, RouteTarget); 29] = [
+const ROUTES: [(&str, &str, RouteTarget); 31] = [
     ("/announce", READ, RouteTarget::Announce(AnswerFormat::Bencode)),
     ("/tracker", READ, RouteTarget::Announce(AnswerFormat::Json)),
     ("/scrape", READ, RouteTarget::Scrape),
@@ -52,6 +52,8 @@ const ROUTES: [(&str, &str, RouteTarget); 29] = [
     ("/api/transfers", READ, RouteTarget::Page(PageRoute::Transfers)),
     ("/api/openapi.json", READ, RouteTarget::Page(PageRoute::Description)),
     ("/qr.svg", READ, RouteTarget::Page(PageRoute::Qr)),
+    ("/get", READ, RouteTarget::Page(PageRoute::Script)),
+    ("/dist/{name}", READ, RouteTarget::Page(PageRoute::Program)),
 ];
 
 const READ: &str = "GET, HEAD";
@@ -90,6 +92,8 @@ enum PageRoute {
     Transfers,
     Description,
     Qr,
+    Script,
+    Program,
 }
 
 /// A path that leads somewhere.
@@ -235,7 +239,13 @@ impl Site {
             PageRoute::Home => {
                 let viewer = self.viewer(request);
                 let here = Here::of(self, &viewer);
-                Ok(views::page(200, &here, "minitorrent", views::home(&here, &api::state::all(self, &viewer))))
+                let programs = program::programs(self, request);
+                Ok(views::page(
+                    200,
+                    &here,
+                    "minitorrent",
+                    views::home(&here, &api::state::all(self, &viewer), &programs),
+                ))
             }
             PageRoute::File => {
                 let viewer = self.viewer(request);
@@ -263,6 +273,8 @@ impl Site {
             PageRoute::Transfers => events::transfers(self, request),
             PageRoute::Description => asset(request, "openapi.json"),
             PageRoute::Qr => qr::svg(self, request),
+            PageRoute::Script => program::script(self, request),
+            PageRoute::Program => program::send(self, request, part),
         }
     }
 

@@ -5,7 +5,7 @@
 //!
 //! | route | a Host that is not own |
 //! |---|---|
-//! | pages, `/api/…`, uploads, downloads, registrations, control, `/metrics` | refused (421): it may be a page of somebody whose name leads here (DNS rebinding). A name without a dot, which no stranger can own, may do what anyone may, and control nothing |
+//! | pages, `/api/…`, uploads, downloads, the program (`/get`, `/dist/…`), registrations, control, `/metrics` | refused (421): it may be a page of somebody whose name leads here (DNS rebinding). A name without a dot, which no stranger can own, may do what anyone may, and control nothing |
 //! | `/announce`, `/tracker`, `/scrape`, `/metainfos/…` | answered: a router's DNS name, a short name or a forwarded port locks no client out. Refused when the fields of a browser come with it |
 //! | `/healthz`, `/static/…` | answered: it tells nothing |
 //!

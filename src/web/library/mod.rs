@@ -168,6 +168,11 @@ impl Library {
         self.uploads.join(".part")
     }
 
+    /// Where binaries of the program may lie for others to get. Nothing of a stranger is written there.
+    pub fn dist_path(&self) -> PathBuf {
+        self.uploads.with_file_name("dist")
+    }
+
     /// `name`, or the first numbered form of it that nobody has.
     pub fn claim(&self, name: &str) -> Claim<'_> {
         let mut state = self.state();

@@ -6,14 +6,15 @@ use super::{
     super::{
         Kind,
         api::{Here, SharedFile},
+        program::Program,
     },
     card::card,
-    control, share,
+    control, program, share,
     words::word,
 };
 
 /// The content of the first page.
-pub fn home(here: &Here, files: &[SharedFile]) -> Markup {
+pub fn home(here: &Here, files: &[SharedFile], programs: &[Program]) -> Markup {
     html! {
         section.hero aria-labelledby="title" {
             canvas.sky #sky aria-hidden="true" {}
@@ -43,6 +44,7 @@ pub fn home(here: &Here, files: &[SharedFile]) -> Markup {
             }
         }
         @if here.may.control { (control::fetch_here()) }
+        (program::program(&here.machine.address, programs))
         template #card-template { (card(&SharedFile::default(), here.may)) }
         template #upload-template { (share::upload_card()) }
     }

@@ -5,6 +5,7 @@
 //! | `home`, `share` | the first page: share a file, the files; what became of an upload |
 //! | `file`, `board`, `map` | the page of one file: its machines and its pieces |
 //! | `card`, `tell`, `control` | a file in short; what to tell the others; what may be done with it |
+//! | `program` | how to get the program itself |
 //! | `words`, `said` | the words explained; numbers and sentences |
 //! | `assets` | the files of `static/` |
 //!
@@ -17,6 +18,7 @@ mod control;
 mod file;
 mod home;
 mod map;
+mod program;
 mod said;
 mod share;
 mod tell;

@@ -67,7 +67,7 @@ pub fn tell(told: &ShareText) -> Markup {
 }
 
 /// A line to be copied. Without a script it is a line to be selected.
-fn line(text: &str, told: &str) -> Markup {
+pub fn line(text: &str, told: &str) -> Markup {
     html! {
         span.copy {
             code data-told=(told) { (text) }

@@ -28,7 +28,7 @@ fn pages(may: bool) -> [String; 2] {
     let row = Row { name: Some(EVIL.into()), client: Some(EVIL.into()), address: EVIL.into(), ..Row::default() };
     let view = FileView { file: evil_file(), rows: vec![row], map: None };
     let here = here(may);
-    [home(&here, &[evil_file()]), file(&here, &view)].map(|content| document(&here, EVIL, content).into_string())
+    [home(&here, &[evil_file()], &[]), file(&here, &view)].map(|content| document(&here, EVIL, content).into_string())
 }
 
 #[test]

@@ -1,0 +1,30 @@
+//! How to get the program itself: by a script of two lines, by one line, or by a link.
+
+use maud::{Markup, html};
+
+use super::{super::program::Program, tell::line};
+use crate::text::Size;
+
+/// The binaries that this machine has; nothing where it has none.
+pub fn program(address: &str, programs: &[Program]) -> Markup {
+    html! {
+        @if !programs.is_empty() {
+            section aria-labelledby="program-title" {
+                h2 #program-title { "Get the program" }
+                p { "On Linux, in a terminal. The script says what it does, and writes to ~/.local/bin alone." }
+                p.told { (line(&format!("curl -fo get.sh {address}/get"), "get")) }
+                p.told { (line("sh get.sh", "run")) }
+                p.quiet.small { "Or at once, without a look at it: " code { "curl -f " (address) "/get | sh" } }
+                ul.links {
+                    @for program in programs {
+                        li { a href={ "/dist/" (program.name) } { (program.label()) } " " span.quiet { (Size(program.length)) } }
+                    }
+                    li { a href="/dist/SHA256SUMS" { "SHA-256 sums" } }
+                }
+                p.quiet.small {
+                    "The sum tells a transfer that broke from one that did not. It is no protection against an attacker: whoever can change the program on its way can change the sum."
+                }
+            }
+        }
+    }
+}
