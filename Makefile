@@ -1,10 +1,11 @@
 # What a person types; `make help` lists it. ARGS goes to the command as it is.
 
 CARGO ?= cargo
+DIST := $(or $(CARGO_TARGET_DIR),target)/dist
 BINARY := $(or $(CARGO_TARGET_DIR),target)/release/minitorrent
 
 .DEFAULT_GOAL := help
-.PHONY: help build run-tracker needs-file seed needs-meta fetch demo test check deny bench bench-quick faults soak fuzz fuzz-corpus fuzz-keep tsan install clean
+.PHONY: help build run-tracker needs-file seed needs-meta fetch demo test check deny bench bench-quick faults soak fuzz fuzz-corpus fuzz-keep tsan dist dist-check deb install clean
 
 help:
 	@echo "make run-tracker             the tracker and its page, on port 5000   (PORT=, ARGS=)"
@@ -21,6 +22,9 @@ help:
 	@echo "make fuzz TARGET=http        ten minutes of fuzzing what strangers write   (SECONDS=; the targets: tests/fuzz/corpus);"
 	@echo "                             fuzz-keep writes what it found worth keeping into the corpus"
 	@echo "make tsan                    the library's tests under the thread sanitizer, on nightly with rust-src"
+	@echo "make dist                    static binaries for x86_64, aarch64, armv7 and arm in target/dist, with their sums  (TARGETS=)"
+	@echo "make dist-check              each of them does the whole main job, by qemu-user-static; one is built again and compared  (TARGETS=, AGAIN=)"
+	@echo "make deb                     Debian packages for amd64, arm64 and armhf of them, in target/dist"
 	@echo "make install                 put the binary where cargo puts them"
 	@echo "make clean                   remove what was built"
 
@@ -104,6 +108,20 @@ bench bench-quick:
 faults:
 	@tests/setup.sh
 	@FAULTS=$(or $(COUNT),100) $(CARGO) test --test suite -- faults:: zoo:: kill9:: --test-threads=1
+
+# What is built, and what makes it the same bytes each time, stands in the script.
+dist:
+	@src/package/dist.sh $(TARGETS)
+
+dist-check:
+	@src/package/check.sh $(TARGETS)
+
+# Of what `make dist` has built. That for armhf holds the binary for arm, which runs on every Pi.
+deb:
+	@for target in $(or $(TARGETS),x86_64-unknown-linux-musl aarch64-unknown-linux-musl arm-unknown-linux-musleabihf); do \
+		src/package/deb.sh $$target $(DIST) || exit 1; \
+	done
+	@cd $(DIST) && sha256sum minitorrent[-_]* >SHA256SUMS && ls -l *.deb
 
 install:
 	$(CARGO) install --path . --locked
