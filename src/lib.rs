@@ -25,6 +25,9 @@
 //! | [`terminal`] | 15 progress, summaries, the log: the only place that prints |
 //! | [`command`], [`cli`] | the commands, which alone see every layer; the command line |
 //!
+//! Beside the modules lie `build.rs`, which tells `--version` what was built, and `package/`: static binaries, man pages, completions, the
+//! Debian package and its service.
+//!
 //! A module uses only what has a smaller number, and what stands above 1. A test holds the table against every `use` line
 //! (`tests/suite/layering.rs`).
 //!

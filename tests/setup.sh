@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 
 LIBTORRENT=2.0.13
 RQBIT=9.1.0
+CARGO_DEB=3.8.0
 AXE=0.1.8 # a package that brings axe-core along, which finds what keeps people out of a page
 clients=${CARGO_TARGET_DIR:-target}/clients # a python of its own, where tests/suite/house/clients.rs looks for it
 
@@ -14,12 +15,15 @@ tools=${CARGO_TARGET_DIR:-target}/tools     # what is built from crates.io, and 
 # The command that shows that a package is there, and the package.
 needs="aria2c:aria2 transmission-daemon:transmission-daemon opentracker:opentracker mktorrent:mktorrent
        chromium:chromium chromedriver:chromium-driver ip:iproute2 tc:iproute2 ss:iproute2 nft:nftables curl:curl
-       openssl:openssl prlimit:util-linux python3:python3 wrk:wrk faketime:faketime mkfs.ext4:e2fsprogs"
+       openssl:openssl prlimit:util-linux python3:python3 wrk:wrk faketime:faketime mkfs.ext4:e2fsprogs
+       debootstrap:debootstrap groff:groff-base fish:fish zsh:zsh systemd-analyze:systemd dpkg-deb:dpkg nsenter:util-linux"
 
 say() { printf 'setup: %s\n' "$*"; }
 has() { PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null; }
 has_libtorrent() { "$clients/bin/python" -c "import libtorrent; assert libtorrent.version.startswith('$LIBTORRENT')" 2>/dev/null; }
 has_rqbit() { "$tools/bin/rqbit" --version 2>/dev/null | grep -q "rqbit $RQBIT"; }
+has_cargo_deb() { PATH=$tools/bin:$PATH cargo deb --version 2>/dev/null | grep -qx "$CARGO_DEB"; }
+has_debian() { [ -e "$tools/debian/usr/bin/curl" ]; }
 has_axe() { ls "$clients"/lib/python3*/site-packages/axe_playwright_python/axe.min.js >/dev/null 2>&1; }
 # A python that can make a folder of its own; the system's first, because another one may lack what venv needs.
 python_with_venv() {
@@ -71,12 +75,30 @@ if ! has_rqbit && has cargo; then
     build=$(mktemp -d) && CARGO_TARGET_DIR=$build cargo install --quiet --locked --root "$tools" "rqbit@$RQBIT" && rm -rf "$build"
 fi
 
+if ! has_cargo_deb && has cargo; then
+    say "building cargo-deb $CARGO_DEB from crates.io into $tools; that takes two minutes on two cores, once"
+    build=$(mktemp -d) && CARGO_TARGET_DIR=$build cargo install --quiet --locked --root "$tools" "cargo-deb@$CARGO_DEB" && rm -rf "$build"
+fi
+
+# A system in a folder, for the tests of the package: of this release of Debian, from where this machine's own packages come.
+if ! has_debian && has debootstrap && [ "$(id -u)" = 0 ]; then
+    say "unpacking a small Debian into $tools/debian; that takes two minutes, once"
+    mirror=$(apt-get indextargets --format '$(SITE) $(RELEASE)' 'Created-By: Packages' | grep " $(. /etc/os-release && echo "$VERSION_CODENAME")$" | head -n 1)
+    rm -rf "$tools/debian.part"
+    mkdir -p "$tools/debian.part"
+    # Root's own umask may keep others out; the system's folders must not.
+    (umask 022 && debootstrap --variant=minbase --include=curl,systemd,systemd-sysv "${mirror#* }" "$tools/debian.part" "${mirror% *}" >"$tools/debootstrap.log" 2>&1) &&
+        rm -rf "$tools/debian" && mv "$tools/debian.part" "$tools/debian"
+fi
+
 # What will be skipped, in one line each.
 for need in $needs; do
     has "${need%:*}" || say "${need%:*} is missing (package ${need#*:}): the tests that need it will be skipped"
 done
 has_axe || say "axe-core is missing: the page is not checked for what keeps people out"
 has_libtorrent || say "libtorrent is missing: its rows of the matrix will be skipped"
+has_cargo_deb || say "cargo-deb $CARGO_DEB is missing: the Debian package is not tested"
+has_debian || say "there is no Debian in $tools/debian: nothing is installed on a machine that has nothing"
 has_rqbit || say "rqbit $RQBIT is missing: its rows of the matrix will be skipped"
 [ "$(id -u)" = 0 ] || say "not root: the tests on hosts of their own (network namespaces) will be skipped"
 exit 0

@@ -95,8 +95,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cli", &["text"]),
     ("main", &["cli", "command", "terminal", "text"]),
     ("lib", &[]),
-    // Not in the program: what runs when it is built.
+    // Not in the program: what runs when it is built, and what makes its man pages and completions.
     ("build", &[]),
+    ("package", &["cli"]),
 ];
 
 /// What lies at the top, apart from dotfiles.

@@ -21,6 +21,7 @@ mod kill9;
 mod layering;
 mod liar;
 mod matrix;
+mod package;
 mod page;
 mod pausing;
 mod soak;
