@@ -2,7 +2,7 @@
 //! this machine itself.
 
 use std::{
-    io,
+    io::{self, Read},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
 };
 
@@ -89,6 +89,13 @@ fn bind(socket: Socket, address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// All that a reader has, unless it is more than `max_bytes`. One byte more is read to know that, and none after it.
+pub fn read_bounded(reader: impl Read, max_bytes: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    reader.take(max_bytes + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= max_bytes).then_some(bytes))
 }
 
 /// Ports below this are those of a machine's own services (RFC 6335), and no client listens for peers there.

@@ -1,6 +1,6 @@
-//! What people read: a stranger's text made harmless, and numbers of bytes as people say them.
+//! What people read: a stranger's text made harmless, and sizes, rates and times as people say them.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, time::Duration};
 
 /// The text with whatever could move the cursor, hide or turn letters written as `\u{…}`; letters of any script stay.
 pub fn escape(text: &str) -> String {
@@ -68,9 +68,72 @@ impl fmt::Display for Size {
     }
 }
 
+/// Bytes a second: `11.2 MiB/s`.
+#[derive(Debug, Clone, Copy)]
+pub struct Rate(pub f64);
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/s", Size(self.0 as u64))
+    }
+}
+
+/// A time: `3 min 20 s`. `static/said.js` says the same.
+#[derive(Debug, Clone, Copy)]
+pub struct Time(pub Duration);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exact = self.0.as_secs_f64();
+        // Where it would be rounded to 10.0 it is 10.
+        if exact < 9.95 {
+            return write!(f, "{exact:.1} s");
+        }
+        let whole = exact.round() as u64;
+        match (whole / 3600, whole / 60 % 60, whole % 60) {
+            (0, 0, seconds) => write!(f, "{seconds} s"),
+            (0, minutes, seconds) => write!(f, "{minutes} min {seconds} s"),
+            (hours, minutes, _) if hours < 100 => write!(f, "{hours} h {minutes} min"),
+            (hours, ..) => write!(f, "{} days", hours / 24),
+        }
+    }
+}
+
+/// A number of bytes with K, M or G behind it, or nothing; 1024 to the K.
+pub fn parse_size(text: &str) -> Option<u64> {
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
+        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let number = Some(digits).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    number?.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rates_and_times_are_said_as_people_say_them() {
+        assert_eq!(Rate(12.5 * 1048576.0).to_string(), "12.5 MiB/s");
+        let time = |seconds: f64| Time(Duration::from_secs_f64(seconds)).to_string();
+        for (seconds, said) in [
+            (0.0, "0.0 s"),
+            (1.234, "1.2 s"),
+            (9.949, "9.9 s"),
+            (9.95, "10 s"),
+            (59.4, "59 s"),
+            (59.5, "1 min 0 s"),
+            (200.0, "3 min 20 s"),
+            (7260.0, "2 h 1 min"),
+            (86_399.0, "23 h 59 min"),
+            (86_400.0 * 30.0, "30 days"),
+        ] {
+            assert_eq!(time(seconds), said);
+        }
+    }
 
     #[test]
     fn a_long_text_loses_its_middle_between_two_letters() {

@@ -15,7 +15,8 @@ export function rate(bytes) {
 }
 
 export function time(seconds) {
-  const whole = Math.max(Math.ceil(seconds), 0);
+  if (seconds < 9.95) return `${Math.max(seconds, 0).toFixed(1)} s`;
+  const whole = Math.round(seconds);
   const hours = Math.floor(whole / 3600);
   const minutes = Math.floor(whole / 60) % 60;
   if (hours >= 100) return `${Math.floor(hours / 24)} days`;

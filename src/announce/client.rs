@@ -4,7 +4,7 @@
 //! chose. It keeps no torrent's state; whose turn it is, is for [`tiers`](super::tiers) to say.
 
 use std::{
-    io::{self, ErrorKind, Read},
+    io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
@@ -28,6 +28,7 @@ use crate::{
         tls::Distrust,
         udp,
     },
+    net::read_bounded,
     tracker::announce::{Announce, AnnounceEvent},
 };
 
@@ -233,12 +234,9 @@ fn checked(url: &str) -> Result<&str, AnnounceError> {
 }
 
 fn read(mut response: Response<Body>, max_bytes: u64) -> Result<BoundedBody, AnnounceError> {
-    let mut bytes = Vec::new();
-    let mut reader = response.body_mut().as_reader().take(max_bytes + 1);
-    reader.read_to_end(&mut bytes).map_err(|error| from_ureq(error.into(), ""))?;
-    if bytes.len() as u64 > max_bytes {
-        return Err(AnnounceError::TooLarge(max_bytes));
-    }
+    let bytes =
+        read_bounded(response.body_mut().as_reader(), max_bytes).map_err(|error| from_ureq(error.into(), ""))?;
+    let bytes = bytes.ok_or(AnnounceError::TooLarge(max_bytes))?;
     let field = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let bytes = encoding::decode(field("content-encoding").unwrap_or_default(), bytes, max_bytes)?;
     let serves = field("minitorrent").map(str::to_owned);
@@ -293,7 +291,7 @@ mod tests {
     use super::*;
     use crate::metainfo::{InfoHash, PeerId};
     use std::{
-        io::{BufRead, BufReader, Write},
+        io::{BufRead, BufReader, Read, Write},
         net::{SocketAddr, TcpListener, UdpSocket},
         sync::mpsc,
         thread,

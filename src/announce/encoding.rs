@@ -5,7 +5,7 @@ use std::io::Read;
 
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
-use crate::announce::error::AnnounceError;
+use crate::{announce::error::AnnounceError, net::read_bounded};
 
 /// How many times its own size a body may unfold to beyond [`SMALL`]. A metainfo is mostly hashes, which do not fold at all;
 /// what unfolds to more is made to fill memory.
@@ -37,9 +37,7 @@ pub fn decode(encoding: &str, bytes: Vec<u8>, max_bytes: u64) -> Result<Vec<u8>,
 
 /// All of it, or that it is too large; `None` where it is broken.
 fn read(decoder: impl Read, max_bytes: u64) -> Option<Result<Vec<u8>, AnnounceError>> {
-    let mut bytes = Vec::new();
-    decoder.take(max_bytes + 1).read_to_end(&mut bytes).ok()?;
-    Some(if bytes.len() as u64 > max_bytes { Err(AnnounceError::TooLarge(max_bytes)) } else { Ok(bytes) })
+    read_bounded(decoder, max_bytes).ok().map(|bytes| bytes.ok_or(AnnounceError::TooLarge(max_bytes)))
 }
 
 #[cfg(test)]

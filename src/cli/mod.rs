@@ -6,6 +6,8 @@ use std::{ffi::OsString, path::PathBuf};
 
 use argh::{ArgsInfo, FromArgs};
 
+use crate::text::parse_size;
+
 /// The exit code of a wrong command line.
 pub const USAGE: u8 = 2;
 
@@ -354,12 +356,12 @@ fn tracker(word: &str) -> Result<String, String> {
 /// A rate such as `800`, `500K` or `10M`: bytes per second, with 1024 to the K.
 fn rate(word: &str) -> Result<u64, String> {
     let sentence = || format!("{:?} is not a rate; write bytes per second, such as 500K or 10M", readable(word));
-    scaled(word).ok_or_else(sentence)
+    parse_size(word).ok_or_else(sentence)
 }
 
 /// The length of a metainfo such as `16M`, in bytes.
 fn metainfo_length(text: &str) -> Result<u64, String> {
-    let length = scaled(text).filter(|length| (1..=MAX_METAINFO).contains(length));
+    let length = parse_size(text).filter(|length| (1..=MAX_METAINFO).contains(length));
     let sentence =
         || format!("{text:?} is no length of a metainfo; write bytes, such as 16M, up to {}M", MAX_METAINFO >> 20);
     length.ok_or_else(sentence)
@@ -367,20 +369,8 @@ fn metainfo_length(text: &str) -> Result<u64, String> {
 
 /// A piece length such as `262144`, `64K` or `1M`, in bytes.
 fn piece_length(word: &str) -> Result<u32, String> {
-    let length = scaled(word).and_then(|length| u32::try_from(length).ok());
+    let length = parse_size(word).and_then(|length| u32::try_from(length).ok());
     length.ok_or_else(|| format!("{:?} is not a piece length; write bytes, such as 64K or 1M", readable(word)))
-}
-
-/// A number with K, M or G behind it, or nothing; 1024 to the K.
-fn scaled(text: &str) -> Option<u64> {
-    let (digits, shift) = match text.as_bytes().last() {
-        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
-        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
-        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
-        _ => (text, 0),
-    };
-    let number: u64 = digits.parse().ok()?;
-    number.checked_mul(1 << shift)
 }
 
 #[cfg(test)]

@@ -23,8 +23,8 @@ use crate::{
     policy::{DEFAULT_UPLOAD_SLOTS, FetchSettings},
     status::fetch::FetchReport,
     storage::{self, Begun, Writing},
-    terminal::{self, Progress, Rate, Time},
-    text::Size,
+    terminal::{self, Progress},
+    text::{Rate, Size, Time},
     web::Kind,
 };
 

@@ -1,10 +1,11 @@
 //! Where a metainfo comes from: a path or an http(s) URL, either form, told apart by content.
 
-use std::{fs::File, io::Read, path::Path, time::Duration};
+use std::{fs::File, path::Path, time::Duration};
 
 use crate::{
     announce::client::{AnnounceError, Client, Reach},
     metainfo::Metainfo,
+    net::read_bounded,
     node::Failure,
 };
 
@@ -36,12 +37,8 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
         return Err(about(&"a magnet link does not describe the pieces; the .torrent or the JSON metainfo does"));
     }
     let file = File::open(path).map_err(|error| about(&error))?;
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| about(&error))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(about(&format_args!("longer than {MAX_BYTES} bytes, which no metainfo is")));
-    }
-    Ok(bytes)
+    let bytes = read_bounded(file, MAX_BYTES).map_err(|error| about(&error))?;
+    bytes.ok_or_else(|| about(&format_args!("longer than {MAX_BYTES} bytes, which no metainfo is")))
 }
 
 fn download(url: &str) -> Result<Vec<u8>, Failure> {

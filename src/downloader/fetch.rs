@@ -171,7 +171,7 @@ impl Fetch {
             finished,
             unsent: VecDeque::new(),
             outcome: Some(done),
-            meter: FetchMeter::new(now),
+            meter: FetchMeter::new(&share, now),
             report: report.clone(),
             status: StatusWriter::new(plan.board, now),
             is_to_pause: paused.clone(),

@@ -6,7 +6,8 @@ use std::{
 };
 
 use crate::{
-    bitfield::Bitfield, metainfo::Geometry, policy::coordinator::Coordinator, session::SharedTorrent, status::Speed,
+    bitfield::Bitfield, metainfo::Geometry, policy::coordinator::Coordinator, session::SharedTorrent,
+    status::TrafficMeter,
 };
 
 /// A fetch at one moment.
@@ -62,24 +63,23 @@ impl FetchReport {
 /// Makes reports, and remembers what rates are made of.
 #[derive(Debug)]
 pub struct FetchMeter {
-    down: Speed,
-    up: Speed,
+    meter: TrafficMeter,
     /// Why the tracker has no answer.
     pub tracker_trouble: Option<String>,
 }
 
 impl FetchMeter {
-    /// Nothing has passed yet.
-    pub fn new(now: Instant) -> FetchMeter {
-        FetchMeter { down: Speed::new(0, now), up: Speed::new(0, now), tracker_trouble: None }
+    /// What has passed until now counts for no rate.
+    pub fn new(share: &SharedTorrent, now: Instant) -> FetchMeter {
+        FetchMeter { meter: TrafficMeter::new(&share.traffic, now), tracker_trouble: None }
     }
 
     /// The report of now.
     pub fn report(&mut self, coordinator: &Coordinator, share: &SharedTorrent, now: Instant) -> FetchReport {
         let down = share.traffic.downloaded.load(Ordering::Relaxed);
         let up = share.traffic.uploaded.load(Ordering::Relaxed);
-        self.down.note(down, now);
-        self.up.note(up, now);
+        self.meter.look(&share.traffic, now);
+        let (down_rate, up_rate) = self.meter.rates();
         let picker = coordinator.picker();
         FetchReport {
             length: share.geometry().length(),
@@ -87,8 +87,8 @@ impl FetchMeter {
             downloaded: down,
             wasted: share.traffic.wasted.load(Ordering::Relaxed),
             uploaded: up,
-            down_rate: self.down.rate(),
-            up_rate: self.up.rate(),
+            down_rate,
+            up_rate,
             peers: coordinator.roster().connected(),
             seeds: coordinator.seeds(),
             banned: coordinator.roster().banned(),

@@ -1,9 +1,9 @@
 //! What a person is told of a torrent: one board for all torrents of the process, filled by the coordinators.
 
 pub mod fetch;
+mod meter;
 mod observer;
 pub mod report;
-mod speed;
 
+pub use meter::{RateMeter, TrafficMeter};
 pub use observer::StatusWriter;
-pub use speed::Speed;

@@ -15,8 +15,8 @@ use crate::{
     policy::{PeerEvent, PeerKnowledge, Remote, SessionId},
     session::{SessionEvent, SessionHandle, SharedTorrent},
     status::{
+        TrafficMeter,
         report::{Board, Direction, PeerReport, Transfer, UNWATCHED, WATCHED},
-        speed::Speed,
     },
 };
 
@@ -50,8 +50,7 @@ struct SessionStatus {
     they_want: bool,
     /// Whether it ever did, so that it is known to be fetching: a source may tell bit by bit what it has had all along.
     is_fetcher: bool,
-    down: Speed,
-    up: Speed,
+    meter: TrafficMeter,
     since: SystemTime,
     /// The pieces that were given at the last look; nothing when nobody watched then.
     given: Option<Bitfield>,
@@ -63,8 +62,7 @@ struct SessionStatus {
 #[derive(Debug)]
 struct TorrentRates {
     share: Arc<SharedTorrent>,
-    down: Speed,
-    up: Speed,
+    meter: TrafficMeter,
 }
 
 impl StatusWriter {
@@ -195,8 +193,7 @@ impl SessionStatus {
             they_choke: true,
             they_want: false,
             is_fetcher: false,
-            down: Speed::new(0, now),
-            up: Speed::new(0, now),
+            meter: TrafficMeter::new(&handle.traffic, now),
             since: SystemTime::now(),
             gained: Vec::new(),
             gained_before: Vec::new(),
@@ -206,8 +203,7 @@ impl SessionStatus {
     }
 
     fn note(&mut self, now: Instant) {
-        self.down.note(self.handle.traffic.downloaded.load(Ordering::Relaxed), now);
-        self.up.note(self.handle.traffic.uploaded.load(Ordering::Relaxed), now);
+        self.meter.look(&self.handle.traffic, now);
     }
 
     /// Notes what was given since the last look; nothing of what was given before somebody watched.
@@ -234,15 +230,16 @@ impl SessionStatus {
     }
 
     fn report(&self, stance: PeerKnowledge<'_>) -> PeerReport {
+        let ((down_rate, up_rate), (peak_down, peak_up)) = (self.meter.rates(), self.meter.peaks());
         PeerReport {
             address: self.handle.remote.address,
             peer_id: self.handle.remote.peer_id,
             client: self.client.clone(),
             have: stance.have.clone(),
-            down_rate: self.down.rate(),
-            up_rate: self.up.rate(),
-            peak_down: self.down.peak(),
-            peak_up: self.up.peak(),
+            down_rate,
+            up_rate,
+            peak_down,
+            peak_up,
             downloaded: self.handle.traffic.downloaded.load(Ordering::Relaxed),
             uploaded: self.handle.traffic.uploaded.load(Ordering::Relaxed),
             they_choke: self.they_choke,
@@ -263,26 +260,24 @@ fn transfer(remote: &Remote, info_hash: InfoHash, piece: u32, way: Direction) ->
 
 impl TorrentRates {
     fn new(share: Arc<SharedTorrent>, now: Instant) -> TorrentRates {
-        let down = Speed::new(share.traffic.downloaded.load(Ordering::Relaxed), now);
-        let up = Speed::new(share.traffic.uploaded.load(Ordering::Relaxed), now);
-        TorrentRates { share, down, up }
+        TorrentRates { meter: TrafficMeter::new(&share.traffic, now), share }
     }
 
     fn has_come_to_rest(&self) -> bool {
-        self.down.rate() == 0.0 && self.up.rate() == 0.0
+        self.meter.rates() == (0.0, 0.0)
     }
 
     fn publish(&mut self, board: &Board, peers: Vec<PeerReport>, now: Instant) {
         let traffic = &self.share.traffic;
         let [downloaded, uploaded, wasted] =
             [&traffic.downloaded, &traffic.uploaded, &traffic.wasted].map(|count| count.load(Ordering::Relaxed));
-        self.down.note(downloaded, now);
-        self.up.note(uploaded, now);
+        self.meter.look(traffic, now);
+        let (peak_down, peak_up) = self.meter.peaks();
         board.update(self.share.metainfo.info_hash(), |report| {
             (report.downloaded, report.uploaded, report.wasted) = (downloaded, uploaded, wasted);
-            (report.down_rate, report.up_rate) = (self.down.rate(), self.up.rate());
-            report.peak_down = report.peak_down.max(self.down.peak());
-            report.peak_up = report.peak_up.max(self.up.peak());
+            (report.down_rate, report.up_rate) = self.meter.rates();
+            report.peak_down = report.peak_down.max(peak_down);
+            report.peak_up = report.peak_up.max(peak_up);
             report.peers = peers;
         });
     }

@@ -7,10 +7,10 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Rate, Time, say};
+use super::say;
 use crate::{
     status::fetch::FetchReport,
-    text::{Size, escape},
+    text::{Rate, Size, Time, escape},
 };
 
 /// How often there is a line where there is no terminal.

@@ -1,7 +1,7 @@
 //! What is changed from the page: pause, resume, remove, limits, login. Each comes as JSON or as the fields of a form, and is
 //! answered in JSON or by going back to the page.
 
-use std::{collections::BTreeMap, io::Read};
+use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode;
 use serde_json::Value;
@@ -12,10 +12,12 @@ use super::{
     api,
     failure::HttpFailure,
     library::LibraryEntry,
+    receive::receive_whole,
 };
 use crate::{
     http::{Reply, Request},
     metainfo::InfoHash,
+    text::parse_size,
 };
 
 /// The longest path that a form goes back to, in bytes.
@@ -148,8 +150,8 @@ pub fn wants_json(request: &Request<'_>) -> bool {
 impl SentFields {
     /// Reads a small body, which is there as a whole.
     pub fn read(request: &mut Request<'_>) -> Result<SentFields, HttpFailure> {
-        let mut body = Vec::new();
-        request.body.read_to_end(&mut body).map_err(|error| HttpFailure::new(400, error.to_string()))?;
+        // The door holds it to that.
+        let body = receive_whole(request, u64::MAX, || HttpFailure::new(413, "the body is too long"))?;
         let content_type = request.field("content-type").unwrap_or_default();
         if body.is_empty() {
             return Ok(SentFields::default());
@@ -205,16 +207,8 @@ impl SentFields {
         if text.is_empty() {
             return Ok(Some(0));
         }
-        let (digits, shift) = match text.as_bytes().last() {
-            Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
-            Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
-            Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
-            _ => (text, 0),
-        };
-        let number = Some(digits).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
-        let rate = number.and_then(|digits| digits.parse::<u64>().ok()?.checked_mul(1 << shift));
         let sentence = || format!("{name} must be bytes a second, such as 500K or 10M, and 0 for no limit");
-        rate.map(Some).ok_or_else(|| HttpFailure::new(400, sentence()))
+        parse_size(text).map(Some).ok_or_else(|| HttpFailure::new(400, sentence()))
     }
 }
 

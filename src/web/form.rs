@@ -11,17 +11,15 @@ use super::{
     multipart::{FormEvent, FormField, Parser},
     names,
     parts::{Part, PartId},
+    receive::{READ_LENGTH, broken},
     site::{Sender, Shelf},
-    upload::{Refused, Saved, broken, parse_port, save, wants},
+    upload::{Refused, Saved, parse_port, save, wants},
     views,
 };
 use crate::{
     http::{Reply, Request},
     text::escape,
 };
-
-/// Bytes read at once; with it, memory does not depend on the file.
-const READ_LENGTH: usize = 128 * 1024;
 
 /// The longest field of the form that is no file, in bytes. A port takes 5.
 const MAX_FIELD: usize = 64;

@@ -10,10 +10,10 @@ use std::{
     time::Duration,
 };
 
-use super::meter::RateMeter;
 use crate::{
     metainfo::{InfoHash, PeerId},
     quota::{Origin, Tally},
+    status::RateMeter,
 };
 
 /// The most machines of one file: more rows than a person reads, in a page of 300 KiB.

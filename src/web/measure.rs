@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use crate::text::Time;
+
 /// One machine that fetches or has fetched, on any clock.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Fetcher {
@@ -98,27 +100,14 @@ impl Fetcher {
 }
 
 impl Measure {
-    /// For people: `done in 12 s; this machine alone would need 86 s`. `source` says who gives.
+    /// For people: `done in 12 s; this machine alone would need 1 min 26 s`. `source` says who gives.
     pub fn sentence(&self, source: &str) -> String {
-        let elapsed = said(self.elapsed);
+        let elapsed = Time(self.elapsed);
         let time = if self.is_running { format!("{elapsed} so far") } else { format!("done in {elapsed}") };
         match self.alone {
-            Some(alone) => format!("{time}; {source} alone would need {}", said(alone)),
+            Some(alone) => format!("{time}; {source} alone would need {}", Time(alone)),
             None => time,
         }
-    }
-}
-
-/// A time as people say it.
-pub fn said(time: Duration) -> String {
-    let seconds = time.as_secs_f64();
-    if seconds < 9.95 {
-        return format!("{seconds:.1} s");
-    }
-    match seconds.round() as u64 {
-        seconds @ ..120 => format!("{seconds} s"),
-        seconds @ 120..7200 => format!("{} min {} s", seconds / 60, seconds % 60),
-        seconds => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
     }
 }
 
@@ -185,10 +174,8 @@ mod tests {
     #[test]
     fn it_is_said_in_a_sentence() {
         let measure = Measure { elapsed: at(12), bound: None, alone: Some(at(86)), is_running: false };
-        assert_eq!(measure.sentence("this machine"), "done in 12 s; this machine alone would need 86 s");
+        assert_eq!(measure.sentence("this machine"), "done in 12 s; this machine alone would need 1 min 26 s");
         let running = Measure { is_running: true, ..measure };
-        assert_eq!(running.sentence("the seeder"), "12 s so far; the seeder alone would need 86 s");
-        assert_eq!(said(Duration::from_millis(350)), "0.3 s");
-        assert_eq!([said(at(119)), said(at(150)), said(at(7260))], ["119 s", "2 min 30 s", "2 h 1 min"]);
+        assert_eq!(running.sentence("the seeder"), "12 s so far; the seeder alone would need 1 min 26 s");
     }
 }

@@ -1,8 +1,7 @@
 //! `POST /metainfos`: a metainfo whose content others have, in either form, to be listed with its swarm.
 
 use std::{
-    fs,
-    io::{self, Read},
+    fs, io,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
@@ -17,8 +16,8 @@ use super::{
     failure::HttpFailure,
     names,
     parts::{Part, PartId},
+    receive::receive,
     site::{Sender, Shelf},
-    upload::broken,
     views,
 };
 use crate::{
@@ -30,9 +29,6 @@ use crate::{
 /// How many times its own bytes both forms of a metainfo take on disk at most: JSON writes six for a control character, and
 /// then the raw bytes in base64.
 const BYTES_ON_DISK: u64 = 10;
-
-/// Bytes read at once.
-const READ_LENGTH: usize = 64 * 1024;
 
 /// Bounds the memory that registering takes, however many do it at once.
 #[derive(Debug)]
@@ -56,7 +52,7 @@ pub fn register(site: &Arc<Site>, request: &mut Request<'_>) -> Result<Reply, Ht
     let shelf = site.shelf()?;
     site.access.check_upload(request, site.swarms.names())?;
     let (sender, limits) = (site.sender(request), shelf.registry.limits);
-    let part = receive(shelf, request, sender, limits.bytes)?;
+    let part = receive_part(shelf, request, sender, limits.bytes)?;
     let (path, by, local, listed_on) = (part.path().to_owned(), sender.bounded, request.local(), Arc::clone(site));
     let Registered { info_hash, name, is_new } = shelf.registry.in_turn(move || {
         let bytes = fs::read(path).map_err(|error| HttpFailure::of_disk(&error))?;
@@ -102,30 +98,17 @@ fn list(
 }
 
 /// The body, on the disk: however many come at once, and however slowly, they take no memory.
-fn receive<'a>(
+fn receive_part<'a>(
     shelf: &'a Shelf,
     request: &mut Request<'_>,
     sender: Sender,
     limit: u64,
 ) -> Result<Part<'a>, HttpFailure> {
-    let too_long = || refusal(metainfo::MetainfoError::TooLong(limit));
-    let announced = request.field("content-length").and_then(|length| length.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit) {
-        return Err(too_long());
-    }
     let part = shelf.parts.begin_anew(&PartId::Metainfo(sender.origin), shelf.quota(sender))?;
     let mut part = part.passing();
-    let mut buffer = vec![0; READ_LENGTH];
-    loop {
-        let count = request.body.read(&mut buffer).map_err(broken)?;
-        if count == 0 {
-            return Ok(part);
-        }
-        if request.body.received() > limit {
-            return Err(too_long());
-        }
-        part.write(&buffer[..count]).map_err(|error| HttpFailure::of_disk(&error))?;
-    }
+    let too_long = || refusal(metainfo::MetainfoError::TooLong(limit));
+    receive(request, limit, too_long, |bytes| part.write(bytes).map_err(|error| HttpFailure::of_disk(&error)))?;
+    Ok(part)
 }
 
 fn refusal(error: metainfo::MetainfoError) -> HttpFailure {

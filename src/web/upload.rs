@@ -6,7 +6,7 @@
 //! address, or whoever knows the `Upload-Tag` (letters, digits and dashes) that it was begun with, from wherever it comes. The tag
 //! should be hard to guess; it also tells different files of one name apart.
 
-use std::{fmt, io::Read};
+use std::fmt;
 
 use serde::Serialize;
 
@@ -16,6 +16,7 @@ use super::{
     library::LibraryEntry,
     names,
     parts::{Part, PartId},
+    receive::receive,
     site::{Sender, Shelf},
     views,
 };
@@ -23,9 +24,6 @@ use crate::{
     http::{Reply, Request},
     metainfo::{Metainfo, create::CreateOptions},
 };
-
-/// Bytes read at once; with it, memory does not depend on the file.
-const READ_LENGTH: usize = 128 * 1024;
 
 /// When to ask again about a part that another connection adds to, in seconds.
 const BUSY_SECONDS: &str = "1";
@@ -79,7 +77,8 @@ pub fn put(site: &Site, request: &mut Request<'_>, name: &str) -> Result<Reply, 
         None => shelf.parts.begin_anew(&id, quota)?,
         Some(_) => shelf.parts.begin(&id, stretch.first, quota)?,
     };
-    receive(request, &mut part)?;
+    let endless = || HttpFailure::new(413, "no file is that long");
+    receive(request, u64::MAX, endless, |bytes| part.write(bytes).map_err(|error| HttpFailure::of_disk(&error)))?;
     if let Some((end, length)) = stretch.end {
         if part.length() != end {
             return Err(HttpFailure::new(400, format!("the body ends at byte {}, not at {end}", part.length())));
@@ -115,16 +114,6 @@ pub fn progress(site: &Site, request: &Request<'_>, name: &str) -> Result<Reply,
     };
     let reply = Reply::text(202, "not whole yet").with("Upload-Offset", &length.to_string());
     Ok(if parts.is_growing(&id) { reply.with("Retry-After", BUSY_SECONDS) } else { reply })
-}
-
-fn receive(request: &mut Request<'_>, part: &mut Part<'_>) -> Result<(), HttpFailure> {
-    let mut buffer = vec![0; READ_LENGTH];
-    loop {
-        match request.body.read(&mut buffer).map_err(broken)? {
-            0 => return Ok(()),
-            count => part.write(&buffer[..count]).map_err(|error| HttpFailure::of_disk(&error))?,
-        }
-    }
 }
 
 /// Makes an upload of a part that is whole, and has it seeded.
@@ -271,12 +260,6 @@ fn part_id<'a>(name: &'a str, request: &Request<'a>, sender: Sender) -> Result<P
 /// Whether the answer is asked for in that form by its name; curl takes anything.
 pub(super) fn wants(request: &Request<'_>, content_type: &str) -> bool {
     request.field("accept").is_some_and(|accept| accept.contains(content_type))
-}
-
-/// The refusal of a body that broke off.
-pub(super) fn broken(error: std::io::Error) -> HttpFailure {
-    let status = if error.kind() == std::io::ErrorKind::TimedOut { 408 } else { 400 };
-    HttpFailure::new(status, error.to_string())
 }
 
 #[cfg(test)]

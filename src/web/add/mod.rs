@@ -5,7 +5,7 @@
 
 mod asking;
 
-use std::{fs, io::Read, sync::Arc};
+use std::{fs, sync::Arc};
 
 use super::{
     NodeOrder, Site, api,
@@ -13,6 +13,7 @@ use super::{
     failure::HttpFailure,
     multipart::{FormEvent, Parser},
     names,
+    receive::receive_whole,
 };
 use crate::{
     announce::client::Reach,
@@ -22,9 +23,6 @@ use crate::{
 
 /// The longest metainfo that is sent or lies at a URL, in bytes: 800,000 pieces as a `.torrent`. Only who may control sends one.
 const MAX_LENGTH: u64 = 16 * 1024 * 1024;
-
-/// Bytes read at once.
-const READ_LENGTH: usize = 64 * 1024;
 
 /// What was sent: one of them is enough.
 #[derive(Debug, Default)]
@@ -145,15 +143,6 @@ impl Sent {
 }
 
 fn receive(request: &mut Request<'_>) -> Result<Vec<u8>, HttpFailure> {
-    let mut bytes = Vec::new();
-    let mut buffer = vec![0; READ_LENGTH];
-    loop {
-        match request.body.read(&mut buffer).map_err(|error| HttpFailure::new(400, error.to_string()))? {
-            0 => return Ok(bytes),
-            _ if request.body.received() > MAX_LENGTH => {
-                return Err(HttpFailure::new(413, format!("a metainfo that is sent has at most {MAX_LENGTH} bytes")));
-            }
-            count => bytes.extend_from_slice(&buffer[..count]),
-        }
-    }
+    let too_long = || HttpFailure::new(413, format!("a metainfo that is sent has at most {MAX_LENGTH} bytes"));
+    receive_whole(request, MAX_LENGTH, too_long)
 }

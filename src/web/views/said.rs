@@ -2,16 +2,18 @@
 //!
 //! `static/said.js` says the same while the page is open; a change here is a change there.
 
+use std::time::Duration;
+
 use super::super::{
     Kind,
     api::{Doing, SharedFile},
 };
-use crate::text::Size;
+use crate::text::{Rate, Time};
 
 /// A rate, or a dash where none is known.
 pub fn rate(bytes: Option<f64>) -> String {
     match bytes {
-        Some(bytes) if bytes >= 1.0 => format!("{}/s", Size(bytes as u64)),
+        Some(bytes) if bytes >= 1.0 => Rate(bytes).to_string(),
         Some(_) => "0".to_owned(),
         None => "\u{2013}".to_owned(),
     }
@@ -19,13 +21,7 @@ pub fn rate(bytes: Option<f64>) -> String {
 
 /// A time: `3 min 20 s`.
 pub fn time(seconds: f64) -> String {
-    let whole = seconds.ceil().max(0.0) as u64;
-    match (whole / 3600, whole / 60 % 60, whole % 60) {
-        (0, 0, seconds) => format!("{seconds} s"),
-        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
-        (hours, minutes, _) if hours < 100 => format!("{hours} h {minutes} min"),
-        (hours, ..) => format!("{} days", hours / 24),
-    }
+    Time(Duration::try_from_secs_f64(seconds).unwrap_or_default()).to_string()
 }
 
 /// A percentage that is 100 only when nothing is missing.
@@ -122,6 +118,6 @@ mod tests {
         assert_eq!(percent(Some(99.99)), "99 %");
         assert_eq!(percent(Some(100.0)), "100 %");
         assert_eq!(percent(None), "unknown");
-        assert_eq!((time(0.2), time(200.0), time(1e6)), ("1 s".into(), "3 min 20 s".into(), "11 days".into()));
+        assert_eq!((time(0.2), time(200.0), time(1e6)), ("0.2 s".into(), "3 min 20 s".into(), "11 days".into()));
     }
 }
