@@ -20,6 +20,7 @@
 //! | [`seeder`] | 9 threads that UPLOAD: listener, admission, the coordinator of all that is only seeded, file watch |
 //! | [`downloader`] | 10 threads that DOWNLOAD: the fetch loop, the worker pool that dials |
 //! | [`node`] | 11 the torrents of one machine: what runs, what is remembered, orders; the UDP ports |
+//! | [`lab`] | 12 a room in virtual time: the code of `policy` and the queues of `session` on simulated links |
 //! | [`http`] | 13 the door: an HTTP port that cannot be stopped. It knows no torrent |
 //! | [`web`] | 14 the page on it: uploads, library, live figures, control, the API |
 //! | [`terminal`] | 15 progress, summaries, the log: the only place that prints |
@@ -90,6 +91,7 @@ pub mod cli;
 pub mod command;
 pub mod downloader;
 pub mod http;
+pub mod lab;
 pub mod metainfo;
 pub mod net;
 pub mod node;

@@ -64,6 +64,8 @@ pub enum Command {
     Show(Show),
     /// Check data against a metainfo.
     Verify(Verify),
+    /// Play a room in virtual time.
+    Lab(LabArguments),
 }
 
 /// Run a tracker, and a page on which to share files. What is uploaded there is kept and seeded.
@@ -283,6 +285,64 @@ pub struct Verify {
     pub json: bool,
 }
 
+/// Play a room in virtual time: how long a swarm takes, and why. The same pickers, chokers and queues run as in a real fetch; only the
+/// links are simulated.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(
+    subcommand,
+    name = "lab",
+    help_triggers("-h", "--help"),
+    example = "minitorrent lab --hosts 30 --link 20M --file 64M\nminitorrent lab --hosts 10 --link 100M --picker sequential --seeds 20",
+    note = "Link rates are in bits per second, as networks are sold: 20M is 20 Mbit/s. Sizes are in bytes, with 1024 to the K."
+)]
+pub struct LabArguments {
+    /// hosts that fetch; the source is one more (30)
+    #[argh(option, default = "30", from_str_fn(count))]
+    pub hosts: usize,
+    /// bits per second of each host's link, both ways (20M); given again, the hosts take them in turn
+    #[argh(option, from_str_fn(bit_rate))]
+    pub link: Vec<f64>,
+    /// bits per second of the source's link (as the first --link)
+    #[argh(option, from_str_fn(bit_rate))]
+    pub source: Option<f64>,
+    /// bytes of the file (64M)
+    #[argh(option, default = "64 << 20", from_str_fn(file_length))]
+    pub file: u64,
+    /// bytes of a piece (256K)
+    #[argh(option, default = "256 << 10", from_str_fn(piece_length))]
+    pub piece: u32,
+    /// microseconds that a packet takes from one host to another (200)
+    #[argh(option, default = "200", from_str_fn(whole_number))]
+    pub latency: u32,
+    /// bits per second of one Wi-Fi cell that all hosts share; the source is on a cable
+    #[argh(option, from_str_fn(bit_rate))]
+    pub air: Option<f64>,
+    /// milliseconds between the starts of two hosts (0)
+    #[argh(option, default = "0", from_str_fn(whole_number))]
+    pub arrive: u32,
+    /// percent of the hosts that leave in the middle (0)
+    #[argh(option, default = "0", from_str_fn(percent))]
+    pub leave: u32,
+    /// hosts that upload nothing (0)
+    #[argh(option, default = "0", from_str_fn(whole_number))]
+    pub free_rider: u32,
+    /// peers that a host has at most (60)
+    #[argh(option, default = "60", from_str_fn(count))]
+    pub max_peers: usize,
+    /// order in which pieces are fetched: rarest, random or sequential (rarest)
+    #[argh(option, default = "String::from(\"rarest\")", from_str_fn(piece_order))]
+    pub picker: String,
+    /// order in which the source shows its pieces: super (each to one peer at first) or plain (super)
+    #[argh(option, default = "String::from(\"super\")", from_str_fn(source_order))]
+    pub source_order: String,
+    /// runs with different chance; the median is told (1)
+    #[argh(option, default = "1", from_str_fn(count))]
+    pub seeds: usize,
+    /// print a line of JSON for each run
+    #[argh(switch)]
+    pub json: bool,
+}
+
 /// Reads a command line, the program's own name first.
 pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Arguments, Stop> {
     let words = words.skip(1).map(|word| words::encode(&word)).collect();
@@ -294,7 +354,7 @@ pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Arguments, Stop> {
         Err(()) => usage(&exit.output),
     })?;
     if arguments.command.is_none() && !arguments.version {
-        return Err(usage("Say what to do: tracker, seed, fetch, create, show or verify."));
+        return Err(usage("Say what to do: tracker, seed, fetch, create, show, verify or lab."));
     }
     Ok(arguments)
 }
@@ -327,6 +387,50 @@ fn whole_seconds(word: &str) -> Result<u32, String> {
 /// A number of mebibytes.
 fn whole_mebibytes(word: &str) -> Result<u32, String> {
     word.parse().map_err(|_| format!("{:?} is not a number of mebibytes; write one such as 12", readable(word)))
+}
+
+/// A whole number.
+fn whole_number(word: &str) -> Result<u32, String> {
+    word.parse().map_err(|_| format!("{:?} is not a whole number; write one such as 5", readable(word)))
+}
+
+/// A part of a hundred.
+fn percent(word: &str) -> Result<u32, String> {
+    let number = word.parse().ok().filter(|number| *number <= 100);
+    number.ok_or_else(|| format!("{:?} is not a percentage; write a number from 0 to 100", readable(word)))
+}
+
+/// A link's rate such as `20M`, in bits per second; 1000 to the K.
+fn bit_rate(word: &str) -> Result<f64, String> {
+    let (digits, unit) = match word.as_bytes().last() {
+        Some(b'K' | b'k') => (&word[..word.len() - 1], 1e3),
+        Some(b'M' | b'm') => (&word[..word.len() - 1], 1e6),
+        Some(b'G' | b'g') => (&word[..word.len() - 1], 1e9),
+        _ => (word, 1.0),
+    };
+    let rate = digits.parse().ok().map(|number: f64| number * unit).filter(|rate| (1e3..=1e12).contains(rate));
+    rate.ok_or_else(|| format!("{:?} is not a link rate; write bits per second, such as 20M", readable(word)))
+}
+
+/// The length of a file in the lab, in bytes.
+fn file_length(word: &str) -> Result<u64, String> {
+    let length = parse_size(word).filter(|length| (1..=1 << 40).contains(length));
+    length.ok_or_else(|| format!("{:?} is not a file size; write bytes, such as 64M", readable(word)))
+}
+
+/// A piece order.
+fn piece_order(word: &str) -> Result<String, String> {
+    one_of(word, &["rarest", "random", "sequential"])
+}
+
+/// A source's order.
+fn source_order(word: &str) -> Result<String, String> {
+    one_of(word, &["super", "plain"])
+}
+
+fn one_of(word: &str, choices: &[&str]) -> Result<String, String> {
+    let known = choices.contains(&word).then(|| word.to_owned());
+    known.ok_or_else(|| format!("{:?} is not one of {}", readable(word), choices.join(", ")))
 }
 
 /// A number of peers: each may take two threads and a descriptor.
@@ -424,7 +528,7 @@ mod tests {
 
     #[test]
     fn every_command_has_help_with_an_example() {
-        for command in ["tracker", "seed", "fetch", "create", "show", "verify"] {
+        for command in ["tracker", "seed", "fetch", "create", "show", "verify", "lab"] {
             match parsed(&format!("{command} --help")) {
                 Err(Stop::Help(text)) => assert!(text.contains(&format!("minitorrent {command}")), "{text}"),
                 other => panic!("{command}: {other:?}"),

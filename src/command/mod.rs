@@ -2,6 +2,7 @@
 
 mod create;
 mod fetch;
+mod lab;
 mod listing;
 mod page;
 mod seed;
@@ -39,7 +40,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Tracker(tracker) => tracker.verbose,
         Command::Seed(seed) => seed.verbose,
         Command::Fetch(fetch) => fetch.verbose,
-        Command::Create(_) | Command::Show(_) | Command::Verify(_) => 0,
+        Command::Create(_) | Command::Show(_) | Command::Verify(_) | Command::Lab(_) => 0,
     };
     terminal::start_log(verbose.max(arguments.verbose));
     allow_descriptors();
@@ -50,6 +51,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Create(arguments) => create::run(arguments),
         Command::Show(arguments) => show::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Lab(arguments) => lab::run(&arguments),
     }
 }
 

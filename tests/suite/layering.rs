@@ -58,6 +58,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "text",
         ],
     ),
+    ("lab", &["session", "policy", "wire", "bitfield", "metainfo", "chance"]),
     ("http", &["net", "text", "quota"]),
     (
         "web",
@@ -70,6 +71,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "command",
         &[
+            "lab",
             "bencode",
             "bitfield",
             "metainfo",

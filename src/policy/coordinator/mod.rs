@@ -25,7 +25,7 @@ use crate::{
     metainfo::{Block, Geometry, PeerId, PieceIndex},
     policy::{
         ChokeChange, Choker, Direction, Payload, PeerEvent, PeerKnowledge, PieceInFlight, Remote, SendOrder, SessionId,
-        picker::Picker,
+        picker::{Picker, PieceOrder},
         roster::{Parting, Roster, Verdict},
     },
 };
@@ -143,6 +143,12 @@ impl Coordinator {
             chance: Chance::new(seed),
             paused: false,
         }
+    }
+
+    /// Fetches pieces in another order than the rarest first.
+    pub fn set_order(&mut self, order: PieceOrder) {
+        let picker = Picker::new(&self.geometry, self.picker.have()).in_order(order);
+        self.picker = picker;
     }
 
     /// The pieces and their state.

@@ -19,9 +19,22 @@ use crate::{
 /// thousand of what is missing is served within it; it costs some ten microseconds.
 const MAX_LOOKS: usize = 4096;
 
+/// In which order pieces are fetched. Real fetches take the rarest first; the others are for comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PieceOrder {
+    /// The piece that the fewest peers have.
+    #[default]
+    Rarest,
+    /// Any that the peer has.
+    Random,
+    /// From the beginning to the end.
+    Sequential,
+}
+
 /// The state of every piece, and how many peers have it. Some 12 bytes a piece.
 pub struct Picker {
     geometry: Geometry,
+    order: PieceOrder,
     have: Bitfield,
     /// Counts the peers of every piece, and lists those that are missing.
     rarity: Rarity,
@@ -37,11 +50,17 @@ impl Picker {
         let length_of = |piece: u32| u64::from(geometry.length_of(geometry.piece(piece).expect("a piece it has")));
         Picker {
             geometry: *geometry,
+            order: PieceOrder::Rarest,
             remaining: geometry.length() - have.iter().map(length_of).sum::<u64>(),
             rarity: Rarity::new(geometry.piece_count(), |piece| !have.get(piece)),
             have: have.clone(),
             partial: Vec::new(),
         }
+    }
+
+    /// The same, with its pieces in another order.
+    pub fn in_order(self, order: PieceOrder) -> Picker {
+        Picker { order, ..self }
     }
 
     /// A peer came that has these pieces.
@@ -74,7 +93,11 @@ impl Picker {
     pub fn pick(&mut self, peer_has: &Bitfield, chance: u64, avoid: impl Fn(PieceIndex) -> bool) -> Option<PieceIndex> {
         let can = |piece: &PieceIndex| peer_has.get(piece.get()) && !avoid(*piece);
         let begun = self.partial.iter().copied().find(can);
-        let piece = begun.or_else(|| self.rarest(peer_has, chance, can))?;
+        let piece = begun.or_else(|| match self.order {
+            PieceOrder::Rarest => self.rarest(peer_has, chance, can),
+            PieceOrder::Random => self.listed_from(peer_has, chance as u32 % self.geometry.piece_count(), can),
+            PieceOrder::Sequential => self.listed_from(peer_has, 0, can),
+        })?;
         self.rarity.unlist(piece.get());
         self.partial.retain(|other| *other != piece);
         Some(piece)
@@ -90,6 +113,13 @@ impl Picker {
         let theirs = peer_has.iter().filter(|piece| self.rarity.is_listed(*piece)).map(piece).filter(&can);
         let from = chance as u32 % self.geometry.piece_count();
         theirs.min_by_key(|piece| (self.availability(*piece), piece.get().wrapping_sub(from)))
+    }
+
+    /// The first piece at or behind `from` that is missing and that the peer has; then those before it.
+    fn listed_from(&self, peer_has: &Bitfield, from: u32, can: impl Fn(&PieceIndex) -> bool) -> Option<PieceIndex> {
+        let numbers = (from..self.geometry.piece_count()).chain(0..from);
+        let listed = numbers.filter(|number| peer_has.get(*number) && self.rarity.is_listed(*number));
+        listed.filter_map(|number| self.geometry.piece(number)).find(can)
     }
 
     /// The peer that fetched the piece stopped. If blocks of it are kept, `partial` makes it first choice.

@@ -10,18 +10,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Sessions that send at a time: enough that the uplink is busy when one of them is slow to take what it is sent.
-const AT_ONCE: usize = 8;
+/// How uploads take turns at an uplink.
+#[derive(Debug, Clone, Copy)]
+pub struct TurnRules {
+    /// Sessions that send at a time: enough that the uplink is busy when one of them is slow to take what it is sent.
+    pub at_once: usize,
+    /// How long a session waits for its turn at most.
+    pub patience: Duration,
+    /// How long a turn lasts at most: eight of them at 20 Mbit/s. Whoever takes longer is stuck with a peer that does not read,
+    /// and goes on without.
+    pub longest: Duration,
+    /// Bytes of blocks sent in one turn: a usual piece.
+    pub bytes: u64,
+}
 
-/// How long a session waits for its turn at most.
-pub const PATIENCE: Duration = Duration::from_millis(100);
-
-/// How long a turn lasts at most: eight of them at 20 Mbit/s. Whoever takes longer is stuck with a peer that does not read,
-/// and goes on without.
-const LONGEST: Duration = Duration::from_secs(1);
-
-/// Bytes of blocks sent in one turn: a usual piece.
-pub const TURN: u64 = 256 * 1024;
+impl Default for TurnRules {
+    fn default() -> TurnRules {
+        TurnRules {
+            at_once: 8,
+            patience: Duration::from_millis(100),
+            longest: Duration::from_secs(1),
+            bytes: 256 * 1024,
+        }
+    }
+}
 
 /// The turns of one process.
 #[derive(Debug, Default)]
@@ -30,9 +42,11 @@ pub struct UplinkTurns {
     bell: Condvar,
 }
 
+/// The turns that are taken. Pure.
 #[derive(Debug, Default)]
-struct UplinkState {
-    /// The turns that are taken, by name, and since when; the oldest first. At most [`AT_ONCE`].
+pub struct UplinkState {
+    rules: TurnRules,
+    /// The turns that are taken, by name, and since when; the oldest first.
     taken: VecDeque<(u64, Instant)>,
     next: u64,
 }
@@ -59,18 +73,36 @@ impl UplinkTurns {
         }
     }
 
+    /// How they are taken.
+    pub fn rules(&self) -> TurnRules {
+        self.lock().rules
+    }
+
     fn lock(&self) -> MutexGuard<'_, UplinkState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl UplinkState {
-    fn take(&mut self, now: Instant) -> Option<u64> {
-        let stuck = self.taken.front().is_some_and(|(_, since)| now.saturating_duration_since(*since) > LONGEST);
-        if self.taken.len() >= AT_ONCE && stuck {
+    /// No turn is taken.
+    pub fn new(rules: TurnRules) -> UplinkState {
+        UplinkState { rules, ..UplinkState::default() }
+    }
+
+    /// A turn is over.
+    pub fn give_back(&mut self, name: u64) {
+        // One that lasted too long is not among them any more.
+        self.taken.retain(|(taken, _)| *taken != name);
+    }
+
+    /// A name for a turn, if there is one.
+    pub fn take(&mut self, now: Instant) -> Option<u64> {
+        let stuck =
+            self.taken.front().is_some_and(|(_, since)| now.saturating_duration_since(*since) > self.rules.longest);
+        if self.taken.len() >= self.rules.at_once && stuck {
             self.taken.pop_front();
         }
-        (self.taken.len() < AT_ONCE).then(|| {
+        (self.taken.len() < self.rules.at_once).then(|| {
             self.next += 1;
             self.taken.push_back((self.next, now));
             self.next
@@ -80,8 +112,7 @@ impl UplinkState {
 
 impl Drop for UplinkTurn<'_> {
     fn drop(&mut self) {
-        // One that lasted too long is not among them any more.
-        self.0.lock().taken.retain(|(name, _)| *name != self.1);
+        self.0.lock().give_back(self.1);
         self.0.bell.notify_one();
     }
 }
@@ -93,9 +124,12 @@ mod tests {
     #[test]
     fn there_are_so_many_turns_and_each_comes_back() {
         let turns = UplinkTurns::default();
-        let mut taken: Vec<_> = (0..AT_ONCE).map(|_| turns.take(Duration::ZERO).unwrap()).collect();
+        let mut taken: Vec<_> =
+            (0..TurnRules::default().at_once).map(|_| turns.take(Duration::ZERO).unwrap()).collect();
         let begun = Instant::now();
-        assert!(turns.take(PATIENCE).is_none() && begun.elapsed() >= PATIENCE);
+        assert!(
+            turns.take(TurnRules::default().patience).is_none() && begun.elapsed() >= TurnRules::default().patience
+        );
         taken.pop();
         assert!(turns.take(Duration::ZERO).is_some());
     }
@@ -103,9 +137,11 @@ mod tests {
     #[test]
     fn a_turn_that_lasts_too_long_is_over() {
         let (mut state, start) = (UplinkState::default(), Instant::now());
-        let names: Vec<_> = (0..AT_ONCE).map(|_| state.take(start).unwrap()).collect();
-        assert_eq!(state.take(start + LONGEST), None);
-        assert!(state.take(start + LONGEST + Duration::from_millis(1)).is_some());
-        assert!(state.taken.len() == AT_ONCE && state.taken.iter().all(|(name, _)| *name != names[0]));
+        let names: Vec<_> = (0..TurnRules::default().at_once).map(|_| state.take(start).unwrap()).collect();
+        assert_eq!(state.take(start + TurnRules::default().longest), None);
+        assert!(state.take(start + TurnRules::default().longest + Duration::from_millis(1)).is_some());
+        assert!(
+            state.taken.len() == TurnRules::default().at_once && state.taken.iter().all(|(name, _)| *name != names[0])
+        );
     }
 }

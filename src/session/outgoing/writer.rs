@@ -20,7 +20,7 @@ use crate::{
         outgoing::{
             backlog::{self, Backlog},
             queue::NextOutgoing,
-            turns::{self, TURN, UplinkTurn, UplinkTurns},
+            turns::{UplinkTurn, UplinkTurns},
         },
     },
     wire::{self, Message, mse::Cipher},
@@ -63,7 +63,7 @@ pub fn run(host: &LocalPeer, handle: &SessionHandle, cipher: Option<Cipher>) -> 
                     continue;
                 }
                 if turn.is_none() {
-                    (turn, left_of_turn) = (pen.wait_for_turn(&host.turns)?, TURN);
+                    (turn, left_of_turn) = (pen.wait_for_turn(&host.turns)?, host.turns.rules().bytes);
                 }
                 let sent = pen.send_run(&batch.run)?;
                 due = limits.spend(sent);
@@ -100,7 +100,7 @@ impl BlockWriter<'_> {
 
     /// Waits until it is this session's turn to send blocks; control goes out meanwhile. `None` when it must go without one.
     fn wait_for_turn<'t>(&mut self, turns: &'t UplinkTurns) -> Result<Option<UplinkTurn<'t>>, End> {
-        let deadline = Instant::now() + turns::PATIENCE;
+        let deadline = Instant::now() + turns.rules().patience;
         loop {
             let turn = turns.take(LOOK);
             if turn.is_some() || Instant::now() >= deadline {
