@@ -5,7 +5,7 @@ DIST := $(or $(CARGO_TARGET_DIR),target)/dist
 BINARY := $(or $(CARGO_TARGET_DIR),target)/release/minitorrent
 
 .DEFAULT_GOAL := help
-.PHONY: help build run-tracker needs-file seed needs-meta fetch demo test check deny bench bench-quick faults soak fuzz fuzz-corpus fuzz-keep tsan dist dist-check deb install clean
+.PHONY: help build run-tracker needs-file seed needs-meta fetch demo test check deny bench bench-quick faults soak small fuzz fuzz-corpus fuzz-keep tsan dist dist-check deb install clean
 
 help:
 	@echo "make run-tracker             the tracker and its page, on port 5000   (PORT=, ARGS=)"
@@ -19,6 +19,7 @@ help:
 	@echo "                             BENCH_SIZE=, BENCH_SWARMS=, BENCH_SECONDS=, RQBIT=); bench-quick takes two minutes"
 	@echo "make faults                  kills, power cuts, full disks, bad links: each so often, one after the other  (COUNT=100)"
 	@echo "make soak                    an hour of forty peers that come and go, with faults on  (SECONDS=)"
+	@echo "make small                   1 GiB and 20,000 small files by machines of 64 MiB and a tenth of a core, beside 200 announcing peers"
 	@echo "make fuzz TARGET=http        ten minutes of fuzzing what strangers write   (SECONDS=; the targets: tests/fuzz/corpus);"
 	@echo "                             fuzz-keep writes what it found worth keeping into the corpus"
 	@echo "make tsan                    the library's tests under the thread sanitizer, on nightly with rust-src"
@@ -98,6 +99,10 @@ tsan:
 soak:
 	@tests/setup.sh
 	@SOAK_SECONDS=$(SECONDS) $(CARGO) bench --quiet --bench soak
+
+small: build
+	@tests/setup.sh
+	@SMALL=full SMALL_PROGRAM=$(abspath $(BINARY)) $(CARGO) test --quiet --test suite -- small::
 
 # What the variables mean stands in tests/bench/options.rs.
 bench bench-quick:

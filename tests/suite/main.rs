@@ -24,6 +24,7 @@ mod matrix;
 mod package;
 mod page;
 mod pausing;
+mod small;
 mod soak;
 mod story;
 mod udp_tracker;
