@@ -18,8 +18,9 @@ use super::{
 };
 use crate::quota::Seat;
 
-/// The most bytes of a body that is read whole, before anyone is troubled with it. The forms of a page take 1 KiB.
-pub const MAX_WHOLE_BODY: u64 = 64 * 1024;
+/// The most bytes of a body that is read whole, before anyone is troubled with it. The forms of a page take 1 KiB, and every
+/// connection may hold so much.
+pub const MAX_WHOLE_BODY: u64 = 8 * 1024;
 
 /// How long a connection that is being closed may go on sending, so that it reads why before it is reset.
 const LINGER_TIME: Duration = Duration::from_secs(2);
@@ -139,9 +140,14 @@ impl Connection {
         if matches!(self.phase, ConnectionPhase::Answer { .. }) { Wants::Write } else { Wants::Read }
     }
 
-    /// Bytes of an answer that are still to be sent.
-    pub fn unsent(&self) -> usize {
-        if let ConnectionPhase::Answer { bytes, sent, .. } = &self.phase { bytes.len() - sent } else { 0 }
+    /// Bytes of memory that it holds while it waits: what has come and what is to go out.
+    pub fn held(&self) -> usize {
+        let of_phase = match &self.phase {
+            ConnectionPhase::Body { head, body, .. } => head.held() + body.capacity(),
+            ConnectionPhase::Answer { bytes, .. } => bytes.capacity(),
+            ConnectionPhase::Head { .. } | ConnectionPhase::Linger { .. } => 0,
+        };
+        self.unread.capacity() + of_phase
     }
 
     /// Whether it is without a complete head: these are closed first when there are too many.
@@ -173,9 +179,23 @@ impl Connection {
     /// connection is of further use.
     pub fn answer(&mut self, bytes: Vec<u8>, then: Then, limits: &DoorLimits) -> bool {
         self.phase = ConnectionPhase::Answer { bytes, sent: 0, then, pace: Pace::new(limits, Instant::now()) };
-        match self.step_answer(limits) {
+        let goes_on = match self.step_answer(limits) {
             Ok(step) => step.is_none(),
             Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+        };
+        if let ConnectionPhase::Answer { bytes, sent, .. } = &mut self.phase {
+            // What the system has taken need not lie here too.
+            bytes.drain(..std::mem::take(sent));
+            bytes.shrink_to_fit();
+        }
+        goes_on
+    }
+
+    /// Takes bytes off those that came in; when none is left they hold no memory.
+    fn take_unread(&mut self, count: usize) {
+        self.unread.drain(..count);
+        if self.unread.is_empty() {
+            self.unread = Vec::new();
         }
     }
 
@@ -192,7 +212,7 @@ impl Connection {
         }
         if let Some(length) = head::end(&self.unread[empty_lines..], searched.saturating_sub(empty_lines)) {
             let head = Head::parse(&self.unread[empty_lines..][..length]);
-            self.unread.drain(..empty_lines + length);
+            self.take_unread(empty_lines + length);
             return match head {
                 Ok(head) => Ok(self.begin_body(head, service, limits)),
                 Err(fault) => Ok(self.refuse(fault.status().0, &fault, limits)),
@@ -247,12 +267,13 @@ impl Connection {
             Ok(decoded) => decoded,
             Err(bad) => return Ok(self.refuse(400, &bad, limits)),
         };
-        body.extend_from_slice(&self.unread[..decoded.payload]);
-        self.unread.drain(..decoded.used);
-        if body.len() as u64 > MAX_WHOLE_BODY {
+        let (length, is_at_end) = (body.len() + decoded.payload, decoder.is_at_end());
+        if length as u64 > MAX_WHOLE_BODY {
             return Ok(self.refuse(413, &format!("a body of more than {MAX_WHOLE_BODY} bytes"), limits));
         }
-        if !decoder.is_at_end() {
+        body.extend_from_slice(&self.unread[..decoded.payload]);
+        self.take_unread(decoded.used);
+        if !is_at_end {
             return Ok(None);
         }
         let waiting = ConnectionPhase::Head { searched: 0, begun: false, deadline: Instant::now() };

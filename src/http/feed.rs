@@ -4,6 +4,8 @@
 //! all share that get the same. One that stands still for a whole grace is closed, and so is one whose client is gone.
 
 use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
     fmt,
     io::{ErrorKind, Read, Write},
     sync::{Arc, Mutex, PoisonError},
@@ -21,6 +23,10 @@ pub const TICK: Duration = Duration::from_millis(250);
 
 /// Messages that one stream gets at one look, so that none with much to say keeps the others waiting.
 const MAX_MESSAGES: usize = 4;
+
+/// Bytes of messages that may lie in memory because clients do not take them. Above it those streams are closed whose message is the
+/// oldest: all others share the newest.
+const MAX_UNTAKEN: usize = 16 * 1024 * 1024;
 
 /// Bytes that a client may send while it listens, read at once and thrown away.
 const SCRATCH_LENGTH: usize = 4096;
@@ -48,6 +54,8 @@ struct Stream {
     /// What is being sent, and how much of it was.
     sending: Arc<[u8]>,
     sent: usize,
+    /// When it began with that.
+    began: Instant,
     /// When the client last took something, or had taken everything.
     moved: Instant,
     _seat: Seat,
@@ -75,8 +83,11 @@ impl Streams {
     }
 
     /// Sends `head` on a connection, and then what `feed` has, until the client leaves.
-    pub fn add(&self, seat: Seat, connection: Connection, head: Vec<u8>, feed: Box<dyn Feed>) {
-        let stream = Stream { connection, feed, sending: head.into(), sent: 0, moved: Instant::now(), _seat: seat };
+    pub fn add(&self, seat: Seat, mut connection: Connection, head: Vec<u8>, feed: Box<dyn Feed>) {
+        // No request follows that will be answered.
+        connection.unread = Vec::new();
+        let now = Instant::now();
+        let stream = Stream { connection, feed, sending: head.into(), sent: 0, began: now, moved: now, _seat: seat };
         let to_feeder = self.to_feeder.lock().unwrap_or_else(PoisonError::into_inner);
         // Only a door that closes takes none.
         if let Some(to_feeder) = to_feeder.as_ref()
@@ -113,13 +124,43 @@ fn run(new: &Receiver<Stream>, grace: Duration) {
             Err(RecvTimeoutError::Timeout) => {
                 let now = Instant::now();
                 streams.retain_mut(|stream| stream.step(now, grace, &mut scratch));
+                close_the_slowest(&mut streams, MAX_UNTAKEN);
                 next = Instant::now() + TICK;
             }
         }
     }
 }
 
+/// Closes streams until the messages that their clients have not taken fit so many bytes.
+fn close_the_slowest(streams: &mut Vec<Stream>, most: usize) {
+    // By where a message lies, since many share one: when somebody began with it last, and its bytes.
+    let mut untaken: HashMap<*const u8, (Instant, usize)> = HashMap::new();
+    for stream in streams.iter().filter(|stream| stream.is_untaken()) {
+        let message = untaken.entry(stream.sending.as_ptr()).or_insert((stream.began, stream.sending.len()));
+        message.0 = message.0.max(stream.began);
+    }
+    if untaken.values().map(|(_, bytes)| bytes).sum::<usize>() <= most {
+        return;
+    }
+    let mut newest_first: Vec<_> = untaken.into_iter().collect();
+    newest_first.sort_by_key(|(_, (began, _))| Reverse(*began));
+    let (mut held, mut kept) = (0, HashSet::new());
+    for (message, (_, bytes)) in newest_first {
+        held += bytes;
+        if held > most && !kept.is_empty() {
+            break;
+        }
+        kept.insert(message);
+    }
+    streams.retain(|stream| !stream.is_untaken() || kept.contains(&stream.sending.as_ptr()));
+}
+
 impl Stream {
+    /// Whether some of what it was sent lies here.
+    fn is_untaken(&self) -> bool {
+        self.sent < self.sending.len()
+    }
+
     /// Sends as much as the client takes at once. Tells whether it is to be kept.
     fn step(&mut self, now: Instant, grace: Duration, scratch: &mut [u8]) -> bool {
         match self.connection.stream.read(scratch) {
@@ -141,7 +182,7 @@ impl Stream {
             }
             self.moved = now;
             match self.feed.news(now) {
-                Some(news) => (self.sending, self.sent) = (news, 0),
+                Some(news) => (self.sending, self.sent, self.began) = (news, 0, now),
                 None => return true,
             }
         }

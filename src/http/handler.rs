@@ -1,6 +1,7 @@
 //! From a request to its answer: what a handler thread does, and a transfer thread at its end.
 
 use std::{
+    borrow::Cow,
     io::{self, Read, Seek, SeekFrom},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -23,6 +24,9 @@ use super::{
 
 /// A file, or a stretch of one, that a handler sends itself has at most so many bytes.
 const SMALL_FILE: u64 = 64 * 1024;
+
+/// From so many bytes on an answer is not copied behind its head.
+const LONG_CONTENT: usize = 64 * 1024;
 
 /// A request whose body is there, on its way to a handler.
 #[derive(Debug)]
@@ -99,7 +103,7 @@ impl Answering {
         let (mut bytes, content) = reply.print(head.version(), keeps_on);
         if *head.method() != Method::Head {
             match content {
-                ReplyContent::Bytes(content) => bytes.extend_from_slice(&content),
+                ReplyContent::Bytes(content) => bytes = joined(bytes, content),
                 ReplyContent::Omitted(_) => {}
                 ReplyContent::Stream(feed) => {
                     let Some(seat) = self.streams.seat(connection.seat.origin()) else {
@@ -138,6 +142,20 @@ impl Answering {
         // The channel has room for every connection that the door may have. Only a door that has closed takes none back.
         if connection.answer(bytes, then, &self.limits) && self.returns.try_send(connection).is_ok() {
             self.waker.wake().unwrap_or_else(|error| log::warn!("the door cannot be woken: {error}"));
+        }
+    }
+}
+
+/// Head and content as they go out. A long content stays where it is, so that it never lies in memory twice.
+fn joined(mut head: Vec<u8>, content: Cow<'static, [u8]>) -> Vec<u8> {
+    match content {
+        Cow::Owned(mut content) if content.len() > LONG_CONTENT => {
+            content.splice(..0, head);
+            content
+        }
+        content => {
+            head.extend_from_slice(&content);
+            head
         }
     }
 }

@@ -237,6 +237,11 @@ impl Head {
         self.fields.iter().filter(is_it).map(|field| &self.raw[field.value.clone()])
     }
 
+    /// Bytes of memory that it takes.
+    pub(super) fn held(&self) -> usize {
+        self.raw.capacity() + self.fields.capacity() * size_of::<HeadField>()
+    }
+
     /// HTTP/1.0 or HTTP/1.1.
     pub(super) fn version(&self) -> &HTTPVersion {
         &self.version

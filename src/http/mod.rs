@@ -84,7 +84,7 @@ pub trait HttpService: Send + Sync {
 /// How a body is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Intake {
-    /// Whole, before the service is asked for an answer; at most 64 KiB, or the door answers 413.
+    /// Whole, before the service is asked for an answer; at most 8 KiB, or the door answers 413.
     Whole,
     /// The same, and the answer takes microseconds: it never waits for a crowd of those that take longer.
     Quick,

@@ -40,9 +40,12 @@ const ACCEPT_BATCH: usize = 64;
 /// Connections that have a turn before new ones are accepted again.
 const TURNS_A_ROUND: usize = 64;
 
-/// Bytes of answers that may lie in memory because clients do not take them; above it one is dropped of the origin that
-/// has most of them.
-const MAX_UNSENT: usize = 16 * 1024 * 1024;
+/// Bytes that all waiting connections may hold in memory: heads and bodies of which some is missing, answers that are not taken.
+/// Above it some are closed of the origin that holds most, those first that have waited longest.
+const MAX_HELD: usize = 16 * 1024 * 1024;
+
+/// Bytes that they hold at most after that, so that not every read of a flood has all of them looked at.
+const HELD_THEN: usize = MAX_HELD - MAX_HELD / 8;
 
 /// Bytes read at once; a whole announce is 400.
 const SCRATCH_LENGTH: usize = 16 * 1024;
@@ -64,21 +67,42 @@ pub struct Watch {
 struct Waiting {
     connections: BTreeMap<usize, Parked>,
     next: usize,
-    /// The sum over all that are parked.
-    unsent: usize,
+    /// Bytes that all of them hold.
+    held: usize,
 }
 
 struct Parked {
     connection: Connection,
-    /// Bytes of its answer that were left when it was parked.
-    unsent: usize,
+    /// Bytes that it held when they were counted last.
+    held: usize,
+}
+
+impl Waiting {
+    /// Counts the bytes that a connection holds now.
+    fn count(&mut self, token: usize) {
+        let Some(Parked { connection, held }) = self.connections.get_mut(&token) else { return };
+        let before = std::mem::replace(held, connection.held());
+        self.held = self.held - before + *held;
+    }
+
+    /// All that hold anything but this one, which has just come: of the origin that holds most first, and of one origin that which has
+    /// waited longest.
+    fn greediest(&self, kept: usize) -> Vec<usize> {
+        let origin = |parked: &Parked| parked.connection.seat.origin();
+        let others = || self.connections.iter().filter(|(token, parked)| **token != kept && parked.held > 0);
+        let tally: Tally<u64> = others().map(|(_, parked)| (origin(parked), parked.held as u64)).collect();
+        let mut tokens: Vec<_> =
+            others().map(|(token, parked)| (Reverse(tally.weight(origin(parked))), *token)).collect();
+        tokens.sort_unstable();
+        tokens.into_iter().map(|(_, token)| token).collect()
+    }
 }
 
 impl Watch {
     /// Runs until the door stops.
     pub fn run(mut self) {
         let mut events = Events::with_capacity(TURNS_A_ROUND);
-        let mut waiting = Waiting { connections: BTreeMap::new(), next: FIRST_CONNECTION, unsent: 0 };
+        let mut waiting = Waiting { connections: BTreeMap::new(), next: FIRST_CONNECTION, held: 0 };
         let mut scratch = vec![0; SCRATCH_LENGTH];
         let mut next_sweep = Instant::now() + SWEEP_EVERY;
         let mut accept_at = Some(Instant::now());
@@ -186,9 +210,11 @@ impl Watch {
         let wanted = connection.wants();
         let step = connection.step(&*self.answering.service, &self.answering.limits, scratch);
         match step {
-            ConnectionStep::Wait if connection.wants() == wanted => return,
+            ConnectionStep::Wait if connection.wants() == wanted => return self.keep(token, waiting),
             // What is left to read is told again, behind what others have sent meanwhile.
-            ConnectionStep::Yield if connection.wants() == wanted && self.tell_again(token, connection) => return,
+            ConnectionStep::Yield if connection.wants() == wanted && self.tell_again(token, connection) => {
+                return self.keep(token, waiting);
+            }
             _ => {}
         }
         if let Some(connection) = self.unpark(token, waiting) {
@@ -232,23 +258,27 @@ impl Watch {
             return log::warn!("a connection cannot be watched: {error}");
         }
         waiting.next += 1;
-        let unsent = connection.unsent();
-        waiting.unsent += unsent;
-        waiting.connections.insert(token, Parked { connection, unsent });
-        while waiting.unsent > MAX_UNSENT {
-            let unsent = || waiting.connections.iter().filter(|(_, parked)| parked.unsent > 0);
-            let origin = |parked: &Parked| parked.connection.seat.origin();
-            let tally: Tally<u64> = unsent().map(|(_, parked)| (origin(parked), parked.unsent as u64)).collect();
-            let others = unsent().filter(|(other, _)| **other != token);
-            let goes = others.max_by_key(|(token, parked)| (tally.weight(origin(parked)), Reverse(**token)));
-            let Some((goes, _)) = goes else { break };
-            self.unpark(*goes, waiting);
+        waiting.connections.insert(token, Parked { connection, held: 0 });
+        self.keep(token, waiting);
+    }
+
+    /// Counts what a connection holds that goes on waiting, and closes others if all hold too much.
+    fn keep(&self, token: usize, waiting: &mut Waiting) {
+        waiting.count(token);
+        if waiting.held <= MAX_HELD {
+            return;
+        }
+        for other in waiting.greediest(token) {
+            self.unpark(other, waiting);
+            if waiting.held <= HELD_THEN {
+                return;
+            }
         }
     }
 
     fn unpark(&self, token: usize, waiting: &mut Waiting) -> Option<Connection> {
-        let Parked { connection, unsent } = waiting.connections.remove(&token)?;
-        waiting.unsent -= unsent;
+        let Parked { connection, held } = waiting.connections.remove(&token)?;
+        waiting.held -= held;
         let socket = connection.stream.as_raw_fd();
         if let Err(error) = self.poll.registry().deregister(&mut SourceFd(&socket)) {
             log::warn!("a connection is still being watched: {error}");

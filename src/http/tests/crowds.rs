@@ -48,6 +48,42 @@ fn answers_that_are_taken_late_arrive_whole() {
 }
 
 #[test]
+fn whoever_holds_most_memory_makes_room_and_nobody_else() {
+    let street =
+        Street::new(|limits| (limits.head_time, limits.grace) = (Duration::from_secs(60), Duration::from_secs(60)));
+    let from = |address: [u8; 4]| {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((address, 0)).into()).unwrap();
+        socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, street.port)).into()).unwrap();
+        TcpStream::from(socket)
+    };
+    let say = |mut stream: TcpStream, text: &str| {
+        stream.write_all(text.as_bytes()).unwrap();
+        stream
+    };
+    let mut honest = say(from([127, 0, 0, 2]), "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhell");
+    // 16 KiB each: 17 MiB in all, where there is room for 16.
+    let head = format!("GET / HTTP/1.1\r\nA: {}", "a".repeat(16_000));
+    let hoarders: Vec<_> = (0..1100).map(|_| say(from([127, 0, 0, 3]), &head)).collect();
+    wait_until(|| street.door.stats().connections < 1100, "heads without an end pile up in memory");
+    street.is_alive();
+    honest.write_all(b"o").unwrap();
+    assert_eq!(read_answer(&mut honest).1, b"hello");
+    drop((honest, hoarders));
+    street.comes_to_rest();
+}
+
+#[test]
+fn streams_that_are_behind_hold_no_message_each() {
+    let street = Street::new(|limits| limits.grace = Duration::from_secs(60));
+    let behind: Vec<_> = (0..4).map(|_| street.say(&get("/versions"))).collect();
+    wait_until(|| street.door.stats().streams == 1, "old messages pile up in memory");
+    street.is_alive();
+    drop(behind);
+    street.comes_to_rest();
+}
+
+#[test]
 fn connections_kept_open_and_opened_at_once_are_all_answered() {
     let street = Street::new(|_| ());
     let mut streams: Vec<_> = (0..5).map(|_| street.connect()).collect();

@@ -56,6 +56,7 @@ impl HttpService for Bench {
                 let feed = Talk { message: vec![b'x'; 16].into() };
                 Reply::with_content(200, "text/plain", ReplyContent::Stream(Box::new(feed)))
             }
+            "/versions" => Reply::with_content(200, "text/plain", ReplyContent::Stream(Box::new(Versions))),
             "/flood" => {
                 let feed = Talk { message: vec![b'x'; LONG].into() };
                 Reply::with_content(200, "text/plain", ReplyContent::Stream(Box::new(feed)))
@@ -76,6 +77,16 @@ struct Talk {
 impl Feed for Talk {
     fn news(&mut self, _: Instant) -> Option<Arc<[u8]>> {
         Some(Arc::clone(&self.message))
+    }
+}
+
+/// Says something else each time.
+#[derive(Debug)]
+struct Versions;
+
+impl Feed for Versions {
+    fn news(&mut self, _: Instant) -> Option<Arc<[u8]>> {
+        Some(vec![b'x'; LONG].into())
     }
 }
 
