@@ -240,12 +240,8 @@ impl Site {
                 let viewer = self.viewer(request);
                 let here = Here::of(self, &viewer);
                 let programs = program::programs(self, request);
-                Ok(views::page(
-                    200,
-                    &here,
-                    "minitorrent",
-                    views::home(&here, &api::state::all(self, &viewer), &programs),
-                ))
+                let home = || views::home(&here, &api::state::all(self, &viewer), &programs);
+                Ok(self.in_turn(|| views::page(200, &here, "minitorrent", home())))
             }
             PageRoute::File => {
                 let viewer = self.viewer(request);
@@ -263,8 +259,11 @@ impl Site {
             PageRoute::Link => control::open_link(self, request),
             PageRoute::LogIn => control::log_in(self, request),
             PageRoute::LogOut => control::log_out(self, request),
-            PageRoute::ApiState => Ok(api::state(self, &self.viewer(request))),
-            PageRoute::ApiFiles => Ok(api::files(self)),
+            PageRoute::ApiState => {
+                let viewer = self.viewer(request);
+                Ok(self.in_turn(|| api::state(self, &viewer)))
+            }
+            PageRoute::ApiFiles => Ok(self.in_turn(|| api::files(self))),
             PageRoute::ApiFile => api::file(self, &self.viewer(request), part),
             PageRoute::Change(verb) => control::change(self, request, part, verb),
             PageRoute::LimitAll => control::limit_all(self, request),

@@ -26,7 +26,7 @@ use super::{
     swarms::Swarms,
 };
 use crate::{
-    http::Request,
+    http::{Reply, Request},
     metainfo::{self, InfoHash, PeerId, PieceHasher},
     quota::Origin,
     status::report::Board,
@@ -77,6 +77,8 @@ pub struct Site {
     pub(super) board: Arc<Board>,
     pub(super) access: AccessControl,
     pub(super) newsroom: Newsroom,
+    /// Held while an answer that names every file is made: it takes several times its length of memory.
+    listing: Mutex<()>,
     limits: Mutex<RateLimits>,
     carry_out: CarryOut,
 }
@@ -124,6 +126,7 @@ impl Site {
             board,
             access: AccessControl::new(rules)?,
             newsroom: Newsroom::default(),
+            listing: Mutex::default(),
             limits: Mutex::new(limits),
             carry_out,
         })
@@ -213,6 +216,12 @@ impl Site {
         let origin = self.swarms.names().origin(request);
         let may_control = self.access.may(request, self.swarms.names()).control;
         Sender { origin, bounded: (!may_control).then_some(origin) }
+    }
+
+    /// Makes an answer that names every file when those before it are made. Nothing in it waits for a disk.
+    pub(super) fn in_turn(&self, make: impl FnOnce() -> Reply) -> Reply {
+        let _listing = self.listing.lock().unwrap_or_else(PoisonError::into_inner);
+        make()
     }
 
     pub(super) fn order(&self, order: NodeOrder) -> Result<(), String> {

@@ -129,7 +129,8 @@ where
     if slot.is_some() {
         return Err(A::Error::custom(format_args!("`{key}` is there twice")));
     }
-    *slot = map.next_value().map_err(|error| A::Error::custom(format_args!("`{key}`: {error}")))?;
+    *slot =
+        map.next_value().map_err(|error| A::Error::custom(format_args!("`{key}`: {}", quoted(&error.to_string()))))?;
     Ok(())
 }
 

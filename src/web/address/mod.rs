@@ -16,7 +16,7 @@
 mod tests;
 
 use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -91,6 +91,12 @@ impl Names {
     /// The page's address as another machine would write it, without a `/` at its end.
     pub fn base_url(&self, request: &Request<'_>) -> String {
         self.public_url.clone().unwrap_or_else(|| self.direct_url(request))
+    }
+
+    /// The page's address as it is told to all alike.
+    pub fn usual_url(&self, port: u16) -> String {
+        let ip = || lan_address(&self.own()).unwrap_or(Ipv4Addr::LOCALHOST.into());
+        self.public_url.clone().unwrap_or_else(|| format!("http://{}", SocketAddr::new(ip(), port)))
     }
 
     /// Where the tracker of this machine takes announces, for whoever sent this request; the one to ask first comes first.

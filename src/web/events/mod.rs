@@ -106,7 +106,9 @@ pub fn stream(site: &Arc<Site>, request: &Request<'_>) -> Result<Reply, HttpFail
         Some(hash) => Some(hash.parse().map_err(|_| HttpFailure::new(404, "there is no such file on this page"))?),
         None => None,
     };
-    let viewer = site.viewer(request);
+    // By whatever name of this machine somebody came, all who may do the same are told the same: its names can be spelled in
+    // ways without number, and each would be an event to make and to keep.
+    let viewer = Viewer { base: site.swarms.names().usual_url(request.local().port()), ..site.viewer(request) };
     if let Some(hash) = file
         && api::state::view(site, &viewer, hash).is_none()
     {

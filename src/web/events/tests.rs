@@ -18,8 +18,12 @@ struct Listener(BufReader<TcpStream>);
 
 impl Listener {
     fn open(room: &Room, path: &str) -> Listener {
+        Listener::open_as(room, "localhost", path)
+    }
+
+    fn open_as(room: &Room, host: &str, path: &str) -> Listener {
         let mut stream = room.connect();
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).unwrap();
         Listener(BufReader::new(stream))
     }
 
@@ -90,6 +94,25 @@ fn who_asks_now_and_then_misses_no_transfer() {
     let pieces: Vec<_> = next["transfers"].as_array().unwrap().iter().map(|it| it["piece"].as_u64().unwrap()).collect();
     assert_eq!((next["seq"].as_u64(), pieces), (Some(100), (36..100).collect()), "the newest of them");
     assert!(room.board.is_watched());
+}
+
+#[test]
+fn all_who_may_do_the_same_are_told_the_same_however_they_spell_this_machine() {
+    let room = Room::new();
+    room.put("a.iso", &[7; 1000]);
+    let port = room.connect().peer_addr().unwrap().port();
+    let name = crate::web::address::machine_name();
+    let hosts = [
+        format!("{name}:{port}"),
+        format!("{name}..:{port}"),
+        format!("{name}:000{port}"),
+        format!("{}:{port}", name.to_uppercase()),
+        format!("127.0.0.1:{port}"),
+    ];
+    let mut pages: Vec<_> = hosts.iter().map(|host| Listener::open_as(&room, host, "/api/events")).collect();
+    let told: Vec<_> = pages.iter_mut().map(|page| page.event("state")).collect();
+    assert!(told.iter().all(|state| *state == told[0]), "{told:?}");
+    assert_eq!(room.web.site.as_ref().unwrap().newsroom.made().len(), 1, "each spelling has an event of its own");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
@@ -41,6 +42,13 @@ impl Room {
         Room::start(Command::new("prlimit"), &[])
     }
 
+    /// One that may have as many connections as the door ever takes, for tests that open a thousand themselves.
+    pub fn open_for_crowds() -> Room {
+        let limit = getrlimit(Resource::Nofile);
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+        Room::start_within("--nofile=10000", Command::new("prlimit"), &[])
+    }
+
     /// One that logs what happens.
     pub fn open_to_listen() -> Room {
         Room::start(Command::new("prlimit"), &["-v"])
@@ -61,11 +69,15 @@ impl Room {
     }
 
     /// `command` is to be followed by what prlimit takes.
-    fn start(mut command: Command, options: &[&str]) -> Room {
+    fn start(command: Command, options: &[&str]) -> Room {
+        Room::start_within(DESCRIPTORS, command, options)
+    }
+
+    fn start_within(descriptors: &str, mut command: Command, options: &[&str]) -> Room {
         let work = folder();
         let data = work.path().join("data");
         std::fs::create_dir_all(&data).unwrap();
-        command.args([DESCRIPTORS, MINITORRENT, "tracker", "--port", "0", "--seed-port", "0"]).args(options);
+        command.args([descriptors, MINITORRENT, "tracker", "--port", "0", "--seed-port", "0"]).args(options);
         command.arg("--data").arg(&data);
         let tracker = Process::start(command, work.path(), "tracker");
         let port = || tracker.stdout().split_once("/announce;")?.0.rsplit_once(':')?.1.parse().ok();

@@ -1,14 +1,16 @@
 //! Small requests of a stranger that could become large in memory: whatever fits the limits costs the tracker less than
 //! [`MOST`] above what it holds idle.
 
+use std::io::{BufRead, BufReader, Write};
 use std::net::Ipv4Addr;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use minitorrent::chance::Chance;
 use minitorrent::metainfo::Limits;
 
-use super::room::Room;
-use crate::house::say;
+use super::room::{Room, connect_from};
+use crate::house::{say, wait_until};
 
 /// The most memory above idle, in KiB.
 const MOST: u64 = 64 * 1024;
@@ -18,6 +20,9 @@ const RANDOM: u64 = 10;
 
 /// How many come at once.
 const AT_ONCE: usize = 8;
+
+/// How long an answer may take at most.
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// What is repeated in a metainfo until one of its limits is reached, and what stands around it.
 struct Shape {
@@ -96,6 +101,12 @@ fn json(name: &'static str, key: &str, values: usize, unit: impl Fn(usize) -> St
     }
 }
 
+/// JSON with one text, as long as may be, where no text may be: whoever repeats it makes eight bytes of three.
+fn wrong_text(name: &'static str, before: &str, after: &str) -> Shape {
+    let unit = Box::new(|_| "\u{202e}".repeat(1000).into_bytes());
+    Shape { name, before: before.into(), unit, values: 0, after: after.into() }
+}
+
 fn shapes() -> Vec<Shape> {
     let number = |number: usize| number.to_string().into_bytes();
     let repeated = |text: &'static [u8], count: usize| vec![text.to_vec(); count];
@@ -133,6 +144,12 @@ fn shapes() -> Vec<Shape> {
         json("hashes", "pieces", 1, |_| format!("\"{}\"", "78".repeat(20))),
         json("numbers", "unknown", 1, |_| "0".into()),
         json("objects in objects", "unknown", 61, |_| format!("{}0{}", r#"{"":"#.repeat(60), "}".repeat(60))),
+        wrong_text("a length that is a text", r#"{"name":"x","length":""#, r#""}"#),
+        wrong_text(
+            "an unsafe name",
+            r#"{"length":1,"pieces":["7878787878787878787878787878787878787878"],"name":"/"#,
+            r#""}"#,
+        ),
         json("web seeds", "web_seeds", 1, |n| format!("\"http://{n}\"")),
     ]
 }
@@ -248,4 +265,78 @@ fn no_small_request_of_a_stranger_becomes_large_in_memory() {
         names.len(),
         *above as f64 / 1024.0,
     ));
+}
+
+/// How many metainfos with the longest names are listed, and from how many addresses.
+const NAMES: (usize, u8) = (240, 3);
+
+/// Connections of one address that wait for something all at once.
+const CROWD: usize = 900;
+
+/// Pages that one address has open, each under another spelling of the tracker's address.
+const SPELLINGS: usize = 120;
+
+#[test]
+fn no_crowd_of_a_stranger_holds_much_memory() {
+    let room = Room::open_for_crowds();
+    let mut scale = Scale { room: &room, idle: room.tracker.usage().resident_kib, worst: (0, String::new()) };
+    let crowd = |count: usize, text: &dyn Fn(usize) -> Vec<u8>| -> Vec<_> {
+        let address = Ipv4Addr::new(127, 0, 2, 1);
+        let connect = |number: usize| {
+            let mut stream = connect_from(address, room.port).unwrap();
+            // Who is refused is reset while it still writes.
+            let _ = stream.write_all(&text(number));
+            stream
+        };
+        (0..count).map(connect).collect()
+    };
+    // Whoever has sent something has a turn between two of these.
+    let all_is_read = || (0..200).for_each(|_| assert_eq!(room.get("/healthz").status, 200));
+    let host = format!("Host: 127.0.0.1:{}\r\n", room.port);
+
+    let head = format!("GET / HTTP/1.1\r\n{host}A: {}", "a".repeat(16_000)).into_bytes();
+    let heads = crowd(CROWD, &|_| head.clone());
+    all_is_read();
+    scale.weigh("heads that lack their end");
+    drop(heads);
+    for length in [8 * 1024, 64 * 1024] {
+        let head = format!("POST /login HTTP/1.1\r\n{host}Content-Length: {length}\r\n\r\n");
+        let request = [head.as_bytes(), &vec![b'x'; length - 1]].concat();
+        let bodies = crowd(CROWD, &|_| request.clone());
+        all_is_read();
+        scale.weigh("bodies that lack their end");
+        drop(bodies);
+    }
+
+    let (count, addresses) = NAMES;
+    for number in 0..count {
+        let from = Ipv4Addr::new(127, 0, 3, 1 + number as u8 % addresses);
+        let name = format!("{number:03}{}", "\"".repeat(190));
+        let info =
+            [&b"d6:lengthi1e4:name"[..], &bencoded(&name), b"12:piece lengthi262144e6:pieces20:", &[b'x'; 20], b"e"];
+        let answer = room.ask_from(from, "POST /metainfos", "", &[&b"d4:info"[..], &info.concat(), b"e"].concat());
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
+    scale.idle = room.tracker.usage().resident_kib;
+    let page = format!("GET / HTTP/1.1\r\n{host}\r\n").into_bytes();
+    let pages = crowd(60, &|_| page.clone());
+    wait_until(LIMIT, || room.get("/api/files").status == 200);
+    scale.weigh("pages that nobody reads");
+    drop(pages);
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let stream = |number: usize| {
+        let spelled = format!("{name}{}:{}", ".".repeat(number), room.port);
+        format!("GET /api/events HTTP/1.1\r\nHost: {spelled}\r\n\r\n").into_bytes()
+    };
+    let mut streams = crowd(SPELLINGS, &stream);
+    // The feeder has come round once the last has its first event.
+    let mut last = BufReader::new(streams.pop().unwrap());
+    let (mut line, deadline) = (String::new(), Instant::now() + LIMIT);
+    while !line.starts_with("event: state") {
+        line.clear();
+        assert!(last.read_line(&mut line).unwrap() > 0 && Instant::now() < deadline, "no event comes");
+    }
+    scale.weigh("streams under as many spellings of one address");
+    let (above, what) = &scale.worst;
+    say(&format!("hostile http: crowds take at most {:.1} MiB above idle, with {what}", *above as f64 / 1024.0));
 }
