@@ -149,7 +149,7 @@ impl Fetch {
             stamps: plan.ledger.settled().clone(),
             have: Arc::new(HaveSet::new(&plan.have)),
             events,
-            incoming: Some(IncomingPieces { ledger: plan.ledger.clone(), finished: finished.clone() }),
+            incoming: Some(IncomingPieces { ledger: Arc::downgrade(&plan.ledger), finished: finished.clone() }),
             upload: Limiter::new(0),
             download: Limiter::new(0),
             traffic: Traffic::default(),

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -66,8 +66,9 @@ pub struct SharedTorrent {
 /// Where the blocks of a torrent go that is fetched.
 #[derive(Clone)]
 pub struct IncomingPieces {
-    /// Writes those of a piece that is not kept in memory.
-    pub ledger: Arc<Ledger>,
+    /// Writes those of a piece that is not kept in memory. Gone once the fetch is over, however long somebody holds the torrent: the
+    /// ledger keeps others from the files.
+    pub ledger: Weak<Ledger>,
     /// Takes complete pieces, to be hashed.
     pub finished: Sender<PieceInFlight>,
 }

@@ -40,6 +40,7 @@ pub(crate) struct Torrent {
     host: Arc<LocalPeer>,
     pub(crate) events: Receiver<SessionEvent>,
     finished: Receiver<PieceInFlight>,
+    _ledger: Arc<Ledger>,
     _dir: TempDir,
 }
 
@@ -82,7 +83,7 @@ impl Torrent {
             metainfo,
             store: ledger.store().clone(),
             events: tell,
-            incoming: Some(IncomingPieces { ledger, finished: finish }),
+            incoming: Some(IncomingPieces { ledger: Arc::downgrade(&ledger), finished: finish }),
             upload: Limiter::new(0),
             download: Limiter::new(0),
             traffic: Traffic::default(),
@@ -95,6 +96,7 @@ impl Torrent {
             host: Arc::new(LocalPeer::new(US, 0, 0)),
             events,
             finished,
+            _ledger: ledger,
             _dir: dir,
         }
     }

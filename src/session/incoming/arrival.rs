@@ -20,7 +20,8 @@ pub fn arrived(handle: &SessionHandle, block: Block, home: Home, buffer: BlockBu
             return Ok(());
         }
         Home::Disk => {
-            if let Err(error) = to.ledger.write_block(block, &buffer) {
+            let ledger = to.ledger.upgrade().ok_or(End::ClosedByUs)?;
+            if let Err(error) = ledger.write_block(block, &buffer) {
                 handle.send(SessionEvent::StorageFailed(Arc::new(error)))?;
                 return Err(End::ClosedByUs);
             }
