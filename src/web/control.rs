@@ -1,10 +1,13 @@
 //! What is changed from the page: pause, resume, remove, limits, login. Each comes as JSON or as the fields of a form, and is
 //! answered in JSON or by going back to the page.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use percent_encoding::percent_decode;
-use serde_json::Value;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Visitor},
+};
 
 use super::{
     NodeOrder, Site,
@@ -147,6 +150,45 @@ pub fn wants_json(request: &Request<'_>) -> bool {
     holds("accept") || holds("content-type")
 }
 
+/// A text, a number as text, or null. Anything else is refused where it begins, before memory is taken for what is in it.
+struct SentValue(Option<String>);
+
+impl<'de> Deserialize<'de> for SentValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SentValue, D::Error> {
+        struct Scalar;
+
+        impl Visitor<'_> for Scalar {
+            type Value = SentValue;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text or a number")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<SentValue, E> {
+                Ok(SentValue(Some(text.to_owned())))
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<SentValue, E> {
+                Ok(SentValue(Some(number.to_string())))
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<SentValue, E> {
+                Ok(SentValue(Some(number.to_string())))
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<SentValue, E> {
+                Ok(SentValue(Some(number.to_string())))
+            }
+
+            fn visit_unit<E: de::Error>(self) -> Result<SentValue, E> {
+                Ok(SentValue(None))
+            }
+        }
+
+        deserializer.deserialize_any(Scalar)
+    }
+}
+
 impl SentFields {
     /// Reads a small body, which is there as a whole.
     pub fn read(request: &mut Request<'_>) -> Result<SentFields, HttpFailure> {
@@ -167,19 +209,10 @@ impl SentFields {
 
     /// The fields of a JSON object.
     pub fn of_json(body: &[u8]) -> Result<SentFields, HttpFailure> {
-        let value =
+        let sent: BTreeMap<String, SentValue> =
             serde_json::from_slice(body).map_err(|error| HttpFailure::new(400, format!("the body: {error}")))?;
-        let Value::Object(object) = value else { return Err(HttpFailure::new(400, "the body must be a JSON object")) };
-        let mut fields = BTreeMap::new();
-        for (name, value) in object {
-            match value {
-                Value::Null => {}
-                Value::String(text) => _ = fields.insert(name, text),
-                Value::Number(number) => _ = fields.insert(name, number.to_string()),
-                _ => return Err(HttpFailure::new(400, format!("{name} must be a text or a number"))),
-            }
-        }
-        Ok(SentFields(fields))
+        let said = sent.into_iter().filter_map(|(name, SentValue(value))| Some((name, value?)));
+        Ok(SentFields(said.collect()))
     }
 
     /// The fields of a form.
@@ -224,9 +257,14 @@ mod tests {
             assert_eq!((fields.get("upload"), fields.get("download")), (Some("512000"), Some("1 M")));
         }
         assert_eq!((json.get("x"), form.get("y")), (None, Some("")));
-        for bad in ["", "[]", "1", "{\"a\":[]}", "{\"a\":{}}", "{"] {
+        for bad in ["", "[]", "1", "{\"a\":[]}", "{\"a\":{}}", "{\"a\":true}", "{"] {
             assert!(SentFields::of_json(bad.as_bytes()).is_err(), "{bad}");
         }
+        let long = SentFields::of_json(b"{\"a\":[not even read");
+        assert_eq!(
+            long.unwrap_err().sentence,
+            "the body: invalid type: sequence, expected a text or a number at line 1 column 6"
+        );
     }
 
     #[test]

@@ -14,7 +14,10 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 pub fn clean(raw: &str) -> String {
     let last = raw.rsplit(['/', '\\']).next().unwrap_or(raw);
     let name = path::top_name(last.trim().as_bytes()).unwrap_or_else(|| "file".to_owned());
-    path::shorten(&name, MAX_NAME).trim_end_matches(['.', ' ']).to_owned()
+    match path::shorten(&name, MAX_NAME).trim_end_matches(['.', ' ']) {
+        "" => "file".to_owned(),
+        name => name.to_owned(),
+    }
 }
 
 /// The same name with a number: `name (2).iso`.
@@ -44,6 +47,15 @@ pub fn disposition(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn no_name_is_empty_however_it_is_cut() {
+        for spaces in 190..260 {
+            // What shows nothing is dropped, and spaces are cut where they end a name.
+            let name = super::clean(&format!("\u{200b}{}x", " ".repeat(spaces)));
+            assert!(!name.is_empty() && name.trim_end() == name, "{spaces}: {name:?}");
+        }
+    }
+
     use super::*;
 
     #[test]
