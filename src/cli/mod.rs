@@ -84,6 +84,9 @@ pub struct TrackerArguments {
     /// address of a proxy whose X-Forwarded-For is believed; may be given again
     #[argh(option)]
     pub trusted_proxy: Vec<std::net::IpAddr>,
+    /// folder that is shared as it fills: what is whole in it is seeded, what disappears is withdrawn
+    #[argh(option, from_str_fn(any_path))]
+    pub watch: Option<PathBuf>,
     /// announces only: no page, no uploads, nothing seeded
     #[argh(switch)]
     pub no_web: bool,

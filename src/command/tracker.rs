@@ -22,6 +22,7 @@ use crate::{
         FETCH_MEMORY, FETCH_PEERS, Failure, Node, NodeOptions,
         process::ENDING,
         udp::{Datagram, UdpThread},
+        watch::Watch,
     },
     policy::{DEFAULT_UPLOAD_SLOTS, FetchSettings},
     storage::{Stamps, Store, StoreAccess},
@@ -50,6 +51,11 @@ pub fn run(arguments: cli::TrackerArguments) -> Result<ExitCode, Failure> {
     {
         return Err(Failure::about(url, "--public-url takes an http(s) URL, such as http://192.168.1.5:5000"));
     }
+    if arguments.no_web && arguments.watch.is_some() {
+        return Err(Failure::new(
+            "--no-web seeds nothing, so there is nothing for --watch to do; leave one of them out",
+        ));
+    }
     let choice = arguments.port.map_or(PortChoice::From(TRACKER_PORT), PortChoice::Asked);
     let listener = open(choice)?;
     let port = listener.local_addr().map_err(|error| Failure::about("the tracker's port", error))?.port();
@@ -66,14 +72,32 @@ pub fn run(arguments: cli::TrackerArguments) -> Result<ExitCode, Failure> {
         .serve(listener, http::DoorLimits::of_this_process())
         .map_err(|error| Failure::about("the tracker", error))?;
     let control = page::control_link(&web, base.clone(), false)?;
+    let watch = match (&arguments.watch, &sharing) {
+        (Some(folder), Some(sharing)) => Some(watch(folder, &arguments.data, sharing)?),
+        _ => None,
+    };
     say(&arguments, &base, port, sharing.as_ref(), control.as_deref());
 
     wait(&web, &interrupts.end_in_order());
+    drop(watch);
     // Whoever the tracker names as a seeder is gone before the tracker is.
     sharing.inspect(|sharing| sharing.node.end(ENDING));
     door.stop();
     drop(udp);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Shares a folder as it fills. It must not hold what the tracker itself writes, nor lie in there: that would be shared twice.
+fn watch(folder: &Path, data: &Path, sharing: &Sharing) -> Result<Watch, Failure> {
+    let whole = |path: &Path| path.canonicalize().map_err(|error| Failure::about(path.display(), error));
+    let (watched, data) = (whole(folder)?, whole(data)?);
+    let is_inside = ["uploads", "metainfos", "fetched"].iter().any(|own| watched.starts_with(data.join(own)));
+    if data.starts_with(&watched) || is_inside {
+        let sentence =
+            "the tracker keeps its own files there; --watch takes another folder, such as one of its own in there";
+        return Err(Failure::about(folder.display(), sentence));
+    }
+    Watch::start(&sharing.node, &watched)
 }
 
 /// Takes announces over UDP as well, at the same port number; without it clients announce over HTTP alone.

@@ -2,7 +2,7 @@
 //!
 //! It owns what there is once a process (the host's name and port, the registry, both kinds of coordinators, the announcer, the
 //! journal) and the list of torrents. `orders` changes them while they run, `fetching` takes what the page asks for, `memory`
-//! keeps over a restart what was set, `udp` answers datagrams. The list is locked to look and to change, never while a disk or a tracker is waited for.
+//! keeps over a restart what was set, `udp` answers datagrams, `watch` shares a folder as it fills. The list is locked to look and to change, never while a disk or a tracker is waited for.
 
 mod failure;
 mod fetching;
@@ -15,6 +15,7 @@ pub mod process;
 mod tests;
 pub mod udp;
 mod utp;
+pub mod watch;
 
 use std::{
     collections::HashMap,

@@ -31,4 +31,5 @@ mod udp_tracker;
 mod undialable;
 mod unsaid;
 mod waiting;
+mod watching;
 mod zoo;
