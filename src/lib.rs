@@ -54,7 +54,7 @@
 //! | `hash worker`, one a core | nothing | pieces in; right or wrong out |
 //! | `journal` | resume logs | a bounded queue |
 //! | `announcer`, up to 16 | nothing; the schedule's lock to look and to note | results to the coordinator |
-//! | `watchman` (the file watch) | nothing | torrents to look at in; those whose files have changed out |
+//! | `file watch` | nothing | torrents to look at in; those whose files have changed out |
 //! | `fetch`, one for each that the page asked for | nothing | waits for the disk, then for the outcome |
 //! | `watch`, `watch hash`, with `--watch` | what was seen of the folder; nothing | one task at a time; what became of it |
 //! | `page`, `signals`; now and then `verify uploads`, `try again`, `web-stamp`, `web-verify` | nothing | what they find out |

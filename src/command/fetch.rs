@@ -13,7 +13,7 @@ use super::{check_folder, page, say_some, signals, source};
 use crate::{
     announce::client::TrackerReach,
     cli,
-    downloader::{Outcome, View},
+    downloader::{FetchOutcome, View},
     metainfo::Metainfo,
     net::PortChoice,
     node::{
@@ -174,8 +174,8 @@ impl FetchProgress<'_> {
                 recv(self.view.outcome()) -> outcome => {
                     progress.clear();
                     return match outcome {
-                        Ok(Outcome::Complete) => Ok(FetchEnding::Complete),
-                        Ok(Outcome::StorageFailed(error)) => Err(Failure::new(match *error {
+                        Ok(FetchOutcome::Complete) => Ok(FetchEnding::Complete),
+                        Ok(FetchOutcome::StorageFailed(error)) => Err(Failure::new(match *error {
                             storage::StorageError::Disturbed { .. } => {
                                 format!("{error}; the same command checks what is left and fetches the rest")
                             }

@@ -31,7 +31,7 @@ pub struct Dialler {
     queue: Sender<SocketAddr>,
     addresses: Receiver<SocketAddr>,
     failures: Sender<DialFailure>,
-    crew: Arc<WorkerCount>,
+    count: Arc<WorkerCount>,
     max_workers: usize,
 }
 
@@ -51,28 +51,28 @@ impl Dialler {
     ) -> Dialler {
         // As many addresses may wait as workers may take them: the coordinator dials no more than that at once.
         let (queue, addresses) = bounded(max_workers);
-        Dialler { host, share, queue, addresses, failures, crew: Arc::default(), max_workers }
+        Dialler { host, share, queue, addresses, failures, count: Arc::default(), max_workers }
     }
 
     /// Has a worker dial this address; hands it back when there is no room or no thread to be had.
     pub fn dial(&self, address: SocketAddr) -> Result<(), SocketAddr> {
         self.queue.try_send(address).map_err(TrySendError::into_inner)?;
         let waiting = self.queue.len();
-        if self.crew.idle.load(Ordering::Acquire) < waiting
-            && self.crew.workers.load(Ordering::Acquire) < self.max_workers
+        if self.count.idle.load(Ordering::Acquire) < waiting
+            && self.count.workers.load(Ordering::Acquire) < self.max_workers
         {
-            self.hire();
+            self.start_worker();
         }
         Ok(())
     }
 
-    fn hire(&self) {
-        self.crew.workers.fetch_add(1, Ordering::AcqRel);
-        let on_duty = CountedWorker(self.crew.clone());
+    fn start_worker(&self) {
+        self.count.workers.fetch_add(1, Ordering::AcqRel);
+        let counted = CountedWorker(self.count.clone());
         let (host, share) = (self.host.clone(), self.share.clone());
         let (addresses, failures) = (self.addresses.clone(), self.failures.clone());
-        let hired = thread::Builder::new().name("download worker".into()).stack_size(STACK).spawn(move || {
-            while let Some(address) = on_duty.next(&addresses) {
+        let started = thread::Builder::new().name("download worker".into()).stack_size(STACK).spawn(move || {
+            while let Some(address) = counted.next(&addresses) {
                 if let Err(end) = session::dial(&host, &share, address) {
                     log::debug!("no session with {address}: {end}");
                     if failures.send((address, end)).is_err() {
@@ -81,7 +81,7 @@ impl Dialler {
                 }
             }
         });
-        if let Err(error) = hired {
+        if let Err(error) = started {
             log::warn!("no thread for a download worker: {error}");
         }
     }

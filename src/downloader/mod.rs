@@ -1,10 +1,13 @@
-//! Threads that TAKE: one torrent, from many peers at once, onto the disk.
+//! Threads that DOWNLOAD: one torrent, from many peers at once, onto the disk.
 //!
-//! `coordinator` decides, purely; `fetch` is the thread around it; `roster` knows whom to dial; `dialler` is the pool
-//! of download workers, `hash` the pool of hash workers. A fetcher serves as well: it stands on `seeder` for listening,
-//! announcing and upload slots.
+//! `policy::coordinator` decides, purely; `fetch_thread` is the thread around it, `fetch` how the node holds it; `dialler` is the
+//! pool of download workers. A fetch uploads as well: it stands on `seeder` for its listener.
 
 mod dialler;
 mod fetch;
+mod fetch_thread;
+mod plan;
 
-pub use fetch::{Fetch, Outcome, Plan, View};
+pub use fetch::{Fetch, View};
+pub use fetch_thread::FetchOutcome;
+pub use plan::Plan;

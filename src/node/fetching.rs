@@ -7,7 +7,7 @@ use std::{fs, path::Path, sync::Arc, thread};
 use super::{Node, Torrent, Work};
 use crate::{
     announce::client::Reach,
-    downloader::Outcome,
+    downloader::FetchOutcome,
     metainfo::{InfoHash, Metainfo},
     node::{
         Failure,
@@ -87,7 +87,7 @@ impl Node {
         if !self.prepared(hash, ticket, work) {
             return;
         }
-        if let Some(Ok(Outcome::Complete)) = view.map(|view| view.outcome().recv()) {
+        if let Some(Ok(FetchOutcome::Complete)) = view.map(|view| view.outcome().recv()) {
             self.hurry();
             log::info!("{} is complete", metainfo.name());
         }

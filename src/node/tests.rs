@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     announce::answer::Answer,
     metainfo::{create, path::RECORDS},
-    status::report::{Direction, TorrentReport},
+    status::report::{TorrentReport, TransferKind},
     storage::Records,
     tracker::announce::Announce,
 };
@@ -98,8 +98,8 @@ fn what_is_ordered_is_fetched_shown_and_given_on() {
 
     let count = source.metainfo.geometry().piece_count() as usize;
     let ways = |node: &Node| node.board().transfers_since(0).0.into_iter().map(|it| it.way).collect::<Vec<_>>();
-    wait_until("each piece given", || ways(&source.node) == vec![Direction::Uploaded; count]);
-    wait_until("each piece taken", || ways(&taker) == vec![Direction::Downloaded; count]);
+    wait_until("each piece given", || ways(&source.node) == vec![TransferKind::Uploaded; count]);
+    wait_until("each piece taken", || ways(&taker) == vec![TransferKind::Downloaded; count]);
     wait_until("what was given", || report(&source.node, hash).uploaded >= LENGTH as u64);
 
     // A third hears of the second alone.

@@ -39,12 +39,12 @@ const MAX_WAIT: Duration = Duration::from_secs(3600);
 const GRACE: Duration = Duration::from_secs(3);
 
 /// A peer of a torrent, by where it is said to listen.
-type Place = (InfoHash, SocketAddr);
+type TorrentAddress = (InfoHash, SocketAddr);
 
 /// The peers that are known.
 #[derive(Debug, Default)]
 pub struct Candidates {
-    known: HashMap<Place, Known>,
+    known: HashMap<TorrentAddress, Known>,
     sessions: HashMap<SessionId, Session>,
     /// When the last addresses were begun to be dialled, at most [`MAX_A_SECOND`] of them.
     begun: VecDeque<Instant>,
@@ -52,14 +52,14 @@ pub struct Candidates {
 
 #[derive(Debug, Clone, Copy)]
 struct Known {
-    state: State,
+    state: CandidateState,
     /// How often in a row dialling it came to nothing.
     failures: u32,
 }
 
 /// What is going on with an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum CandidateState {
     /// It may be dialled from then on, if there is no session with its peer.
     Waiting(Instant),
     /// It is being dialled.
@@ -84,19 +84,19 @@ impl Candidates {
     pub fn found(&mut self, torrent: InfoHash, addresses: &[SocketAddr], now: Instant) {
         for address in addresses {
             if !self.known.contains_key(&(torrent, *address)) && (self.known.len() < MAX_KNOWN || self.forget_one()) {
-                self.known.insert((torrent, *address), Known { state: State::Waiting(now), failures: 0 });
+                self.known.insert((torrent, *address), Known { state: CandidateState::Waiting(now), failures: 0 });
             }
         }
     }
 
     /// The next address to dial, if one's time has come; it counts as being dialled from now on.
-    pub fn next(&mut self, now: Instant) -> Option<Place> {
+    pub fn next(&mut self, now: Instant) -> Option<TorrentAddress> {
         if self.is_full() || self.pause(now) > Duration::ZERO {
             return None;
         }
         // Those that failed least first, then those that have waited longest.
         let (_, _, place) = self.waiting().filter(|(_, from, _)| *from <= now).min()?;
-        self.known.get_mut(&place).expect("it was just found").state = State::Dialling;
+        self.known.get_mut(&place).expect("it was just found").state = CandidateState::Dialling;
         if self.begun.len() >= MAX_A_SECOND {
             self.begun.pop_front();
         }
@@ -111,11 +111,11 @@ impl Candidates {
     }
 
     /// Dialling came to nothing; `violation` says whether what listens there broke the protocol.
-    pub fn failed(&mut self, place: Place, violation: bool, now: Instant) {
+    pub fn failed(&mut self, place: TorrentAddress, violation: bool, now: Instant) {
         if let Some(known) = self.known.get_mut(&place) {
             known.fail(now);
             if violation {
-                known.state = State::Useless;
+                known.state = CandidateState::Useless;
             }
         }
     }
@@ -124,7 +124,7 @@ impl Candidates {
     pub fn opened(&mut self, torrent: InfoHash, remote: &Remote, now: Instant) {
         let listens = (remote.direction == Direction::Dialled).then_some(remote.address);
         if let Some(known) = listens.and_then(|address| self.known.get_mut(&(torrent, address))) {
-            known.state = State::Connected;
+            known.state = CandidateState::Connected;
         }
         self.sessions.insert(remote.session, Session { torrent, remote: *remote, listens, since: now });
     }
@@ -141,8 +141,8 @@ impl Candidates {
         let Some(over) = self.sessions.remove(&session) else { return };
         let Some(known) = over.listens.and_then(|address| self.known.get_mut(&(over.torrent, address))) else { return };
         if is_seeder {
-            known.state = State::Useless;
-        } else if matches!(known.state, State::Connected | State::Waiting(_)) {
+            known.state = CandidateState::Useless;
+        } else if matches!(known.state, CandidateState::Connected | CandidateState::Waiting(_)) {
             known.failures = if was_of_use { 0 } else { known.failures };
             known.fail(now);
         }
@@ -150,7 +150,7 @@ impl Candidates {
 
     /// A torrent is not seeded any more.
     pub fn forget(&mut self, torrent: InfoHash) {
-        self.known.retain(|(of, _), known| *of != torrent || known.state == State::Dialling);
+        self.known.retain(|(of, _), known| *of != torrent || known.state == CandidateState::Dialling);
     }
 
     /// Sessions to end because there is another with the same peer, where both have lasted for a while: the older of two that the same
@@ -159,7 +159,7 @@ impl Candidates {
         let lasting = |session: &&Session| now.saturating_duration_since(session.since) >= GRACE;
         let mut sessions: Vec<&Session> = self.sessions.values().filter(lasting).collect();
         sessions.sort_by_key(|session| session.remote.session);
-        let mut by_address = HashMap::<Place, &Session>::new();
+        let mut by_address = HashMap::<TorrentAddress, &Session>::new();
         let mut by_id = HashMap::<_, &Session>::new();
         let mut ended = Vec::new();
         for newer in sessions {
@@ -185,7 +185,7 @@ impl Candidates {
 
     /// Addresses that wait, and from when on they may be dialled. Where there is a session with the peer that listens there they do
     /// not, or where there may be: one has come from there that has not said where it listens.
-    fn waiting(&self) -> impl Iterator<Item = (u32, Instant, Place)> {
+    fn waiting(&self) -> impl Iterator<Item = (u32, Instant, TorrentAddress)> {
         let (mut connected, mut unclear) = (HashSet::new(), HashSet::new());
         for session in self.sessions.values() {
             match session.listens {
@@ -194,7 +194,9 @@ impl Candidates {
             }
         }
         self.known.iter().filter_map(move |(place, known)| match known.state {
-            State::Waiting(from) if !connected.contains(place) && !unclear.contains(&(place.0, place.1.ip())) => {
+            CandidateState::Waiting(from)
+                if !connected.contains(place) && !unclear.contains(&(place.0, place.1.ip())) =>
+            {
                 Some((known.failures, from, *place))
             }
             _ => None,
@@ -202,7 +204,7 @@ impl Candidates {
     }
 
     fn is_full(&self) -> bool {
-        let dialling = self.known.values().filter(|known| known.state == State::Dialling).count();
+        let dialling = self.known.values().filter(|known| known.state == CandidateState::Dialling).count();
         let dialled = self.sessions.values().filter(|session| session.remote.direction == Direction::Dialled).count();
         dialling >= MAX_HALF_OPEN || dialling + dialled >= MAX_DIALLED
     }
@@ -217,7 +219,10 @@ impl Candidates {
 
     /// Makes room by forgetting the address that is of least use; false when none may be forgotten.
     fn forget_one(&mut self) -> bool {
-        let idle = self.known.iter().filter(|(_, known)| matches!(known.state, State::Waiting(_) | State::Useless));
+        let idle = self
+            .known
+            .iter()
+            .filter(|(_, known)| matches!(known.state, CandidateState::Waiting(_) | CandidateState::Useless));
         let worst = idle.max_by_key(|(_, known)| known.failures).map(|(place, _)| *place);
         worst.is_some_and(|place| self.known.remove(&place).is_some())
     }
@@ -227,7 +232,7 @@ impl Known {
     fn fail(&mut self, now: Instant) {
         let wait = FIRST_WAIT * 2u32.saturating_pow(self.failures).min(1 << 10);
         self.failures = self.failures.saturating_add(1);
-        self.state = State::Waiting(now + wait.min(MAX_WAIT));
+        self.state = CandidateState::Waiting(now + wait.min(MAX_WAIT));
     }
 }
 

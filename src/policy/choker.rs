@@ -2,7 +2,7 @@
 //!
 //! Invariant: at most `limit` peers are unchoked, and while one waits that wants to be, exactly `limit` are. In a room
 //! that means everybody: a slot is only withheld where there are more peers than slots. Then, every
-//! `ROTATION`, those that gave us most keep theirs and the rest of the slots go round, so that each is served. Whoever does
+//! `ROTATION`, those that upload most to us keep theirs and the rest of the slots go round, so that each is served. Whoever does
 //! not use a slot loses it at once to one that waits, and waits the longer the more often that has happened.
 
 use std::{
@@ -28,7 +28,7 @@ const MAX_SET_BACKS: u32 = 6;
 /// How long a peer may leave unsaid whether it is interested. From then on it may have a slot that nobody else wants.
 const UNSAID: Duration = Duration::from_secs(1);
 
-/// Of the slots, the part that those who give to us keep: three of four; the rest go round.
+/// Of the slots, the part that those which upload to us keep: three of four; the rest go round.
 const KEPT: (usize, usize) = (3, 4);
 
 /// Who is unchoked, and who waits.
@@ -43,9 +43,9 @@ pub struct Choker {
 struct ChokerPeer {
     interest: Interest,
     unchoked: bool,
-    /// When its slot was given or taken last; while it waits, its place in the line, which may lie ahead.
+    /// When its slot was granted or taken last; while it waits, its place in the line, which may lie ahead.
     since: Instant,
-    /// Bytes it had given us at the last rotation.
+    /// Bytes it had uploaded to us at the last rotation.
     downloaded: u64,
     /// Bytes it had taken from us when that was looked at last, and when they last were more than before.
     uploaded: u64,
@@ -67,7 +67,7 @@ enum Interest {
     Denied,
 }
 
-/// A peer whose slot is given, or taken.
+/// A peer whose slot is granted, or taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChokeChange {
     /// It may ask from now on.
@@ -129,24 +129,24 @@ impl Choker {
         self.peers.values().filter(|peer| peer.waits()).count()
     }
 
-    /// Lets waiting peers have their turn, once a rotation. `given` tells how many bytes a peer has given us in all.
-    pub fn rotate(&mut self, now: Instant, given: impl Fn(SessionId) -> u64) -> Vec<ChokeChange> {
+    /// Lets waiting peers have their turn, once a rotation. `downloaded` tells how many bytes a peer has uploaded to us in all.
+    pub fn rotate(&mut self, now: Instant, downloaded: impl Fn(SessionId) -> u64) -> Vec<ChokeChange> {
         if now.saturating_duration_since(self.rotated) < ROTATION {
             return Vec::new();
         }
         self.rotated = now;
         let mut turn: Vec<(SessionId, u64, Instant)> = Vec::new();
         for (id, peer) in &mut self.peers {
-            let total = given(*id);
+            let total = downloaded(*id);
             if peer.unchoked {
                 turn.push((*id, total - peer.downloaded.min(total), peer.since));
             }
             peer.downloaded = total;
         }
-        // Those that gave least go first, and of those the ones that had their slot for longest.
-        turn.sort_by_key(|(_, gave, since)| (*gave, *since));
+        // Those that uploaded least to us go first, and of those the ones that had their slot for longest.
+        turn.sort_by_key(|(_, downloaded, since)| (*downloaded, *since));
         let keep = self.limit * KEPT.0 / KEPT.1;
-        let useless = turn.iter().filter(|(_, gave, _)| *gave == 0).count();
+        let useless = turn.iter().filter(|(_, downloaded, _)| *downloaded == 0).count();
         let in_line = self.peers.values().filter(|peer| peer.waits() && peer.since <= now).count();
         let free = turn.len().saturating_sub(keep).max(useless).min(in_line);
         let mut changes: Vec<_> = turn[..free].iter().map(|(id, ..)| self.choke(*id, now)).collect();
@@ -154,7 +154,7 @@ impl Choker {
         changes
     }
 
-    /// Takes slots that lie idle from those that hold them, while others wait, and gives those that nobody wants to peers that
+    /// Takes slots that lie idle from those that hold them, while others wait, and grants those that nobody wants to peers that
     /// do not say whether they do. `taken` tells how many bytes a peer has taken from us in all.
     pub fn take_unused(&mut self, now: Instant, taken: impl Fn(SessionId) -> u64) -> Vec<ChokeChange> {
         let unsaid = self.peers.values_mut().filter(|peer| peer.interest == Interest::Unsaid);
@@ -189,7 +189,7 @@ impl Choker {
         ChokeChange::Choke(session)
     }
 
-    /// Gives slots to the peers that have waited longest, while there are both.
+    /// Grants slots to the peers that have waited longest, while there are both.
     fn fill(&mut self, now: Instant) -> Vec<ChokeChange> {
         let mut changes = Vec::new();
         while let Some(next) = self.longest_waiting(ChokerPeer::waits) {
@@ -237,58 +237,58 @@ mod tests {
     }
 
     fn room(limit: usize, peers: u64, start: Instant) -> Choker {
-        let mut slots = Choker::new(limit, start);
+        let mut choker = Choker::new(limit, start);
         for number in 0..peers {
-            slots.opened(id(number), start);
-            slots.interested(id(number), true, start);
+            choker.opened(id(number), start);
+            choker.interested(id(number), true, start);
         }
-        slots
+        choker
     }
 
     #[test]
     fn in_a_room_everybody_who_is_interested_is_unchoked_at_once() {
         let start = Instant::now();
-        let mut slots = Choker::new(8, start);
-        slots.opened(id(1), start);
-        assert_eq!(slots.in_use(), 0);
-        assert_eq!(slots.interested(id(1), true, start), [ChokeChange::Unchoke(id(1))]);
-        assert_eq!(slots.interested(id(1), true, start), []);
-        assert_eq!((slots.in_use(), slots.waiting()), (1, 0));
+        let mut choker = Choker::new(8, start);
+        choker.opened(id(1), start);
+        assert_eq!(choker.in_use(), 0);
+        assert_eq!(choker.interested(id(1), true, start), [ChokeChange::Unchoke(id(1))]);
+        assert_eq!(choker.interested(id(1), true, start), []);
+        assert_eq!((choker.in_use(), choker.waiting()), (1, 0));
     }
 
     #[test]
     fn the_slot_of_one_that_leaves_goes_to_the_next() {
         let start = Instant::now();
-        let mut slots = room(2, 3, start);
-        assert_eq!((slots.in_use(), slots.waiting()), (2, 1));
-        assert_eq!(slots.closed(id(0), start), [ChokeChange::Unchoke(id(2))]);
-        slots.opened(id(3), start);
-        assert_eq!(slots.interested(id(3), true, start), []);
-        assert_eq!(slots.interested(id(1), false, start), [ChokeChange::Choke(id(1)), ChokeChange::Unchoke(id(3))]);
+        let mut choker = room(2, 3, start);
+        assert_eq!((choker.in_use(), choker.waiting()), (2, 1));
+        assert_eq!(choker.closed(id(0), start), [ChokeChange::Unchoke(id(2))]);
+        choker.opened(id(3), start);
+        assert_eq!(choker.interested(id(3), true, start), []);
+        assert_eq!(choker.interested(id(1), false, start), [ChokeChange::Choke(id(1)), ChokeChange::Unchoke(id(3))]);
     }
 
     #[test]
     fn in_a_crowd_everybody_has_a_turn() {
         let start = Instant::now();
-        let mut slots = room(4, 20, start);
+        let mut choker = room(4, 20, start);
         let mut served = std::collections::BTreeSet::from([id(0), id(1), id(2), id(3)]);
         for turn in 1..=5 {
-            for change in slots.rotate(start + ROTATION * turn, |_| 0) {
+            for change in choker.rotate(start + ROTATION * turn, |_| 0) {
                 if let ChokeChange::Unchoke(id) = change {
                     served.insert(id);
                 }
             }
-            assert_eq!(slots.in_use(), 4);
+            assert_eq!(choker.in_use(), 4);
         }
         assert_eq!(served.len(), 20);
-        assert!(slots.rotate(start + ROTATION * 5, |_| 0).is_empty());
+        assert!(choker.rotate(start + ROTATION * 5, |_| 0).is_empty());
     }
 
     #[test]
     fn who_gives_to_us_keeps_its_slot() {
         let start = Instant::now();
-        let mut slots = room(4, 8, start);
-        let changes = slots.rotate(start + ROTATION, |session| if session.0 < 3 { 1000 + session.0 } else { 0 });
+        let mut choker = room(4, 8, start);
+        let changes = choker.rotate(start + ROTATION, |session| if session.0 < 3 { 1000 + session.0 } else { 0 });
         assert_eq!(changes, [ChokeChange::Choke(id(3)), ChokeChange::Unchoke(id(4))]);
     }
 
@@ -296,17 +296,17 @@ mod tests {
     fn who_leaves_its_slot_unused_loses_it_and_does_not_come_before_those_that_use_theirs() {
         let start = Instant::now();
         // Twenty that never take anything, and one that comes last and does.
-        let mut slots = room(4, 20, start);
-        slots.opened(id(99), start);
-        slots.interested(id(99), true, start);
+        let mut choker = room(4, 20, start);
+        choker.opened(id(99), start);
+        choker.interested(id(99), true, start);
         let (mut served, mut first) = (0, None);
         for second in 1..=120 {
             let now = start + Duration::from_secs(second);
             let taken = |session| if session == id(99) { second } else { 0 };
-            slots.rotate(now, |_| 0);
-            slots.take_unused(now, taken);
-            assert_eq!(slots.in_use(), 4);
-            if slots.peers[&id(99)].unchoked {
+            choker.rotate(now, |_| 0);
+            choker.take_unused(now, taken);
+            assert_eq!(choker.in_use(), 4);
+            if choker.peers[&id(99)].unchoked {
                 served += 1;
                 first.get_or_insert(second);
             }
@@ -318,24 +318,24 @@ mod tests {
     #[test]
     fn who_never_says_whether_it_is_interested_gets_a_slot_that_nobody_wants() {
         let start = Instant::now();
-        let mut slots = room(2, 1, start);
-        slots.opened(id(1), start);
-        slots.opened(id(2), start);
-        slots.interested(id(2), false, start);
-        assert_eq!(slots.take_unused(start + UNSAID / 2, |_| 0), []);
+        let mut choker = room(2, 1, start);
+        choker.opened(id(1), start);
+        choker.opened(id(2), start);
+        choker.interested(id(2), false, start);
+        assert_eq!(choker.take_unused(start + UNSAID / 2, |_| 0), []);
         let later = start + UNSAID;
         assert_eq!(
-            slots.take_unused(later, |_| 0),
+            choker.take_unused(later, |_| 0),
             [ChokeChange::Unchoke(id(1))],
             "and one that is not interested gets none"
         );
-        slots.opened(id(3), later);
-        assert_eq!(slots.interested(id(3), true, later), [ChokeChange::Choke(id(1)), ChokeChange::Unchoke(id(3))]);
-        assert_eq!(slots.closed(id(0), later), [ChokeChange::Unchoke(id(1))]);
+        choker.opened(id(3), later);
+        assert_eq!(choker.interested(id(3), true, later), [ChokeChange::Choke(id(1)), ChokeChange::Unchoke(id(3))]);
+        assert_eq!(choker.closed(id(0), later), [ChokeChange::Unchoke(id(1))]);
         // It asks for a block, so it wants the slot.
-        assert_eq!(slots.interested(id(1), true, later), []);
-        slots.opened(id(4), later);
-        assert_eq!(slots.interested(id(4), true, later), []);
-        assert_eq!(slots.waiting(), 1);
+        assert_eq!(choker.interested(id(1), true, later), []);
+        choker.opened(id(4), later);
+        assert_eq!(choker.interested(id(4), true, later), []);
+        assert_eq!(choker.waiting(), 1);
     }
 }

@@ -27,7 +27,7 @@ pub struct Remote {
     pub session: SessionId,
     /// Its address on this connection; only where we dialled it is that the one it listens on.
     pub address: SocketAddr,
-    /// The peer id that it gave.
+    /// The peer id that it sent.
     pub peer_id: PeerId,
     /// Who made the connection.
     pub direction: Direction,

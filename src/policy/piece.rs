@@ -1,8 +1,8 @@
-//! A piece in flight: one value that says which of its blocks are present, where, and who gave each.
+//! A piece in flight: one value that says which of its blocks are present, where, and which peer sent each.
 //!
 //! It belongs to one session at a time. On choke, stall or end it goes back to the coordinator with all that it holds,
 //! and on to the next session; only when every block is present does it go to be hashed. A piece that failed its hash
-//! starts again, with the record of who gave what, so that the attempt that succeeds convicts the liars.
+//! starts again, with the record of who sent what, so that the attempt that succeeds convicts the liars.
 
 use std::{io::IoSlice, sync::Arc};
 
@@ -51,7 +51,7 @@ pub enum Payload {
     Stored,
 }
 
-/// A peer gave this block, with these bytes, to an attempt that failed.
+/// A peer sent this block, with these bytes, in an attempt that failed.
 #[derive(Debug, Clone)]
 pub struct Contribution {
     uploader: Arc<Remote>,
@@ -94,7 +94,7 @@ impl PieceInFlight {
         self.step(PieceStep::Picked);
     }
 
-    /// Its session has given it back.
+    /// It comes back from its session.
     pub fn returned(&mut self) {
         self.step(if self.is_blank() { PieceStep::ReturnedEmpty } else { PieceStep::Returned });
     }
@@ -139,16 +139,16 @@ impl PieceInFlight {
         self.missing as usize == self.blocks.len() && self.record.is_empty()
     }
 
-    /// Who should not be asked for it next: of those that gave to attempts that failed, another one each time. Without
+    /// Who should not be asked for it next: of those that sent blocks in attempts that failed, another one each time. Without
     /// the liar an attempt succeeds, and that convicts it.
     pub fn suspect(&self) -> Option<&Remote> {
-        let mut givers: Vec<&Arc<Remote>> = Vec::new();
-        for gave in &self.record {
-            if !givers.iter().any(|known| known.is_same_peer(&gave.uploader)) {
-                givers.push(&gave.uploader);
+        let mut uploaders: Vec<&Arc<Remote>> = Vec::new();
+        for contribution in &self.record {
+            if !uploaders.iter().any(|known| known.is_same_peer(&contribution.uploader)) {
+                uploaders.push(&contribution.uploader);
             }
         }
-        givers.get(self.failures % givers.len().max(1)).map(|giver| &***giver)
+        uploaders.get(self.failures % uploaders.len().max(1)).map(|uploader| &***uploader)
     }
 
     /// The blocks that are not present, in order.
@@ -158,10 +158,10 @@ impl PieceInFlight {
     }
 
     /// Puts a block in its place; a block that is there already stays as it is.
-    pub fn place(&mut self, block: Block, payload: Payload, giver: &Arc<Remote>) {
+    pub fn place(&mut self, block: Block, payload: Payload, uploader: &Arc<Remote>) {
         let number = block.number(&self.geometry).expect("blocks are asked for as they are cut") as usize;
         if matches!(self.blocks[number], BlockSlot::Missing) {
-            self.blocks[number] = BlockSlot::Present(payload, giver.clone());
+            self.blocks[number] = BlockSlot::Present(payload, uploader.clone());
             self.missing -= 1;
             if self.missing == 0 {
                 self.step(PieceStep::Completed);
@@ -198,23 +198,21 @@ impl PieceInFlight {
         runs
     }
 
-    /// Empties a piece whose hash was wrong. When a single peer gave all of it, that peer is the liar and is returned;
-    /// otherwise who gave what is recorded, `digests` being the SHA-1 of each block, until an attempt succeeds.
+    /// Empties a piece whose hash was wrong. When a single peer sent all of it, that peer is the liar and is returned;
+    /// otherwise who sent what is recorded, `digests` being the SHA-1 of each block, until an attempt succeeds.
     pub fn reject(&mut self, digests: &[[u8; 20]]) -> Option<Arc<Remote>> {
         self.missing = self.blocks.len() as u32;
         self.failures += 1;
         let emptied = self.blocks.iter_mut().map(|slot| std::mem::replace(slot, BlockSlot::Missing));
-        let given = emptied.zip(digests).enumerate().filter_map(|(number, (slot, digest))| match slot {
-            BlockSlot::Present(_, giver) => {
-                Some(Contribution { uploader: giver, block: number as u32, digest: *digest })
-            }
+        let sent = emptied.zip(digests).enumerate().filter_map(|(number, (slot, digest))| match slot {
+            BlockSlot::Present(_, uploader) => Some(Contribution { uploader, block: number as u32, digest: *digest }),
             BlockSlot::Missing => None,
         });
-        let given: Vec<_> = given.collect();
-        let first = given.first().map(|first| first.uploader.clone());
-        let liar = first.filter(|first| given.iter().all(|other| other.uploader.is_same_peer(first)));
+        let sent: Vec<_> = sent.collect();
+        let first = sent.first().map(|first| first.uploader.clone());
+        let liar = first.filter(|first| sent.iter().all(|other| other.uploader.is_same_peer(first)));
         if liar.is_none() {
-            self.record.extend(given);
+            self.record.extend(sent);
             // The newest attempts are kept whole; even the longest piece has fewer blocks than there is room for.
             let excess = self.record.len().saturating_sub(MAX_RECORDS);
             self.record.drain(..excess);
@@ -223,13 +221,13 @@ impl PieceInFlight {
         liar
     }
 
-    /// The peers that gave other bytes to an earlier attempt than the ones that have now proved right.
+    /// The peers that sent other bytes in an earlier attempt than the ones that have now proved right.
     pub fn liars(&self, digests: &[[u8; 20]]) -> Vec<Arc<Remote>> {
         let mut liars: Vec<Arc<Remote>> = Vec::new();
-        for gave in &self.record {
-            let lied = digests.get(gave.block as usize).is_some_and(|right| *right != gave.digest);
-            if lied && !liars.iter().any(|known| known.is_same_peer(&gave.uploader)) {
-                liars.push(gave.uploader.clone());
+        for contribution in &self.record {
+            let lied = digests.get(contribution.block as usize).is_some_and(|right| *right != contribution.digest);
+            if lied && !liars.iter().any(|known| known.is_same_peer(&contribution.uploader)) {
+                liars.push(contribution.uploader.clone());
             }
         }
         liars
@@ -251,10 +249,10 @@ mod tests {
     use crate::policy::Buffers;
 
     impl PieceInFlight {
-        /// Who gave each block that is present.
-        pub(crate) fn givers(&self) -> impl Iterator<Item = &Remote> {
+        /// Who sent each block that is present.
+        pub(crate) fn uploaders(&self) -> impl Iterator<Item = &Remote> {
             self.blocks.iter().filter_map(|slot| match slot {
-                BlockSlot::Present(_, giver) => Some(&**giver),
+                BlockSlot::Present(_, uploader) => Some(&**uploader),
                 BlockSlot::Missing => None,
             })
         }
@@ -266,12 +264,12 @@ mod tests {
         (geometry, piece)
     }
 
-    fn fill(piece: &mut PieceInFlight, givers: &[&Arc<Remote>], bytes: &[u8]) {
+    fn fill(piece: &mut PieceInFlight, uploaders: &[&Arc<Remote>], bytes: &[u8]) {
         let blocks: Vec<_> = piece.missing_blocks().collect();
-        for ((block, giver), byte) in blocks.into_iter().zip(givers).zip(bytes) {
+        for ((block, uploader), byte) in blocks.into_iter().zip(uploaders).zip(bytes) {
             let mut buffer = Arc::new(Buffers::default()).take(block.length);
             buffer.fill(*byte);
-            piece.place(block, Payload::Held(buffer), giver);
+            piece.place(block, Payload::Held(buffer), uploader);
         }
     }
 
@@ -283,34 +281,34 @@ mod tests {
     #[test]
     fn a_piece_is_complete_when_its_last_block_is_there() {
         let (geometry, mut piece) = piece();
-        let giver = Remote::for_tests(1);
+        let uploader = Remote::for_tests(1);
         assert!(piece.is_blank() && piece.held_runs().is_empty());
-        fill(&mut piece, &[&giver, &giver], &[1, 2]);
+        fill(&mut piece, &[&uploader, &uploader], &[1, 2]);
         assert_eq!(piece.missing_blocks().collect::<Vec<_>>(), [geometry.nth_block(piece.piece(), 2)]);
-        fill(&mut piece, &[&giver], &[3]);
+        fill(&mut piece, &[&uploader], &[3]);
         assert!(piece.is_complete() && piece.state() == PieceState::Hashing);
         assert_eq!(lengths(&piece), [(0, vec![16_384, 16_384, 7_232])], "it is written at once");
     }
 
     #[test]
-    fn who_gave_the_whole_of_a_bad_piece_lied() {
+    fn a_peer_that_sent_the_whole_of_a_bad_piece_lied() {
         let (_, mut piece) = piece();
-        let giver = Remote::for_tests(1);
-        fill(&mut piece, &[&giver; 3], &[1, 2, 3]);
+        let uploader = Remote::for_tests(1);
+        fill(&mut piece, &[&uploader; 3], &[1, 2, 3]);
         let liar = piece.reject(&[[1; 20], [2; 20], [3; 20]]).unwrap();
-        assert!(Arc::ptr_eq(&liar, &giver) && piece.state() == PieceState::Missing);
+        assert!(Arc::ptr_eq(&liar, &uploader) && piece.state() == PieceState::Missing);
     }
 
     #[test]
-    fn among_several_givers_the_right_bytes_convict_exactly_the_liar() {
+    fn among_several_uploaders_the_right_bytes_convict_exactly_the_liar() {
         let (_, mut piece) = piece();
-        let givers = [1, 2, 3].map(Remote::for_tests);
-        fill(&mut piece, &[&givers[0], &givers[1], &givers[2]], &[1, 9, 3]);
+        let uploaders = [1, 2, 3].map(Remote::for_tests);
+        fill(&mut piece, &[&uploaders[0], &uploaders[1], &uploaders[2]], &[1, 9, 3]);
         assert!(piece.reject(&[[1; 20], [9; 20], [3; 20]]).is_none());
         assert!(piece.suspect().is_some() && !piece.is_complete() && piece.state() == PieceState::Partial);
         let liars = piece.liars(&[[1; 20], [2; 20], [3; 20]]);
         assert_eq!(liars.len(), 1);
-        assert!(Arc::ptr_eq(&liars[0], &givers[1]));
+        assert!(Arc::ptr_eq(&liars[0], &uploaders[1]));
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //! | state | where the piece is | who puts it there |
 //! |---|---|---|
 //! | Missing | nowhere; the picker lists it | |
-//! | Partial | on the coordinator's shelf; the picker lists it first | the coordinator, when a session gives it back |
+//! | Partial | on the coordinator's shelf; the picker lists it first | the coordinator, when it comes back from a session |
 //! | InFlight | in the `Requests` of one session, or on the way there or back | the coordinator, which picks it |
 //! | Hashing | in the queue of the hash workers, or with one of them | the session's reader, with the last block |
 //! | Written | on the disk, noted in the resume log; other peers may have it | a hash worker, by way of the ledger |
@@ -43,7 +43,7 @@ pub enum PieceState {
 pub enum PieceStep {
     /// The picker chose it for a session.
     Picked,
-    /// Its session gives it back, because it was choked, stalled, was told to, or ended.
+    /// It comes back from its session, which was choked, stalled, was told to, or ended.
     Returned,
     /// The same, with nothing in it.
     ReturnedEmpty,

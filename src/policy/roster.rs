@@ -82,12 +82,12 @@ struct Connected {
 
 /// What to do about a session that has just opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is welcome.
+pub enum SessionVerdict {
+    /// It stays.
     Keep,
-    /// It is not; the reason is for the log.
+    /// It is to end; the reason is for the log.
     Refuse(&'static str),
-    /// It is, and takes the place of this older session with the same peer.
+    /// It stays, in place of this older session with the same peer.
     Replace(SessionId),
 }
 
@@ -112,7 +112,7 @@ impl Roster {
         Some(address)
     }
 
-    /// How many addresses [`Roster::next_to_dial`] would give, one after the other.
+    /// How many addresses [`Roster::next_to_dial`] would say, one after the other.
     pub fn waiting(&self, complete: bool, now: Instant) -> usize {
         self.due(complete, now).count()
     }
@@ -155,20 +155,22 @@ impl Roster {
 
     /// A session has opened. Of two sessions with one peer, both sides keep the one that the peer with the greater id
     /// dialled, so that each closes the same one.
-    pub fn opened(&mut self, remote: &Remote, ours: PeerId) -> Verdict {
+    pub fn opened(&mut self, remote: &Remote, ours: PeerId) -> SessionVerdict {
         if self.banned_ids.contains(&(remote.ip(), remote.peer_id)) || self.is_host_banned(remote.ip()) {
-            return Verdict::Refuse("it is banned");
+            return SessionVerdict::Refuse("it is banned");
         }
         let twin = self.sessions.values().find(|other| other.remote.is_same_peer(remote)).map(|other| other.remote);
         let verdict = match twin {
-            None => Verdict::Keep,
-            Some(twin) if twin.direction == remote.direction => Verdict::Refuse("there is a session with it already"),
+            None => SessionVerdict::Keep,
+            Some(twin) if twin.direction == remote.direction => {
+                SessionVerdict::Refuse("there is a session with it already")
+            }
             Some(twin) => {
                 let ours_stays = ours > remote.peer_id;
                 if ours_stays == (remote.direction == Direction::Dialled) {
-                    Verdict::Replace(twin.session)
+                    SessionVerdict::Replace(twin.session)
                 } else {
-                    Verdict::Refuse("there is a session with it already")
+                    SessionVerdict::Refuse("there is a session with it already")
                 }
             }
         };
@@ -176,7 +178,7 @@ impl Roster {
         if let Some(known) = listens.and_then(|address| self.known.get_mut(&address)) {
             known.state = DialState::Connected;
         }
-        if !matches!(verdict, Verdict::Refuse(_)) {
+        if !matches!(verdict, SessionVerdict::Refuse(_)) {
             self.sessions.insert(remote.session, Connected { remote: *remote, listens });
         }
         verdict
@@ -232,7 +234,7 @@ impl Roster {
         }
     }
 
-    /// A peer has lied. It is not welcome again, from whatever port.
+    /// A peer has lied. It is not let in again, from whatever port.
     /// False when that was known, or no more can be remembered.
     pub fn ban(&mut self, remote: &Remote) -> bool {
         if self.banned_ids.len() >= MAX_BANNED || !self.banned_ids.insert((remote.ip(), remote.peer_id)) {
@@ -254,11 +256,11 @@ impl Roster {
 
     /// The addresses whose time has come; the least of them is the next to dial.
     fn due(&self, complete: bool, now: Instant) -> impl Iterator<Item = (u32, Instant, SocketAddr)> {
-        let welcome = move |address: &SocketAddr, known: &KnownAddress| {
+        let may_dial = move |address: &SocketAddr, known: &KnownAddress| {
             !(self.is_host_banned(address.ip()) || complete && known.is_seed)
         };
         self.known.iter().filter_map(move |(address, known)| match known.state {
-            DialState::Idle(from) if from <= now && welcome(address, known) => Some((known.failures, from, *address)),
+            DialState::Idle(from) if from <= now && may_dial(address, known) => Some((known.failures, from, *address)),
             _ => None,
         })
     }

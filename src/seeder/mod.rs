@@ -1,16 +1,19 @@
-//! Threads that GIVE: the listener and a thread for each connection, routing by info hash, announcing, upload slots.
+//! Threads that UPLOAD: the listener and a thread for each connection, routing by info hash, the coordinator of all torrents that
+//! are only seeded.
 //!
-//! `service` coordinates every torrent that is only seeded; `offer` and `slots` are its pure decisions, `places` is the
-//! listener's. A fetch stands on the same parts: it listens, announces and gives slots through them. What torrents show of
-//! themselves is `report`.
+//! `seed_thread` does what `policy` decides: who is unchoked, what is shown to whom, who is dialled; `seats` is the pure
+//! decision of `admission`. A fetch stands on the same listener and registry.
 
+mod admission;
+mod coordinator;
+mod file_watch;
 mod listener;
-mod places;
 mod registry;
-mod service;
-mod watchman;
+mod seats;
+mod seed_thread;
 
-pub use listener::{Admission, Listener};
+pub use admission::Admission;
+pub use coordinator::SeedCoordinator;
+pub use file_watch::FileWatch;
+pub use listener::Listener;
 pub use registry::TorrentRegistry;
-pub use service::SeedCoordinator;
-pub use watchman::FileWatch;

@@ -17,7 +17,7 @@ use socket2::{SockRef, TcpKeepalive};
 use super::{
     End, HaveSet, LocalPeer, PeerConnection, SessionEvent, SharedTorrent, Traffic,
     incoming::{protocol, requests::Requests, socket::SocketReader},
-    opening::{Begun, Opening, Wanted},
+    opening::{Opening, Unread, Wanted},
     outgoing::{backlog, outbox::MAX_OPEN_REQUESTS, queue::OutgoingQueue, writer},
 };
 use crate::{
@@ -71,28 +71,28 @@ pub fn dial(host: &Arc<LocalPeer>, share: &Arc<SharedTorrent>, address: SocketAd
     if theirs.info_hash != info_hash {
         return Err(End::OtherTorrent(theirs.info_hash));
     }
-    let begun = opening.begun();
-    run(host, share.clone(), PeerConnection::new(stream), theirs, Direction::Dialled, begun)
+    let unread = opening.unread();
+    run(host, share.clone(), PeerConnection::new(stream), theirs, Direction::Dialled, unread)
 }
 
 /// Answers a peer that has connected, in the clear or encrypted, and runs the session until it ends; `route` finds the torrent it
 /// asks about. An error says why it never began.
 pub fn accept(
     host: &Arc<LocalPeer>,
-    guest: PeerConnection,
+    connection: PeerConnection,
     route: impl Fn(Wanted) -> Option<Arc<SharedTorrent>>,
 ) -> Result<(), End> {
-    prepare(&guest.socket)?;
-    let socket = guest.socket.clone();
+    prepare(&connection.socket)?;
+    let socket = connection.socket.clone();
     let mut opening = Opening::new(&socket);
     opening.decrypt(&host.exchanges, &route)?;
     let info_hash = opening.info_hash()?;
     let share = route(Wanted::InfoHash(info_hash)).ok_or(End::UnknownTorrent(info_hash))?;
-    // Some give their peer id only after they have heard ours.
+    // Some send their peer id only after they have heard ours.
     opening.write(&Handshake::ours(info_hash, host.peer_id()).to_bytes())?;
     let theirs = opening.handshake()?;
-    let begun = opening.begun();
-    run(host, share, guest, theirs, Direction::Accepted, begun)
+    let unread = opening.unread();
+    run(host, share, connection, theirs, Direction::Accepted, unread)
 }
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {
@@ -115,7 +115,7 @@ fn run(
     connection: PeerConnection,
     theirs: Handshake,
     direction: Direction,
-    begun: Begun,
+    unread: Unread,
 ) -> Result<(), End> {
     if theirs.peer_id == host.peer_id() {
         return Err(End::Myself);
@@ -131,7 +131,7 @@ fn run(
     }
     let events = &handle.share.events;
     events.send(SessionEvent::Opened(handle.clone())).map_err(|_| End::ClosedByUs)?;
-    let end = run_threads(host, &handle, begun);
+    let end = run_threads(host, &handle, unread);
     // Choked for good: what is assigned from now on comes back at once.
     let pieces = handle.requests().choke();
     // A coordinator that is gone needs no telling.
@@ -141,8 +141,8 @@ fn run(
 
 /// Reads on this thread, writes on another; both have ended when this returns. One that panics takes the session with
 /// it and nothing else: its coordinator still hears that it is over.
-fn run_threads(host: &Arc<LocalPeer>, handle: &SessionHandle, begun: Begun) -> End {
-    let Begun { bytes, ciphers } = begun;
+fn run_threads(host: &Arc<LocalPeer>, handle: &SessionHandle, unread: Unread) -> End {
+    let Unread { bytes, ciphers } = unread;
     let (incoming, outgoing) = ciphers.map(|ciphers| (ciphers.incoming, ciphers.outgoing)).unzip();
     thread::scope(|scope| {
         let writer =
@@ -156,7 +156,7 @@ fn run_threads(host: &Arc<LocalPeer>, handle: &SessionHandle, begun: Begun) -> E
         };
         let read = || {
             SocketReader::new(handle.socket().clone(), bytes, incoming)
-                .map_or_else(End::from, |inlet| protocol::run(host, handle, inlet))
+                .map_or_else(End::from, |reader| protocol::run(host, handle, reader))
         };
         let read = panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or(End::ClosedByUs);
         let ended_here = handle.outgoing.is_closed();
@@ -219,7 +219,7 @@ impl SessionHandle {
         self.remote.session
     }
 
-    /// What we take on it, for one call.
+    /// What we download on it, for one call.
     pub fn requests(&self) -> MutexGuard<'_, Requests> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }

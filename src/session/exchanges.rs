@@ -1,4 +1,4 @@
-//! Who may exchange keys: the one thing before a handshake that costs the processor more than reading a few bytes.
+//! Which peers may exchange keys: the one thing before a handshake that costs the processor more than reading a few bytes.
 
 use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
@@ -19,22 +19,22 @@ const REFILL: f64 = 4.0;
 /// The key exchanges of the process.
 #[derive(Debug)]
 pub struct Exchanges {
-    state: Mutex<State>,
+    state: Mutex<ExchangesState>,
     freed: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
+struct ExchangesState {
     computing: usize,
     origins: Allowances,
 }
 
-/// The right to compute one; given back when it is dropped.
+/// The right to compute one, which ends when it is dropped.
 pub struct ExchangePermit<'a>(&'a Exchanges);
 
 impl Default for Exchanges {
     fn default() -> Exchanges {
-        let state = State { computing: 0, origins: Allowances::new(BURST, REFILL) };
+        let state = ExchangesState { computing: 0, origins: Allowances::new(BURST, REFILL) };
         Exchanges { state: Mutex::new(state), freed: Condvar::new() }
     }
 }
@@ -57,7 +57,7 @@ impl Exchanges {
         Some(ExchangePermit(self))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ExchangesState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

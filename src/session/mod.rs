@@ -1,11 +1,11 @@
-//! ONE CONNECTION to one peer: a session that gives and takes, whoever dialled (BEP 3, "peer protocol"; BEP 10).
+//! ONE CONNECTION to one peer: a session that uploads and downloads, whoever dialled (BEP 3, "peer protocol"; BEP 10).
 //!
-//! A session is two threads around one socket. The reader (`reader`) decodes what comes, puts blocks in their
+//! A session is two threads around one socket. The reader (`protocol`) decodes what comes, puts blocks in their
 //! places and tells its coordinator what happened; the writer sends what its outbox holds, control before blocks. Between
 //! them and the coordinator lie two pure machines, each behind a lock that is held for one call and never across I/O: the
-//! `Requests`, what we take, and the `Outbox`, what we send.
+//! `Requests`, what we download, and the `Outbox`, what we send.
 //!
-//! The way of a block, in: socket → `inlet` → `BlockBuffer` → desk → `PieceInFlight` → hash worker. Out: request →
+//! The way of a block, in: socket → `BlockBuffer` → `Requests` → `PieceInFlight` → hash worker → ledger. Out: request →
 //! outbox → one positioned read → one vectored write.
 //!
 //! Nothing here decides: which piece comes next, who is unchoked and who is banned are a coordinator's to say.
@@ -13,22 +13,22 @@
 mod connection;
 mod end;
 mod exchanges;
-mod guest;
 pub mod incoming;
 mod limiter;
 mod opening;
 pub mod outgoing;
+mod peer_connection;
 mod share;
 
 use std::sync::Arc;
 
 pub use connection::{SessionHandle, accept, dial};
 pub use end::End;
-pub use guest::PeerConnection;
 pub use incoming::requests::{Expected, Placed, Requests};
 pub use limiter::{Limiter, RateLimiters};
 pub use opening::Wanted;
 pub use outgoing::outbox::{MAX_OPEN_REQUESTS, Overflow};
+pub use peer_connection::PeerConnection;
 pub use share::{HaveSet, IncomingPieces, LocalPeer, SharedTorrent, Traffic};
 
 use crate::policy::{PeerEvent, PieceInFlight, SessionId};

@@ -47,8 +47,8 @@ pub struct Opening<'a> {
     requested: Option<InfoHash>,
 }
 
-/// What is left of the beginning.
-pub struct Begun {
+/// What the handshake leaves to the session.
+pub struct Unread {
     /// What was read behind the handshake, decrypted.
     pub bytes: Vec<u8>,
     /// Where the stream goes on encrypted.
@@ -133,8 +133,8 @@ impl<'a> Opening<'a> {
     }
 
     /// What is left for the session.
-    pub fn begun(self) -> Begun {
-        Begun { bytes: self.read, ciphers: self.ciphers }
+    pub fn unread(self) -> Unread {
+        Unread { bytes: self.read, ciphers: self.ciphers }
     }
 
     /// Reads a handshake up to there and no further; a first byte of another protocol ends it there.

@@ -25,11 +25,11 @@ pub struct LocalPeer {
     /// 0 until a listener is open.
     port: AtomicU16,
     next_session: AtomicU64,
-    /// What all sessions may send, together.
+    /// What all sessions may upload, together.
     pub upload: Limiter,
-    /// What all sessions may take, together.
+    /// What all sessions may download, together.
     pub download: Limiter,
-    /// Who may exchange keys.
+    /// Which peers may exchange keys.
     pub(super) exchanges: Exchanges,
     /// Whose turn it is to send blocks.
     pub(super) turns: UplinkTurns,
@@ -45,7 +45,7 @@ pub struct SharedTorrent {
     pub store: Arc<Store>,
     /// Its files as they were when all of it was known to be right; nothing while it is still written to.
     pub stamps: Arc<OnceLock<Stamps>>,
-    /// Which pieces are verified and may be given.
+    /// Which pieces are verified and may be uploaded.
     pub have: Arc<HaveSet>,
     /// Where sessions tell what happens.
     pub events: Sender<SessionEvent>,
@@ -59,7 +59,7 @@ pub struct SharedTorrent {
     pub traffic: Traffic,
     /// How many sessions are sending blocks at this moment; with none the uplink idles.
     pub sending: AtomicUsize,
-    /// Whether it is being fetched and no peer gives any of it: its trackers are asked sooner.
+    /// Whether it is being fetched and no peer uploads any of it: its trackers are asked sooner.
     pub lacks_peers: AtomicBool,
 }
 
@@ -76,15 +76,15 @@ pub struct IncomingPieces {
 /// Bytes of blocks that passed: the payload, as trackers count it (BEP 3).
 #[derive(Debug, Default)]
 pub struct Traffic {
-    /// Bytes of blocks taken.
+    /// Bytes of blocks downloaded.
     pub downloaded: AtomicU64,
-    /// Bytes of blocks given.
+    /// Bytes of blocks uploaded.
     pub uploaded: AtomicU64,
-    /// Bytes of blocks taken in vain: not asked for any more, there already, or wrong.
+    /// Bytes of blocks downloaded in vain: not asked for any more, there already, or wrong.
     pub wasted: AtomicU64,
 }
 
-/// Which pieces are verified: read by every session, a bit set by whoever verified its piece.
+/// Which pieces are verified: read by every session, a bit set by the hash worker that verified its piece.
 #[derive(Debug)]
 pub struct HaveSet {
     bytes: Box<[AtomicU8]>,
@@ -130,7 +130,7 @@ impl LocalPeer {
 
 impl fmt::Debug for SharedTorrent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Share({})", self.metainfo.info_hash())
+        write!(f, "SharedTorrent({})", self.metainfo.info_hash())
     }
 }
 

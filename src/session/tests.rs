@@ -402,12 +402,12 @@ fn a_session_that_gives_says_what_it_has_first_and_answers_requests_with_the_rig
         let head = [&[7], &block.index.to_be_bytes()[..], &block.begin.to_be_bytes()].concat();
         assert!(message[..9] == head && message[9..] == *torrent.bytes(block), "{block}");
     }
-    let given: u64 = blocks.iter().map(|block| u64::from(block.length)).sum();
+    let uploaded: u64 = blocks.iter().map(|block| u64::from(block.length)).sum();
     other.send(Message::KeepAlive);
     other.0.shutdown(Shutdown::Both).unwrap();
     assert!(matches!(torrent.closed(), (End::ClosedByPeer | End::Io(_), pieces) if pieces.is_empty()));
     assert!(session.join().unwrap().is_ok());
-    assert_eq!(handle.traffic.uploaded.load(Ordering::Relaxed), given);
+    assert_eq!(handle.traffic.uploaded.load(Ordering::Relaxed), uploaded);
 }
 
 #[test]
@@ -520,7 +520,7 @@ fn a_session_that_takes_asks_for_its_pieces_and_hands_them_on_whole() {
     other.send(Message::Have(1));
     other.send(Message::Unchoke);
     assert!(matches!(torrent.event(), SessionEvent::Peer(PeerEvent::Gained(_, piece)) if piece.get() == 1));
-    assert!(matches!(torrent.event(), SessionEvent::Peer(PeerEvent::Unchoked(_, appetite)) if appetite > 0));
+    assert!(matches!(torrent.event(), SessionEvent::Peer(PeerEvent::Unchoked(_, bytes)) if bytes > 0));
     for home in [Home::Memory, Home::Disk] {
         let geometry = torrent.share.geometry();
         let piece = PieceInFlight::new(geometry, geometry.piece(1).unwrap(), home);
@@ -536,7 +536,7 @@ fn a_session_that_takes_asks_for_its_pieces_and_hands_them_on_whole() {
             None => torrent.share.store.read(PIECE as u64, &mut bytes).unwrap(),
         }
         assert!(bytes == torrent.bytes(raw(1, 0, PIECE as u32)), "{home:?}");
-        assert!(matches!(torrent.event(), SessionEvent::Peer(PeerEvent::BytesWanted(_, appetite)) if appetite > 0));
+        assert!(matches!(torrent.event(), SessionEvent::Peer(PeerEvent::BytesWanted(_, bytes)) if bytes > 0));
     }
     drop(other);
     assert!(matches!(torrent.closed().0, End::ClosedByPeer | End::Io(_)));
@@ -594,7 +594,7 @@ fn a_dripped_block_that_was_recalled_meanwhile_leaves_the_disk_alone() {
         assert!(Instant::now() < deadline, "the block is being read into no buffer");
         thread::yield_now();
     }
-    // The piece goes to others, which give it right.
+    // The piece goes to others, which send it right.
     assert!(handle.requests().recall(index).0.is_some());
     other.send_bytes(last);
     other.send(Message::NotInterested);

@@ -17,21 +17,21 @@ pub struct FetchReport {
     pub length: u64,
     /// Bytes of it that are verified.
     pub verified: u64,
-    /// Bytes of blocks taken from peers by this run, those in vain among them.
+    /// Bytes of blocks downloaded from peers by this run, those in vain among them.
     pub downloaded: u64,
     /// Bytes of those that were in vain.
     pub wasted: u64,
-    /// Bytes of blocks given to peers by this run.
+    /// Bytes of blocks uploaded to peers by this run.
     pub uploaded: u64,
-    /// Bytes a second taken, over the last seconds.
+    /// Bytes a second downloaded, over the last seconds.
     pub down_rate: f64,
-    /// Bytes a second given.
+    /// Bytes a second uploaded.
     pub up_rate: f64,
     /// Peers connected.
     pub peers: usize,
     /// Of those, how many have everything.
     pub seeds: usize,
-    /// How many peers gave wrong pieces and are not dealt with any more.
+    /// How many peers sent wrong pieces and are not dealt with any more.
     pub banned: usize,
     /// Whether some connected peer is still fetching.
     pub needed: bool,

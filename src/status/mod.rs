@@ -2,8 +2,8 @@
 
 pub mod fetch;
 mod meter;
-mod observer;
 pub mod report;
+mod writer;
 
 pub use meter::{RateMeter, TrafficMeter};
-pub use observer::StatusWriter;
+pub use writer::StatusWriter;

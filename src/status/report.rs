@@ -57,19 +57,19 @@ pub struct TorrentReport {
     pub verified: u64,
     /// Bytes of blocks taken from peers by this run, those in vain among them.
     pub downloaded: u64,
-    /// Bytes of blocks given to peers by this run.
+    /// Bytes of blocks uploaded to peers by this run.
     pub uploaded: u64,
     /// Bytes of blocks taken in vain.
     pub wasted: u64,
     /// Bytes a second taken, over the last seconds.
     pub down_rate: f64,
-    /// Bytes a second given.
+    /// Bytes a second uploaded.
     pub up_rate: f64,
     /// The highest rate at which bytes were taken for about a second; 0 before any was seen.
     pub peak_down: f64,
-    /// The same of bytes given.
+    /// The same of bytes uploaded.
     pub peak_up: f64,
-    /// Bytes a second that may be given; 0 for no limit.
+    /// Bytes a second that may be uploaded; 0 for no limit.
     pub upload_limit: u64,
     /// Bytes a second that may be taken; 0 for no limit.
     pub download_limit: u64,
@@ -88,9 +88,9 @@ pub struct TorrentReport {
 pub enum Activity {
     /// What lies on the disk is being hashed.
     Verifying,
-    /// Pieces are taken, and given.
+    /// Pieces are downloaded, and uploaded.
     Fetching,
-    /// All is here and given.
+    /// All is here and uploaded.
     Seeding,
     /// Nothing is, until somebody says so.
     Paused,
@@ -105,21 +105,21 @@ pub struct PeerReport {
     pub address: SocketAddr,
     /// What it calls itself.
     pub peer_id: PeerId,
-    /// Its client's name, where it gave one (BEP 10, `v`).
+    /// Its client's name, where it sent one (BEP 10, `v`).
     pub client: Option<String>,
     /// The pieces that it says it has.
     pub have: Bitfield,
-    /// Bytes a second that it gives us, over the last seconds.
+    /// Bytes a second that it uploads to us, over the last seconds.
     pub down_rate: f64,
-    /// Bytes a second that we give it.
+    /// Bytes a second that we upload to it.
     pub up_rate: f64,
-    /// The highest rate at which it gave for about a second; 0 before any was seen.
+    /// The highest rate at which it uploaded for about a second; 0 before any was seen.
     pub peak_down: f64,
-    /// The same of what we gave it.
+    /// The same of what we uploaded to it.
     pub peak_up: f64,
-    /// Bytes of blocks that it gave us.
+    /// Bytes of blocks that it uploaded to us.
     pub downloaded: u64,
-    /// Bytes of blocks that we gave it.
+    /// Bytes of blocks that we uploaded to it.
     pub uploaded: u64,
     /// Whether it answers none of our requests.
     pub they_choke: bool,
@@ -143,15 +143,15 @@ pub struct Transfer {
     /// Its address.
     pub address: SocketAddr,
     /// Which way the piece went.
-    pub way: Direction,
+    pub way: TransferKind,
 }
 
 /// Which way a piece went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
+pub enum TransferKind {
     /// From here: all of its blocks were sent.
     Uploaded,
-    /// To here, where it is verified; from several peers perhaps, of which the one that gave the end of it is named.
+    /// To here, where it is verified; from several peers perhaps, of which the one that sent the end of it is named.
     Downloaded,
     /// The peer has it now, and not from here.
     Elsewhere,
@@ -304,7 +304,13 @@ mod tests {
 
     fn transfer(piece: usize) -> Transfer {
         let (info_hash, peer) = (InfoHash([7; 20]), PeerId([1; 20]));
-        Transfer { info_hash, piece: piece as u32, peer, address: ([127, 0, 0, 1], 1).into(), way: Direction::Uploaded }
+        Transfer {
+            info_hash,
+            piece: piece as u32,
+            peer,
+            address: ([127, 0, 0, 1], 1).into(),
+            way: TransferKind::Uploaded,
+        }
     }
 
     #[test]

@@ -3,14 +3,15 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    time::Duration,
 };
 
 use super::*;
 use crate::{
-    announce::client::Client,
+    announce::{Announcer, client::Client},
     metainfo::PeerId,
-    policy::SendOrder,
-    session::{self, PeerConnection, tests::Torrent},
+    policy::{FetchSettings, SendOrder},
+    session::{self, LocalPeer, PeerConnection, SessionEvent, tests::Torrent},
     status::report::Board,
     storage::{self, Journal},
 };
@@ -24,7 +25,7 @@ const PIECES: usize = 60;
 const SOURCES: u8 = 3;
 const DEAD: u8 = 8;
 
-/// A peer that has everything and gives it to whoever comes. Its threads end with the tests.
+/// A peer that has everything and uploads it to all that come. Its threads end with the tests.
 fn source(number: u8) -> SocketAddr {
     let torrent = Torrent::all_of_long(1, PIECES);
     let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 7, number), 0)).unwrap();
@@ -75,7 +76,7 @@ fn fetches(sources: &[SocketAddr], room: QueueLimits) {
             .expect("it takes what trackers say");
     }
     let outcome = fetch.view().outcome().recv_timeout(PATIENCE);
-    assert!(matches!(outcome, Ok(Outcome::Complete)), "{room:?}: {outcome:?}, {:?}", fetch.view().report());
+    assert!(matches!(outcome, Ok(FetchOutcome::Complete)), "{room:?}: {outcome:?}, {:?}", fetch.view().report());
     drop(fetch);
     assert!(fs::read(dir.path().join("t")).unwrap() == torrent.content, "{room:?}");
 }

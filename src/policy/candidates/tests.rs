@@ -115,7 +115,7 @@ fn of_two_connections_that_were_made_at_once_one_stays_and_the_other_side_choose
     let (mut candidates, now) = (Candidates::default(), Instant::now());
     candidates.found(TORRENT, &addresses(1..2), now);
     candidates.next(now).unwrap();
-    // It gives another peer id on each connection, as libtorrent does.
+    // It sends another peer id on each connection, as libtorrent does.
     candidates.opened(TORRENT, &remote(1, address(1), 1, Direction::Dialled), now);
     candidates.opened(TORRENT, &remote(2, SocketAddr::new(address(1).ip(), 40_000), 2, Direction::Accepted), now);
     candidates.listens(SessionId(2), 6881);

@@ -21,7 +21,7 @@ pub(super) const HELP_AFTER: Duration = Duration::from_millis(1000);
 /// A piece that somebody is fetching, or that is being hashed.
 #[derive(Debug)]
 pub(super) struct Flight {
-    /// On whose desk it lies, or lay when it was completed.
+    /// The session that it is assigned to, or was when it was completed.
     pub(super) owner: SessionId,
     pub(super) helpers: BTreeSet<SessionId>,
     pub(super) memory: u64,
@@ -30,7 +30,7 @@ pub(super) struct Flight {
 }
 
 impl Coordinator {
-    /// Pieces come back from a session; whoever is hungry may have them.
+    /// Pieces come back from a session; others that want some may have them.
     pub(super) fn take_back(
         &mut self,
         pieces: impl IntoIterator<Item = PieceInFlight>,
@@ -69,24 +69,24 @@ impl Coordinator {
     }
 
     pub(super) fn assign_all(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let hungry = self.peers.iter().filter(|(_, peer)| !peer.choked && peer.bytes_wanted > 0);
-        let hungry: Vec<_> = hungry.map(|(id, _)| *id).collect();
-        hungry.into_iter().for_each(|id| self.assign_pieces(id, now, out));
+        let wanting = self.peers.iter().filter(|(_, peer)| !peer.choked && peer.bytes_wanted > 0);
+        let wanting: Vec<_> = wanting.map(|(id, _)| *id).collect();
+        wanting.into_iter().for_each(|id| self.assign_pieces(id, now, out));
     }
 
-    /// Gives a hungry peer pieces, or, when every piece is in flight, somebody else's last blocks.
+    /// Assigns pieces to a session that wants some, or, when every piece is in flight, another session's last blocks.
     pub(super) fn assign_pieces(&mut self, id: SessionId, now: Instant, out: &mut Vec<Action>) {
         if self.is_complete() || self.paused {
             return;
         }
         while let Some(peer) = self.peers.get(&id).filter(|peer| !peer.choked && peer.bytes_wanted > 0) {
-            let appetite = peer.bytes_wanted;
+            let bytes = peer.bytes_wanted;
             let Some(piece) = self.pick_for(id, now) else {
                 return self.help(id, out);
             };
             let wanted: u64 = piece.missing_blocks().map(|block| u64::from(block.length)).sum();
-            let appetite = appetite.saturating_sub(wanted);
-            self.peers.get_mut(&id).expect("it was just seen").bytes_wanted = appetite;
+            let bytes = bytes.saturating_sub(wanted);
+            self.peers.get_mut(&id).expect("it was just seen").bytes_wanted = bytes;
             let suspect = piece.suspect().is_some();
             let flight = Flight { owner: id, helpers: BTreeSet::new(), memory: piece.memory(), suspect };
             self.flights.insert(piece.piece(), flight);
@@ -95,14 +95,14 @@ impl Coordinator {
     }
 
     /// The next piece for a peer. One that may have spoilt a piece, or that stalled, gets what nobody else could fetch; and
-    /// a piece that was spoilt goes to whoever has given a right one, before it goes to strangers.
+    /// a piece that was spoilt goes to a peer that has sent a right one, before it goes to strangers.
     fn pick_for(&mut self, id: SessionId, now: Instant) -> Option<PieceInFlight> {
         let chance = self.chance.next();
         let peer = self.peers.get(&id)?;
         let (shelf, peers) = (&self.shelf, &self.peers);
-        let another_has = |piece: PieceIndex, whoever: fn(&FetchPeer) -> bool| {
+        let another_has = |piece: PieceIndex, counts: fn(&FetchPeer) -> bool| {
             let others = peers.values().filter(|other| !other.remote.is_same_peer(&peer.remote));
-            others.filter(|other| other.can_upload(now) && whoever(other)).any(|other| other.theirs.get(piece.get()))
+            others.filter(|other| other.can_upload(now) && counts(other)).any(|other| other.theirs.get(piece.get()))
         };
         let snubbed = peer.is_snubbed(now);
         let avoid = |piece: PieceIndex| {
@@ -126,7 +126,7 @@ impl Coordinator {
     }
 
     /// Endgame: `id` has nothing to fetch but what others are to fetch. It gets a piece of which nothing has been asked for
-    /// yet, from whoever would take longest over it; failing that, it asks a second time for the last blocks of one that
+    /// yet, from the session that would take longest over it; failing that, it asks a second time for the last blocks of one that
     /// does not move. Bytes are sent twice only then.
     fn help(&mut self, id: SessionId, out: &mut Vec<Action>) {
         // Before the end there is always something better to ask for in a moment: what another peer gains.

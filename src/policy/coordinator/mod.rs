@@ -1,13 +1,14 @@
 //! The coordinator's decisions: who fetches which piece, who is helped, who is dropped. Pure.
 //!
-//! Events go in, [`Action`]s come out; `now` and the seed of chance are arguments. The thread around it
-//! (`super::fetch`) owns the sessions' handles and does what the actions say.
+//! Events go in, [`Action`]s come out; `now` and the seed of chance are arguments. The thread around it, in `downloader`, owns
+//! the sessions' handles and does what the actions say.
 //!
 //! Invariants: a piece in flight has one owner, or is being hashed; everything that is neither verified nor in flight can
-//! be picked, and is picked as soon as an unchoked peer that has it is hungry; memory promised to pieces in flight stays
-//! within the budget, and what exceeds it goes by way of the disk. `flights` gives the pieces out and takes them back, `peer`
+//! be picked, and is picked as soon as an unchoked peer that has it wants more; memory promised to pieces in flight stays
+//! within the budget, and what exceeds it goes by way of the disk. `flights` assigns the pieces and keeps what comes back, `peer`
 //! is what decisions about a peer go by.
 
+mod action;
 mod flights;
 mod peer;
 
@@ -18,15 +19,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use self::action::{Action, SessionPace};
 use self::{flights::Flight, peer::FetchPeer};
 use crate::{
     bitfield::Bitfield,
     chance::Chance,
-    metainfo::{Block, Geometry, PeerId, PieceIndex},
+    metainfo::{Geometry, PeerId, PieceIndex},
     policy::{
-        ChokeChange, Choker, Direction, Payload, PeerEvent, PeerKnowledge, PieceInFlight, Remote, SendOrder, SessionId,
+        ChokeChange, Choker, Direction, PeerEvent, PeerKnowledge, PieceInFlight, Remote, SendOrder, SessionId,
         picker::{Picker, PieceOrder},
-        roster::{Parting, Roster, Verdict},
+        roster::{Parting, Roster, SessionVerdict},
     },
 };
 
@@ -41,55 +43,8 @@ const SNUB: Duration = Duration::from_secs(30);
 
 /// How long a session on which nothing passes keeps its place while addresses wait to be dialled and there is none left: longer
 /// than a turn of anybody's upload slots. So an address that was never tried has its turn this much later for every
-/// `max_peers` silent ones before it, whoever named them.
+/// `max_peers` silent ones before it, by whomever they were named.
 const USELESS_AFTER: Duration = Duration::from_secs(15);
-
-/// What is to be done, in order.
-#[derive(Debug)]
-pub enum Action {
-    /// Send this on that session.
-    Order(SessionId, SendOrder),
-    /// Give this piece to that session to fetch.
-    Assign(SessionId, PieceInFlight),
-    /// Have `helper` ask for the last missing blocks of a piece that `owner` is filling.
-    Help {
-        /// Who has nothing else to do.
-        helper: SessionId,
-        /// Whose piece it is.
-        owner: SessionId,
-        /// Which.
-        piece: PieceIndex,
-    },
-    /// Put a block that a helper brought into its owner's piece.
-    Deliver(SessionId, Block, Payload, Arc<Remote>),
-    /// Take this piece, or the errands for it, off that session's desk; the piece is to be given back.
-    Recall(SessionId, PieceIndex),
-    /// End that session.
-    End(SessionId),
-    /// Connect to that address.
-    Dial(SocketAddr),
-}
-
-/// How a session is doing, as its desk tells at a tick.
-#[derive(Debug, Clone, Copy)]
-pub struct SessionPace {
-    /// How long a block that was asked for has been awaited.
-    pub waited: Duration,
-    /// How long it will take over what it has to do.
-    pub time_left: Option<Duration>,
-    /// Bytes a second that it has been seen to give.
-    pub rate: Option<f64>,
-    /// Bytes of work it still wants.
-    pub bytes_wanted: u64,
-    /// Whether it has nothing to do.
-    pub idle: bool,
-    /// A piece on its desk of which nothing has been asked for.
-    pub spare: Option<PieceIndex>,
-    /// Bytes of blocks it has given us in all.
-    pub downloaded: u64,
-    /// Bytes of blocks it has taken from us in all.
-    pub uploaded: u64,
-}
 
 /// What the process was told about how to fetch.
 #[derive(Debug, Clone, Copy)]
@@ -177,12 +132,12 @@ impl Coordinator {
         Some(PeerKnowledge { have, we_choke: !self.choker.is_unchoked(id) })
     }
 
-    /// On whose desk a piece lies that is in flight, or lay when it was completed.
+    /// The session that a piece in flight is assigned to, or was when it was completed.
     pub fn owner(&self, piece: PieceIndex) -> Option<SessionId> {
         self.flights.get(&piece).map(|flight| flight.owner)
     }
 
-    /// Nothing is taken or given from now on. What has come stays, blocks of incomplete pieces too.
+    /// Nothing is downloaded or uploaded from now on. What has come stays, blocks of incomplete pieces too.
     pub fn pause(&mut self, out: &mut Vec<Action>) {
         self.paused = true;
         out.extend(self.peers.keys().map(|id| Action::End(*id)));
@@ -202,8 +157,8 @@ impl Coordinator {
 
     /// Whether pieces are missing, and no peer that has any answers our requests.
     pub fn lacks_peers(&self, now: Instant) -> bool {
-        let is_giving = |peer: &FetchPeer| peer.interesting && peer.can_upload(now);
-        !self.paused && !self.is_complete() && !self.peers.values().any(is_giving)
+        let uploads = |peer: &FetchPeer| peer.interesting && peer.can_upload(now);
+        !self.paused && !self.is_complete() && !self.peers.values().any(uploads)
     }
 
     /// Whether some peer is still fetching.
@@ -249,14 +204,14 @@ impl Coordinator {
             return;
         }
         match self.roster.opened(remote, self.ours) {
-            Verdict::Refuse(reason) => {
+            SessionVerdict::Refuse(reason) => {
                 log::debug!("{remote}: {reason}");
                 self.roster.refused(remote, now);
                 out.push(Action::End(id));
                 return;
             }
-            Verdict::Replace(older) => out.push(Action::End(older)),
-            Verdict::Keep => {}
+            SessionVerdict::Replace(older) => out.push(Action::End(older)),
+            SessionVerdict::Keep => {}
         }
         self.choker.opened(id, now);
         let theirs = Bitfield::empty(self.geometry.piece_count());
@@ -277,9 +232,9 @@ impl Coordinator {
             }
             PeerEvent::Has(id, bits) => self.has(id, bits, now, out),
             PeerEvent::Gained(id, piece) => self.gained(id, piece, now, out),
-            PeerEvent::Unchoked(id, appetite) => {
+            PeerEvent::Unchoked(id, bytes) => {
                 if let Some(peer) = self.peers.get_mut(&id) {
-                    (peer.choked, peer.bytes_wanted) = (false, appetite);
+                    (peer.choked, peer.bytes_wanted) = (false, bytes);
                 }
                 self.assign_pieces(id, now, out);
             }
@@ -293,15 +248,15 @@ impl Coordinator {
                 let changes = self.choker.interested(id, interested, now);
                 self.tell_choke_changes(changes, out);
             }
-            PeerEvent::BytesWanted(id, appetite) => {
+            PeerEvent::BytesWanted(id, bytes) => {
                 if let Some(peer) = self.peers.get_mut(&id) {
-                    peer.bytes_wanted = appetite;
+                    peer.bytes_wanted = bytes;
                 }
                 self.assign_pieces(id, now, out);
             }
-            PeerEvent::EndgameBlock(giver, block, payload) => {
+            PeerEvent::EndgameBlock(uploader, block, payload) => {
                 if let Some(flight) = self.flights.get(&block.piece) {
-                    out.push(Action::Deliver(flight.owner, block, payload, giver));
+                    out.push(Action::Deliver(flight.owner, block, payload, uploader));
                 }
             }
         }
@@ -319,7 +274,7 @@ impl Coordinator {
         if let Some(peer) = self.peers.remove(&id) {
             self.picker.peer_leaves(&peer.theirs);
             let parting = match () {
-                // Whoever gives blocks is of use however it behaves besides, and may be the only one that has them.
+                // A peer that uploads is of use however it behaves besides, and may be the only one that has the piece.
                 () if violation && peer.downloaded == 0 => Parting::ForGood,
                 () if peer.was_of_use => Parting::OfUse,
                 () => Parting::OfNoUse,
@@ -332,14 +287,14 @@ impl Coordinator {
         self.dial(now, out);
     }
 
-    /// A piece has proved right and is on disk; `liars` gave other bytes to earlier attempts.
+    /// A piece has proved right and is on disk; `liars` sent other bytes in earlier attempts.
     pub fn verified(&mut self, piece: PieceIndex, liars: &[Arc<Remote>], now: Instant, out: &mut Vec<Action>) {
         if let Some(owner) = self.owner(piece).and_then(|owner| self.peers.get_mut(&owner)) {
             owner.proven = true;
         }
         self.end_flight(piece, None, out);
         self.picker.verified(piece);
-        liars.iter().for_each(|liar| self.ban(liar, "it gave wrong bytes", out));
+        liars.iter().for_each(|liar| self.ban(liar, "it sent wrong bytes", out));
         // Those that have it hear it too: a source goes by it when it chooses what to show us next.
         out.extend(self.peers.keys().map(|id| Action::Order(*id, SendOrder::Have(piece))));
         if self.is_complete() {
@@ -349,10 +304,10 @@ impl Coordinator {
         }
     }
 
-    /// A piece has proved wrong and starts again; `liar` gave all of it.
+    /// A piece has proved wrong and starts again; `liar` sent all of it.
     pub fn failed(&mut self, piece: PieceInFlight, liar: Option<Arc<Remote>>, now: Instant, out: &mut Vec<Action>) {
         if let Some(liar) = liar {
-            self.ban(&liar, "it gave a piece whose hash is wrong", out);
+            self.ban(&liar, "it sent a piece whose hash is wrong", out);
         }
         log::info!("piece {} came wrong and is fetched again", piece.piece());
         self.keep(piece, out);
@@ -380,18 +335,18 @@ impl Coordinator {
     }
 
     /// Time passes.
-    pub fn tick(&mut self, pulses: &[(SessionId, SessionPace)], now: Instant, out: &mut Vec<Action>) {
-        for (id, pulse) in pulses {
+    pub fn tick(&mut self, paces: &[(SessionId, SessionPace)], now: Instant, out: &mut Vec<Action>) {
+        for (id, pace) in paces {
             let Some(peer) = self.peers.get_mut(id) else { continue };
-            peer.moved(pulse.downloaded, pulse.uploaded, now);
-            (peer.time_left, peer.rate) = (pulse.time_left, pulse.rate);
-            (peer.waited, peer.spare) = (pulse.waited, pulse.spare);
-            peer.bytes_wanted = pulse.bytes_wanted;
-            if pulse.idle {
-                // Its errands are done; it may be sent on others for the same piece.
+            peer.moved(pace.downloaded, pace.uploaded, now);
+            (peer.time_left, peer.rate) = (pace.time_left, pace.rate);
+            (peer.waited, peer.spare) = (pace.waited, pace.spare);
+            peer.bytes_wanted = pace.bytes_wanted;
+            if pace.idle {
+                // Its endgame requests are answered; it may get others for the same piece.
                 self.flights.values_mut().for_each(|flight| _ = flight.helpers.remove(id));
             }
-            if pulse.waited > STALL && !peer.is_snubbed(now) {
+            if pace.waited > STALL && !peer.is_snubbed(now) {
                 log::debug!("{}: stalled", peer.remote);
                 peer.snubbed_until = Some(now + SNUB);
                 let stuck = self.flights.iter().filter(|(_, flight)| flight.owner == *id);
@@ -422,7 +377,7 @@ impl Coordinator {
         }
     }
 
-    /// A peer has more than before: is it of use, is it hungry, is it done?
+    /// A peer has more than before: is it of use, does it want a piece, is it done?
     fn review_peer(&mut self, id: SessionId, now: Instant, out: &mut Vec<Action>) {
         let complete = self.is_complete();
         let Some(peer) = self.peers.get_mut(&id) else { return };

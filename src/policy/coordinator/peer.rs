@@ -26,7 +26,7 @@ pub(super) struct FetchPeer {
     pub(super) was_of_use: bool,
     /// When some did last, or the session opened.
     pub(super) moved: Instant,
-    /// Whether a piece that lay on its desk has proved right.
+    /// Whether a piece that was assigned to it has proved right.
     pub(super) proven: bool,
 }
 

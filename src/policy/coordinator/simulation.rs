@@ -1,4 +1,4 @@
-//! The coordinator in a room of simulated peers: real desks and pieces, no socket, no thread, no clock.
+//! The coordinator in a room of simulated peers: real requests and pieces, no socket, no thread, no clock.
 //!
 //! Everything that a thread, a queue or a link may do in another order, a seed decides here: which of those that could go
 //! on does, how long an answer takes, who chokes, stalls, leaves or lies, and how few peers there may be at once. Every queue of a
@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::*;
 use crate::{
-    policy::{Buffers, PieceState},
+    metainfo::Block,
+    policy::{Buffers, Payload, PieceState},
     session::{Expected, Requests, incoming::hash::Hashed},
 };
 use peers::{Character, Peer};
@@ -123,7 +124,7 @@ struct World {
     events: VecDeque<Passed>,
     unhashed: VecDeque<PieceInFlight>,
     hashed: VecDeque<Hashed>,
-    /// Pieces completed by an errand, while the hash queue is full.
+    /// Pieces completed by an endgame block, while the hash queue is full.
     unsent: VecDeque<PieceInFlight>,
     /// What trackers have named, addresses that wait for a worker, and those that came to nothing.
     news: VecDeque<Vec<SocketAddr>>,
@@ -137,7 +138,7 @@ struct World {
     /// Who has which piece in hand; a piece in flight is there once.
     out: BTreeSet<PieceIndex>,
     verified: BTreeSet<PieceIndex>,
-    /// Of pieces that failed with several givers, who gave a lie.
+    /// Of pieces that failed with several uploaders, who sent a lie.
     lied: BTreeMap<PieceIndex, BTreeSet<usize>>,
     banned: BTreeSet<usize>,
 }
@@ -379,21 +380,21 @@ impl World {
     fn tick(&mut self) {
         self.next_tick = self.now + TICK;
         self.send_unsent();
-        let pulses: Vec<_> = self.sessions.iter().map(|(id, session)| (*id, session.pulse(self.now))).collect();
+        let paces: Vec<_> = self.sessions.iter().map(|(id, session)| (*id, session.pace(self.now))).collect();
         let mut actions = Vec::new();
         match self.paused_until {
             Some(until) if until <= self.now => {
                 self.paused_until = None;
                 self.coordinator.resume(self.now, &mut actions);
             }
-            // A pause sends everybody away, and would free the places that silent ones must give up.
+            // A pause sends everybody away, and would free the places that silent ones must leave.
             None if !self.is_narrow() && self.chance.one_in(200) => {
                 self.paused_until = Some(self.now + self.chance.millis(8000));
                 self.coordinator.pause(&mut actions);
             }
             _ => {}
         }
-        self.coordinator.tick(&pulses, self.now, &mut actions);
+        self.coordinator.tick(&paces, self.now, &mut actions);
         self.perform(actions);
         (0..self.peers.len()).for_each(|peer| self.misbehave(peer));
     }
@@ -432,7 +433,9 @@ impl World {
                 assert!(!self.verified.contains(&index), "{index} is fetched again");
                 assert!(self.out.insert(index), "{index} has two owners");
                 let refused = match self.sessions.get_mut(&id) {
-                    Some(session) => session.desk.assign(piece, now).map(|requests| self.request(id, requests)).err(),
+                    Some(session) => {
+                        session.requests.assign(piece, now).map(|requests| self.request(id, requests)).err()
+                    }
                     None => Some(piece),
                 };
                 if let Some(piece) = refused {
@@ -443,16 +446,16 @@ impl World {
             Action::Help { helper, owner, piece } => {
                 assert_ne!(helper, owner);
                 let Some(owner) = self.sessions.get(&owner) else { return };
-                let missing = owner.desk.last_missing(piece, 8);
+                let missing = owner.requests.last_missing(piece, 8);
                 let Some(session) = self.sessions.get_mut(&helper) else { return };
-                let run = |block| session.desk.request_endgame_block(block, now);
+                let run = |block| session.requests.request_endgame_block(block, now);
                 let requests = missing.into_iter().flat_map(run).collect();
                 self.request(helper, requests);
             }
-            Action::Deliver(id, block, payload, giver) => {
+            Action::Deliver(id, block, payload, uploader) => {
                 let Some(owner) = self.sessions.get_mut(&id) else { return };
-                let (finished, asked) = owner.desk.receive(block, payload, giver);
-                let requests = owner.desk.next_requests(now);
+                let (finished, asked) = owner.requests.receive(block, payload, uploader);
+                let requests = owner.requests.next_requests(now);
                 if asked {
                     self.cancel(id, &[block]);
                 }
@@ -462,8 +465,8 @@ impl World {
             }
             Action::Recall(id, piece) => {
                 let Some(session) = self.sessions.get_mut(&id) else { return };
-                let (recalled, cancelled) = session.desk.recall(piece);
-                let requests = session.desk.next_requests(now);
+                let (recalled, cancelled) = session.requests.recall(piece);
+                let requests = session.requests.next_requests(now);
                 self.cancel(id, &cancelled);
                 self.request(id, requests);
                 if let Some(piece) = recalled {
@@ -501,10 +504,10 @@ impl World {
             let liars = piece.liars(&digests);
             return self.hashed.push_back(Hashed::Right(piece.verified(), liars));
         }
-        let givers: Vec<_> = piece.givers().map(|giver| self.number_of(giver)).collect();
+        let uploaders: Vec<_> = piece.uploaders().map(|uploader| self.number_of(uploader)).collect();
         let liar = piece.reject(&digests);
         if liar.is_none() {
-            let lies = content.iter().zip(givers).filter(|(bytes, _)| **bytes != 0).map(|(_, giver)| giver);
+            let lies = content.iter().zip(uploaders).filter(|(bytes, _)| **bytes != 0).map(|(_, uploader)| uploader);
             self.lied.entry(index).or_default().extend(lies);
         }
         self.hashed.push_back(Hashed::Wrong(piece, liar));

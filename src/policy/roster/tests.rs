@@ -47,14 +47,14 @@ fn of_two_sessions_with_one_peer_both_sides_keep_the_same() {
             let dialled = remote(1, them, 1, Direction::Dialled);
             let accepted = remote(2, them, 40_000, Direction::Accepted);
             let order = if dialled_first { [dialled, accepted] } else { [accepted, dialled] };
-            assert_eq!(roster.opened(&order[0], PeerId([us; 20])), Verdict::Keep);
+            assert_eq!(roster.opened(&order[0], PeerId([us; 20])), SessionVerdict::Keep);
             let kept = match roster.opened(&order[1], PeerId([us; 20])) {
-                Verdict::Replace(old) => {
+                SessionVerdict::Replace(old) => {
                     assert_eq!(old, order[0].session);
                     order[1].direction
                 }
-                Verdict::Refuse(_) => order[0].direction,
-                Verdict::Keep => panic!("both kept"),
+                SessionVerdict::Refuse(_) => order[0].direction,
+                SessionVerdict::Keep => panic!("both kept"),
             };
             assert_eq!(kept == Direction::Dialled, us > them, "the greater id's dialling stays");
         }
@@ -65,21 +65,21 @@ fn of_two_sessions_with_one_peer_both_sides_keep_the_same() {
 fn a_peer_that_dialled_us_is_not_dialled_while_it_is_here() {
     let (mut roster, now) = (Roster::default(), Instant::now());
     roster.add(address(6881), now);
-    let guest = remote(1, 9, 40_000, Direction::Accepted);
-    assert_eq!(roster.opened(&guest, US), Verdict::Keep);
-    roster.listens(guest.session, 6881, now);
+    let accepted = remote(1, 9, 40_000, Direction::Accepted);
+    assert_eq!(roster.opened(&accepted, US), SessionVerdict::Keep);
+    roster.listens(accepted.session, 6881, now);
     assert_eq!(roster.next_to_dial(false, now), None);
-    roster.closed(guest.session, Parting::OfUse, false, now);
+    roster.closed(accepted.session, Parting::OfUse, false, now);
     assert_eq!(roster.next_to_dial(false, now + FIRST_WAIT), Some(address(6881)));
 }
 
 #[test]
 fn a_peer_that_says_it_listens_on_a_service_of_its_machine_is_not_dialled_there() {
     let (mut roster, now) = (Roster::default(), Instant::now());
-    let guest = remote(1, 9, 40_000, Direction::Accepted);
-    roster.opened(&guest, US);
-    roster.listens(guest.session, 22, now);
-    roster.closed(guest.session, Parting::OfUse, false, now);
+    let accepted = remote(1, 9, 40_000, Direction::Accepted);
+    roster.opened(&accepted, US);
+    roster.listens(accepted.session, 22, now);
+    roster.closed(accepted.session, Parting::OfUse, false, now);
     assert_eq!(roster.next_to_dial(false, now + MAX_WAIT), None);
 }
 
@@ -116,8 +116,8 @@ fn a_liar_is_refused_from_every_port_and_its_neighbours_are_not() {
     roster.ban(&liar);
     roster.closed(liar.session, Parting::ForGood, false, now);
     assert_eq!(roster.next_to_dial(false, now + MAX_WAIT), None);
-    assert!(matches!(roster.opened(&remote(2, 9, 50_000, Direction::Accepted), US), Verdict::Refuse(_)));
-    assert_eq!(roster.opened(&remote(3, 8, 50_001, Direction::Accepted), US), Verdict::Keep);
+    assert!(matches!(roster.opened(&remote(2, 9, 50_000, Direction::Accepted), US), SessionVerdict::Refuse(_)));
+    assert_eq!(roster.opened(&remote(3, 8, 50_001, Direction::Accepted), US), SessionVerdict::Keep);
 }
 
 #[test]
@@ -125,11 +125,11 @@ fn a_host_that_keeps_lying_under_new_names_is_banned_whole() {
     let mut roster = Roster::default();
     for number in 0..BANS_OF_ONE_HOST as u8 {
         let liar = remote(u64::from(number), 100 + number, 50_000, Direction::Accepted);
-        assert_eq!(roster.opened(&liar, US), Verdict::Keep);
+        assert_eq!(roster.opened(&liar, US), SessionVerdict::Keep);
         roster.ban(&liar);
         roster.closed(liar.session, Parting::ForGood, false, Instant::now());
     }
-    assert!(matches!(roster.opened(&remote(99, 1, 50_000, Direction::Accepted), US), Verdict::Refuse(_)));
+    assert!(matches!(roster.opened(&remote(99, 1, 50_000, Direction::Accepted), US), SessionVerdict::Refuse(_)));
 }
 
 #[test]

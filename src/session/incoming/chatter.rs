@@ -51,8 +51,8 @@ mod tests {
 
     use super::*;
 
-    fn said(patience: &mut ChatterBudget, bytes: usize, moved: u64, now: Instant) -> usize {
-        (0..1_000_000).take_while(|_| patience.spend(bytes, moved, now).is_ok()).count()
+    fn said(budget: &mut ChatterBudget, bytes: usize, moved: u64, now: Instant) -> usize {
+        (0..1_000_000).take_while(|_| budget.spend(bytes, moved, now).is_ok()).count()
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The hash workers: a complete piece comes in, verified and written or not it goes out. One a core, all on one queue.
 //!
-//! A worker owns nothing. It asks who gave what only when a hash is wrong, or was wrong before.
+//! A worker owns nothing. It asks which peer sent which block only when a hash is wrong, or was wrong before.
 
 use std::{
     io,
@@ -23,7 +23,7 @@ use crate::{
 pub struct HashWorkers {
     /// Where the pieces go.
     pub ledger: Arc<Ledger>,
-    /// Which pieces may be given from now on.
+    /// Which pieces may be uploaded from now on.
     pub have: Arc<HaveSet>,
     /// Complete pieces.
     pub pieces: Receiver<PieceInFlight>,
@@ -34,19 +34,19 @@ pub struct HashWorkers {
 /// What came of a piece.
 #[derive(Debug)]
 pub enum Hashed {
-    /// It is right, on disk, and may be given; these peers gave other bytes to earlier attempts.
+    /// It is right, on the disk, and may be uploaded; these peers sent other bytes in earlier attempts.
     Right(PieceIndex, Vec<Arc<Remote>>),
-    /// It is wrong and empty again; the peer that gave all of it, if a single one did.
+    /// It is wrong and empty again; the peer that sent all of it, if a single one did.
     Wrong(PieceInFlight, Option<Arc<Remote>>),
     /// Our own files failed.
     Failed(storage::StorageError),
 }
 
 /// Starts `count` workers; they end when `stopped` has no sender any more, and what waits then is forgotten.
-pub fn start(count: usize, bench: &HashWorkers, stopped: &Receiver<()>) -> io::Result<Vec<JoinHandle<()>>> {
+pub fn start(count: usize, workers: &HashWorkers, stopped: &Receiver<()>) -> io::Result<Vec<JoinHandle<()>>> {
     let start = |number| {
-        let (bench, stopped) = (bench.clone(), stopped.clone());
-        thread::Builder::new().name(format!("hash worker {number}")).spawn(move || bench.work(&stopped))
+        let (workers, stopped) = (workers.clone(), stopped.clone());
+        thread::Builder::new().name(format!("hash worker {number}")).spawn(move || workers.work(&stopped))
     };
     (0..count).map(start).collect()
 }
@@ -59,14 +59,14 @@ impl HashWorkers {
                 recv(stopped) -> _ => return,
             };
             let Ok(piece) = piece else { return };
-            let result = self.judge(piece).unwrap_or_else(Hashed::Failed);
+            let result = self.check(piece).unwrap_or_else(Hashed::Failed);
             if self.results.send(result).is_err() {
                 return;
             }
         }
     }
 
-    fn judge(&self, mut piece: PieceInFlight) -> Result<Hashed, storage::StorageError> {
+    fn check(&self, mut piece: PieceInFlight) -> Result<Hashed, storage::StorageError> {
         let index = piece.piece();
         let metainfo = self.ledger.store().metainfo();
         let mut whole = Sha1::new();

@@ -13,7 +13,7 @@ use crate::{
     session::{
         End, LocalPeer, MAX_OPEN_REQUESTS, SessionHandle,
         incoming::{arrival, chatter::ChatterBudget, requests::Expected, socket::SocketReader},
-        limiter::{MAX_NAP, RateLimiters as RateLimits},
+        limiter::{MAX_NAP, RateLimiters},
     },
     wire::{self, DecodeStep, EXTENDED_HANDSHAKE, ExtendedHandshake, Message, MessageLimits, RawBlock},
 };
@@ -22,10 +22,9 @@ use crate::{
 const MAX_UNASKED: u64 = 16;
 
 /// Reads until the session ends, and says why.
-pub fn run(host: &LocalPeer, handle: &SessionHandle, inlet: SocketReader) -> End {
+pub fn run(host: &LocalPeer, handle: &SessionHandle, reader: SocketReader) -> End {
     let count = handle.share.geometry().piece_count();
-    let patience = ChatterBudget::new(Instant::now());
-    let judge = Protocol {
+    let protocol = Protocol {
         host,
         handle,
         theirs: Bitfield::empty(count),
@@ -33,39 +32,39 @@ pub fn run(host: &LocalPeer, handle: &SessionHandle, inlet: SocketReader) -> End
         wants: false,
         unasked: 0,
         asked: 0,
-        chatter: patience,
+        chatter: ChatterBudget::new(Instant::now()),
     };
-    let Err(end) = read(inlet, judge, MessageLimits::for_pieces(count));
+    let Err(end) = read(reader, protocol, MessageLimits::for_pieces(count));
     end
 }
 
 /// Never returns but with an error: a session has no other end.
 fn read(
-    mut inlet: SocketReader,
-    mut judge: Protocol<'_>,
+    mut reader: SocketReader,
+    mut protocol: Protocol<'_>,
     limits: MessageLimits,
 ) -> Result<std::convert::Infallible, End> {
     loop {
-        match wire::decode(inlet.filled(), limits)? {
-            DecodeStep::Need(total) => inlet.fill(total)?,
+        match wire::decode(reader.filled(), limits)? {
+            DecodeStep::Need(total) => reader.fill(total)?,
             DecodeStep::Message(message, used) => {
-                judge.message(message)?;
-                inlet.consume(used);
+                protocol.message(message)?;
+                reader.consume(used);
             }
             DecodeStep::Piece { block, used } => {
-                inlet.consume(used);
-                judge.block(block, &mut inlet)?;
+                reader.consume(used);
+                protocol.block(block, &mut reader)?;
             }
             DecodeStep::Skip { used, length } => {
-                judge.idle_message(length)?;
-                inlet.consume(used);
-                inlet.skip(length)?;
+                protocol.idle_message(length)?;
+                reader.consume(used);
+                reader.skip(length)?;
             }
         }
     }
 }
 
-/// Judges what one peer says against what it said before.
+/// Holds what one peer says against what it said before.
 struct Protocol<'a> {
     host: &'a LocalPeer,
     handle: &'a SessionHandle,
@@ -92,8 +91,8 @@ impl Protocol<'_> {
             }
             Message::Unchoke => {
                 self.idle_message(0)?;
-                let appetite = self.handle.requests().unchoke();
-                self.handle.tell(PeerEvent::Unchoked(id, appetite))
+                let bytes = self.handle.requests().unchoke();
+                self.handle.tell(PeerEvent::Unchoked(id, bytes))
             }
             Message::Interested | Message::NotInterested => {
                 self.idle_message(0)?;
@@ -136,8 +135,8 @@ impl Protocol<'_> {
     fn charge_request(&mut self, block: Block) -> Result<(), End> {
         let ends_piece = block.begin + block.length == self.handle.share.geometry().length_of(block.piece);
         let open = MAX_OPEN_REQUESTS as u64 * u64::from(BLOCK_LENGTH);
-        let given = self.handle.traffic.uploaded.load(Ordering::Relaxed);
-        let forgotten = self.asked + u64::from(block.length) > given + open;
+        let uploaded = self.handle.traffic.uploaded.load(Ordering::Relaxed);
+        let forgotten = self.asked + u64::from(block.length) > uploaded + open;
         if !forgotten {
             self.asked += u64::from(block.length);
         }
@@ -182,7 +181,7 @@ impl Protocol<'_> {
     }
 
     /// A block comes: into its buffer, if it is one that was requested.
-    fn block(&mut self, raw: RawBlock, inlet: &mut SocketReader) -> Result<(), End> {
+    fn block(&mut self, raw: RawBlock, reader: &mut SocketReader) -> Result<(), End> {
         let expected = self.handle.requests().expects(raw);
         let (block, home) = match expected {
             Expected::Yes(block, home) => (block, home),
@@ -190,16 +189,16 @@ impl Protocol<'_> {
             Expected::Never | Expected::NoLonger => {
                 self.unasked += u64::from(expected == Expected::Never);
                 self.handle.count(raw.length, |traffic| &traffic.wasted);
-                inlet.skip(raw.length as usize)?;
-                self.wait_for_rate(raw.length, inlet);
+                reader.skip(raw.length as usize)?;
+                self.wait_for_rate(raw.length, reader);
                 return Ok(());
             }
         };
         let mut buffer = self.host.buffers.take(block.length);
-        inlet.read_into(&mut buffer)?;
+        reader.read_into(&mut buffer)?;
         self.handle.count(block.length, |traffic| &traffic.downloaded);
         arrival::arrived(self.handle, block, home, buffer)?;
-        self.wait_for_rate(block.length, inlet);
+        self.wait_for_rate(block.length, reader);
         Ok(())
     }
 
@@ -215,8 +214,8 @@ impl Protocol<'_> {
 
     /// Counts bytes against the rate limits and waits as long as they say, while nobody ends the session. What the peer
     /// could not send meanwhile is not held against it.
-    fn wait_for_rate(&self, bytes: u32, inlet: &mut SocketReader) {
-        let limits = RateLimits([&self.host.download, &self.handle.share.download]);
+    fn wait_for_rate(&self, bytes: u32, reader: &mut SocketReader) {
+        let limits = RateLimiters([&self.host.download, &self.handle.share.download]);
         let due = limits.spend(u64::from(bytes));
         let mut wait = limits.wait(due);
         if !wait.is_zero() {
@@ -227,6 +226,6 @@ impl Protocol<'_> {
             }
             self.handle.requests().rest(false, Instant::now());
         }
-        inlet.forgive(Instant::now());
+        reader.forgive(Instant::now());
     }
 }

@@ -1,4 +1,4 @@
-//! A session's outbox, shared: whoever has something to say puts it in, the writer thread sleeps until there is something.
+//! A session's outbox, shared: the reader and the coordinator put orders in, the writer thread sleeps until there are some.
 
 use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
@@ -14,7 +14,7 @@ use crate::{
 /// second a piece is verified every third of a millisecond, and each packet wakes two threads at the other end.
 const HAVE_PAUSE: Duration = Duration::from_millis(3);
 
-/// The outbox of one session with its bell.
+/// The outbox of one session, with what wakes its writer.
 #[derive(Debug, Default)]
 pub struct OutgoingQueue {
     state: Mutex<QueueState>,
@@ -29,7 +29,7 @@ struct QueueState {
     closed: bool,
     /// Whether it closes by itself once nothing waits that can be sent.
     finishing: bool,
-    /// The writer sleeps; waking it costs a system call, so nobody rings who need not.
+    /// The writer sleeps; waking it costs a system call, so it is not done without need.
     asleep: bool,
     /// The largest run it is ready to send; 0 while a rate limit holds it up.
     max_run: u64,
@@ -82,10 +82,10 @@ impl OutgoingQueue {
         self.lock().closed
     }
 
-    /// Sleeps until there is something to send, at most for `patience`; no blocks with a `max_run` of 0.
-    pub fn wait(&self, max_run: u64, patience: Duration) -> NextOutgoing {
+    /// Sleeps until there is something to send, at most for `timeout`; no blocks with a `max_run` of 0.
+    pub fn wait(&self, max_run: u64, timeout: Duration) -> NextOutgoing {
         let mut now = Instant::now();
-        let deadline = now + patience;
+        let deadline = now + timeout;
         let mut state = self.lock();
         loop {
             if state.closed || (state.finishing && !state.outbox.has_work(1)) {
@@ -132,8 +132,8 @@ mod tests {
     use super::*;
     use crate::metainfo::Geometry;
 
-    fn batch(mailbox: &OutgoingQueue) -> Batch {
-        match mailbox.wait(0, Duration::from_secs(10)) {
+    fn batch(queue: &OutgoingQueue) -> Batch {
+        match queue.wait(0, Duration::from_secs(10)) {
             NextOutgoing::Batch(batch) => batch,
             other => panic!("{other:?}"),
         }
@@ -143,13 +143,13 @@ mod tests {
     fn a_have_goes_at_once_and_those_right_behind_it_go_together() {
         let geometry = Geometry::new(1 << 20, 1 << 14).unwrap();
         let have = |index| SendOrder::Have(geometry.piece(index).unwrap());
-        let mailbox = OutgoingQueue::default();
-        mailbox.push(SendOrder::Start(None)).unwrap();
+        let queue = OutgoingQueue::default();
+        queue.push(SendOrder::Start(None)).unwrap();
         let begun = Instant::now();
-        mailbox.push(have(0)).unwrap();
-        assert_eq!(batch(&mailbox).control.len(), 9);
-        (1..5).for_each(|index| mailbox.push(have(index)).unwrap());
-        assert_eq!(batch(&mailbox).control.len(), 4 * 9);
+        queue.push(have(0)).unwrap();
+        assert_eq!(batch(&queue).control.len(), 9);
+        (1..5).for_each(|index| queue.push(have(index)).unwrap());
+        assert_eq!(batch(&queue).control.len(), 4 * 9);
         assert!(begun.elapsed() >= HAVE_PAUSE);
     }
 
@@ -157,13 +157,13 @@ mod tests {
     fn what_is_urgent_takes_waiting_haves_along() {
         let geometry = Geometry::new(1 << 20, 1 << 14).unwrap();
         let have = |index| SendOrder::Have(geometry.piece(index).unwrap());
-        let mailbox = OutgoingQueue::default();
-        mailbox.push(SendOrder::Start(None)).unwrap();
-        mailbox.push(have(0)).unwrap();
-        batch(&mailbox);
-        mailbox.push(have(1)).unwrap();
-        mailbox.push(SendOrder::Interested).unwrap();
-        assert_eq!(batch(&mailbox).control.len(), 5 + 9);
-        assert!(matches!(mailbox.wait(0, Duration::ZERO), NextOutgoing::Nothing));
+        let queue = OutgoingQueue::default();
+        queue.push(SendOrder::Start(None)).unwrap();
+        queue.push(have(0)).unwrap();
+        batch(&queue);
+        queue.push(have(1)).unwrap();
+        queue.push(SendOrder::Interested).unwrap();
+        assert_eq!(batch(&queue).control.len(), 5 + 9);
+        assert!(matches!(queue.wait(0, Duration::ZERO), NextOutgoing::Nothing));
     }
 }

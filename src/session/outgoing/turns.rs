@@ -1,7 +1,7 @@
 //! Turns at the uplink: a few sessions send blocks at a time, each a piece's worth, and then others.
 //!
 //! Twenty sessions that share an uplink evenly all complete a piece after the time of twenty; one after the other they
-//! complete the first after the time of one, and its receiver has it to give while the rest still wait. A session that
+//! complete the first after the time of one, and its receiver can pass it on while the rest still wait. A session that
 //! does not get its turn in time goes ahead without, so that a slow peer with a turn holds up nobody for long.
 
 use std::{
@@ -17,8 +17,8 @@ pub struct TurnRules {
     pub at_once: usize,
     /// How long a session waits for its turn at most.
     pub patience: Duration,
-    /// How long a turn lasts at most: eight of them at 20 Mbit/s. Whoever takes longer is stuck with a peer that does not read,
-    /// and goes on without.
+    /// How long a turn lasts at most: eight of them at 20 Mbit/s. A session that takes longer is stuck with a peer that does
+    /// not read, and goes on without.
     pub longest: Duration,
     /// Bytes of blocks sent in one turn: a usual piece.
     pub bytes: u64,
@@ -39,7 +39,7 @@ impl Default for TurnRules {
 #[derive(Debug, Default)]
 pub struct UplinkTurns {
     state: Mutex<UplinkState>,
-    bell: Condvar,
+    signal: Condvar,
 }
 
 /// The turns that are taken. Pure.
@@ -51,14 +51,14 @@ pub struct UplinkState {
     next: u64,
 }
 
-/// A turn, given back when it is dropped.
+/// A turn, which ends when it is dropped.
 #[derive(Debug)]
 pub struct UplinkTurn<'a>(&'a UplinkTurns, u64);
 
 impl UplinkTurns {
-    /// Waits for a turn; `None` when that takes longer than `patience`.
-    pub fn take(&self, patience: Duration) -> Option<UplinkTurn<'_>> {
-        let deadline = Instant::now() + patience;
+    /// Waits for a turn; `None` when that takes longer than `timeout`.
+    pub fn take(&self, timeout: Duration) -> Option<UplinkTurn<'_>> {
+        let deadline = Instant::now() + timeout;
         let mut state = self.lock();
         loop {
             let now = Instant::now();
@@ -69,7 +69,7 @@ impl UplinkTurns {
             if left.is_zero() {
                 return None;
             }
-            state = self.bell.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.signal.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -113,7 +113,7 @@ impl UplinkState {
 impl Drop for UplinkTurn<'_> {
     fn drop(&mut self) {
         self.0.lock().give_back(self.1);
-        self.0.bell.notify_one();
+        self.0.signal.notify_one();
     }
 }
 

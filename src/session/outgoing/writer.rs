@@ -41,43 +41,43 @@ const MAX_BEGUN: usize = 256;
 
 /// Writes until the session ends.
 pub fn run(host: &LocalPeer, handle: &SessionHandle, cipher: Option<Cipher>) -> Result<(), End> {
-    let outlet = Outlet { socket: handle.socket().clone(), cipher };
-    let mut pen =
-        BlockWriter { handle, outlet, run: Vec::new(), begun: BTreeMap::new(), backlog: Backlog::new(Instant::now()) };
+    let socket = SocketWriter { socket: handle.socket().clone(), cipher };
+    let mut writer =
+        BlockWriter { handle, socket, run: Vec::new(), begun: BTreeMap::new(), backlog: Backlog::new(Instant::now()) };
     let limits = RateLimiters([&host.upload, &handle.share.upload]);
     let mut due = Default::default();
     let mut turn = None::<UplinkTurn<'_>>;
     let mut left_of_turn = 0;
     loop {
         let held_up = limits.wait(due);
-        let mail = match held_up.is_zero() {
-            // Whoever has a turn and nothing to send gives it back at once.
+        let next = match held_up.is_zero() {
+            // A turn with nothing to send ends at once.
             true => handle.outgoing.wait(MAX_RUN, if turn.is_some() { Duration::ZERO } else { KEEP_ALIVE }),
             false => handle.outgoing.wait(0, held_up.min(MAX_NAP)),
         };
-        match mail {
+        match next {
             NextOutgoing::Closed => return Ok(()),
             NextOutgoing::Batch(batch) => {
-                pen.send_control(&batch.control)?;
+                writer.send_control(&batch.control)?;
                 if batch.run.is_empty() {
                     continue;
                 }
                 if turn.is_none() {
-                    (turn, left_of_turn) = (pen.wait_for_turn(&host.turns)?, host.turns.rules().bytes);
+                    (turn, left_of_turn) = (writer.wait_for_turn(&host.turns)?, host.turns.rules().bytes);
                 }
-                let sent = pen.send_run(&batch.run)?;
+                let sent = writer.send_run(&batch.run)?;
                 due = limits.spend(sent);
                 left_of_turn = left_of_turn.saturating_sub(sent);
                 if left_of_turn == 0 || !limits.wait(due).is_zero() {
                     turn = None;
                 }
             }
-            NextOutgoing::Nothing if turn.take().is_some() => pen.run = Vec::new(),
+            NextOutgoing::Nothing if turn.take().is_some() => writer.run = Vec::new(),
             NextOutgoing::Nothing if !held_up.is_zero() => {}
             NextOutgoing::Nothing => {
                 let mut keep_alive = Vec::new();
                 wire::encode(Message::KeepAlive, &mut keep_alive);
-                pen.send_control(&keep_alive)?;
+                writer.send_control(&keep_alive)?;
             }
         }
     }
@@ -85,7 +85,7 @@ pub fn run(host: &LocalPeer, handle: &SessionHandle, cipher: Option<Cipher>) -> 
 
 struct BlockWriter<'a> {
     handle: &'a SessionHandle,
-    outlet: Outlet,
+    socket: SocketWriter,
     /// The bytes of one run; let go when nothing is left to send, so that an idle session costs nothing.
     run: Vec<u8>,
     /// How many bytes were sent of pieces of which not all were.
@@ -95,7 +95,7 @@ struct BlockWriter<'a> {
 
 impl BlockWriter<'_> {
     fn send_control(&mut self, control: &[u8]) -> Result<(), End> {
-        if control.is_empty() { Ok(()) } else { self.outlet.write(&mut [IoSlice::new(control)]) }
+        if control.is_empty() { Ok(()) } else { self.socket.write(&mut [IoSlice::new(control)]) }
     }
 
     /// Waits until it is this session's turn to send blocks; control goes out meanwhile. `None` when it must go without one.
@@ -127,7 +127,7 @@ impl BlockWriter<'_> {
             parts.extend([IoSlice::new(head), IoSlice::new(bytes)]);
             rest = after;
         }
-        self.outlet.write(&mut parts)?;
+        self.socket.write(&mut parts)?;
         if let Some(limit) = self.backlog.sent(bytes, Instant::now()) {
             backlog::limit(self.handle.socket(), limit)?;
         }
@@ -136,13 +136,13 @@ impl BlockWriter<'_> {
         }
         drop(sending);
         if let Some(piece) = run.first().map(|block| block.piece) {
-            self.note_given(piece, bytes)?;
+            self.note_uploaded(piece, bytes)?;
         }
         Ok(bytes)
     }
 
-    /// Notes a piece as given with its last byte. The blocks of a run are all of one piece.
-    fn note_given(&mut self, piece: PieceIndex, bytes: u64) -> Result<(), End> {
+    /// Notes a piece as uploaded with its last byte. The blocks of a run are all of one piece.
+    fn note_uploaded(&mut self, piece: PieceIndex, bytes: u64) -> Result<(), End> {
         if self.begun.len() >= MAX_BEGUN && !self.begun.contains_key(&piece) {
             self.begun.pop_first();
         }
@@ -169,13 +169,13 @@ impl BlockWriter<'_> {
 }
 
 /// The sending end of a socket.
-struct Outlet {
+struct SocketWriter {
     socket: Arc<TcpStream>,
     /// Where the stream is encrypted.
     cipher: Option<Cipher>,
 }
 
-impl Outlet {
+impl SocketWriter {
     fn write(&mut self, parts: &mut [IoSlice<'_>]) -> Result<(), End> {
         let written = match &mut self.cipher {
             None => write_all(&self.socket, parts),

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     http::{Feed, Reply, ReplyContent, Request, TICK},
     metainfo::InfoHash,
-    status::report::{self, Direction, Watching},
+    status::report::{self, TransferKind, Watching},
 };
 
 /// How long nothing may be said, before a comment tells the proxies on the way that somebody is still there.
@@ -240,9 +240,9 @@ fn shown(passed: Vec<report::Transfer>, file: Option<InfoHash>) -> Vec<TransferE
         piece: transfer.piece,
         peer: HEXLOWER.encode(&transfer.peer.0),
         way: match transfer.way {
-            Direction::Uploaded => "given",
-            Direction::Downloaded => "taken",
-            Direction::Elsewhere => "elsewhere",
+            TransferKind::Uploaded => "given",
+            TransferKind::Downloaded => "taken",
+            TransferKind::Elsewhere => "elsewhere",
         },
     });
     told.collect()

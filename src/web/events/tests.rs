@@ -69,7 +69,7 @@ fn an_open_page_hears_of_the_swarm_of_a_file_and_of_its_pieces() {
     let row = &one.event("file")["rows"][0];
     assert_eq!((&row["client"], &row["percent"]), (&"qBittorrent 4.6.5".into(), &75.0.into()));
 
-    let way = Direction::Elsewhere;
+    let way = TransferKind::Elsewhere;
     let (peer, address) = (PeerId(*b"-qB4650-000000006881"), ([10, 0, 0, 1], 6881).into());
     let passed = |hash: &str| Transfer { info_hash: hash.parse().unwrap(), piece: 3, peer, address, way };
     room.board.record([passed(&"1".repeat(40)), passed(&hash)]);
@@ -88,7 +88,7 @@ fn who_asks_now_and_then_misses_no_transfer() {
     let first = room.get("/api/transfers").json();
     assert_eq!(first, serde_json::json!({ "seq": 0, "transfers": [] }));
     let (peer, address) = (PeerId(*b"-qB4650-000000006881"), ([10, 0, 0, 1], 6881).into());
-    let passed = |piece| Transfer { info_hash: InfoHash([1; 20]), piece, peer, address, way: Direction::Uploaded };
+    let passed = |piece| Transfer { info_hash: InfoHash([1; 20]), piece, peer, address, way: TransferKind::Uploaded };
     room.board.record((0..100).map(passed));
     let next = room.get("/api/transfers?since=0").json();
     let pieces: Vec<_> = next["transfers"].as_array().unwrap().iter().map(|it| it["piece"].as_u64().unwrap()).collect();

@@ -182,7 +182,7 @@ impl World {
         let remote = Arc::new(Remote { session: id, ..peer.remote });
         let mut session = Session {
             peer: number,
-            desk: Requests::new(&self.geometry, remote.clone(), self.now),
+            requests: Requests::new(&self.geometry, remote.clone(), self.now),
             incoming: VecDeque::new(),
             landing: None,
             outgoing: VecDeque::from([Passed::Opened(remote.clone())]),
@@ -192,9 +192,9 @@ impl World {
             interested: false,
             is_ending: false,
             is_over: false,
-            given: 0,
+            downloaded: 0,
         };
-        session.desk.limit_pipeline([1, 2, 5, 250][self.chance.below(4) as usize]);
+        session.requests.limit_pipeline([1, 2, 5, 250][self.chance.below(4) as usize]);
         session.say(self.now + peer.latency, Said::Has(peer.has.clone()));
         self.sessions.insert(id, session);
     }

@@ -1,4 +1,4 @@
-//! A session: a real desk, both ends of its connection, and the reader between them.
+//! A session: a real requests, both ends of its connection, and the reader between them.
 
 use super::{peers::Said, *};
 use crate::policy::Home;
@@ -28,7 +28,7 @@ pub struct Landing {
 pub struct Session {
     pub peer: usize,
     pub remote: Arc<Remote>,
-    pub desk: Requests,
+    pub requests: Requests,
     /// On its way to us, in order, and when it arrives.
     pub incoming: VecDeque<(Instant, Said)>,
     pub landing: Option<Landing>,
@@ -39,7 +39,7 @@ pub struct Session {
     pub interested: bool,
     pub is_ending: bool,
     pub is_over: bool,
-    pub given: u64,
+    pub downloaded: u64,
 }
 
 impl Session {
@@ -54,15 +54,15 @@ impl Session {
         self.incoming.push_back((due, said));
     }
 
-    pub fn pulse(&self, now: Instant) -> SessionPace {
+    pub fn pace(&self, now: Instant) -> SessionPace {
         SessionPace {
-            waited: self.desk.waited(now),
-            time_left: self.desk.time_left(),
-            bytes_wanted: self.desk.bytes_wanted(),
-            rate: self.desk.bytes_per_second(),
-            idle: self.desk.is_idle(),
-            spare: self.desk.spare(),
-            downloaded: self.given,
+            waited: self.requests.waited(now),
+            time_left: self.requests.time_left(),
+            bytes_wanted: self.requests.bytes_wanted(),
+            rate: self.requests.bytes_per_second(),
+            idle: self.requests.is_idle(),
+            spare: self.requests.spare(),
+            downloaded: self.downloaded,
             uploaded: 0,
         }
     }
@@ -78,7 +78,7 @@ impl World {
             None => {}
         }
         if session.is_ending {
-            let pieces = session.desk.choke();
+            let pieces = session.requests.choke();
             session.is_over = true;
             session.outgoing.push_back(Passed::Closed(id, pieces));
             return;
@@ -90,17 +90,17 @@ impl World {
         let event = match said {
             Said::Has(bits) => PeerEvent::Has(id, bits),
             Said::Gained(piece) => PeerEvent::Gained(id, piece),
-            Said::Choke => PeerEvent::Choked(id, session.desk.choke()),
-            Said::Unchoke => PeerEvent::Unchoked(id, session.desk.unchoke()),
+            Said::Choke => PeerEvent::Choked(id, session.requests.choke()),
+            Said::Unchoke => PeerEvent::Unchoked(id, session.requests.unchoke()),
             Said::Block(block, bytes) => {
-                match session.desk.expects(block.into()) {
+                match session.requests.expects(block.into()) {
                     Expected::Yes(block, home) => {
                         let slow = if self.chance.one_in(50) { 15_000 } else { 3 };
                         let due = self.now + self.chance.millis(slow);
                         session.landing = Some(Landing { due, block, home, bytes, claimed: false });
                     }
                     Expected::NoLonger => {}
-                    Expected::Never => panic!("{block:?} was asked for, and the desk has forgotten it"),
+                    Expected::Never => panic!("{block:?} was asked for, and the requests has forgotten it"),
                 }
                 return;
             }
@@ -125,20 +125,20 @@ impl World {
                 Payload::Stored
             }
             Home::Disk => {
-                if session.desk.claim(block) {
+                if session.requests.claim(block) {
                     session.landing = Some(Landing { claimed: true, ..landing });
                 }
                 return;
             }
         };
-        session.given += u64::from(block.length);
-        let placed = session.desk.place(block, payload, self.now);
+        session.downloaded += u64::from(block.length);
+        let placed = session.requests.place(block, payload, self.now);
         session.outgoing.extend(placed.finished.map(Passed::Finished));
-        let errand = placed
+        let endgame = placed
             .endgame_block
             .map(|(block, payload)| PeerEvent::EndgameBlock(session.remote.clone(), block, payload));
-        let hungry = placed.bytes_wanted.map(|appetite| PeerEvent::BytesWanted(id, appetite));
-        session.outgoing.extend(errand.into_iter().chain(hungry).map(Passed::Told));
+        let wanted = placed.bytes_wanted.map(|bytes| PeerEvent::BytesWanted(id, bytes));
+        session.outgoing.extend(endgame.into_iter().chain(wanted).map(Passed::Told));
         self.request(id, placed.requests);
     }
 }

@@ -1,7 +1,7 @@
-//! The half of a session that takes: which pieces it is filling, which blocks are asked for, how many may be.
+//! The half of a session that downloads: which pieces it is filling, which blocks are requested, how many may be.
 //!
-//! Invariant: every missing block of every piece on the desk is either asked for or waiting to be, and none is both.
-//! While the other side chokes us the desk is empty. Pure: `now` is an argument. The coordinator puts pieces on it, the
+//! Invariant: every missing block of every piece that is assigned is either requested or waiting to be, and none is both.
+//! While the other side chokes us nothing is assigned. Pure: `now` is an argument. The coordinator assigns pieces, the
 //! reader puts blocks in their places; each holds the lock for one call.
 
 use std::{
@@ -28,7 +28,7 @@ pub struct Requests {
     uploader: Arc<Remote>,
     choked: bool,
     pieces: Vec<PieceInFlight>,
-    /// Single blocks of pieces that lie on other desks, asked for here as well (endgame).
+    /// Single blocks of pieces that other sessions own, requested here as well (endgame).
     endgame: Vec<Block>,
     waiting: VecDeque<Block>,
     asked: VecDeque<Block>,
@@ -61,18 +61,18 @@ pub struct Placed {
     pub requests: Vec<Block>,
     /// The piece that this block completed.
     pub finished: Option<PieceInFlight>,
-    /// The desk will soon be out of work, and wants that many bytes more; said once until work comes.
+    /// There will soon be nothing left to request, and that many bytes more are wanted; said once until a piece comes.
     pub bytes_wanted: Option<u64>,
-    /// The block belongs to a piece on another desk.
+    /// The block belongs to a piece that another session owns.
     pub endgame_block: Option<(Block, Payload)>,
 }
 
 impl Requests {
-    /// An empty desk, choked as every session begins (BEP 3).
-    pub fn new(geometry: &Geometry, giver: Arc<Remote>, now: Instant) -> Requests {
+    /// None, and choked, as every session begins (BEP 3).
+    pub fn new(geometry: &Geometry, uploader: Arc<Remote>, now: Instant) -> Requests {
         Requests {
             geometry: *geometry,
-            uploader: giver,
+            uploader,
             choked: true,
             pieces: Vec::new(),
             endgame: Vec::new(),
@@ -87,14 +87,14 @@ impl Requests {
         }
     }
 
-    /// The other side answers requests from now on: how many bytes of work are wanted.
+    /// The other side answers requests from now on: how many bytes of pieces are wanted.
     pub fn unchoke(&mut self) -> u64 {
         self.choked = false;
         self.told_bytes_wanted = true;
         self.bytes_wanted()
     }
 
-    /// The other side has forgotten all requests; what lay here goes back.
+    /// The other side has forgotten all requests; the pieces go back.
     pub fn choke(&mut self) -> Vec<PieceInFlight> {
         self.choked = true;
         self.waiting.clear();
@@ -110,14 +110,14 @@ impl Requests {
         self.pipeline.limit(blocks as usize);
     }
 
-    /// Bytes that may still be put on the desk before it has enough work for its rate.
+    /// Bytes of pieces that may still be assigned before there are enough for the rate.
     pub fn bytes_wanted(&self) -> u64 {
         let stock = self.waiting.len() + self.asked.len();
         let wanted = if self.choked { 0 } else { self.pipeline.blocks() + self.lead() };
         wanted.saturating_sub(stock) as u64 * u64::from(BLOCK_LENGTH)
     }
 
-    /// Puts a piece on the desk and says what to ask for now. A desk that was choked meanwhile hands it back.
+    /// Takes a piece and says what to request now. If it was choked meanwhile it hands the piece back.
     pub fn assign(&mut self, piece: PieceInFlight, now: Instant) -> Result<Vec<Block>, PieceInFlight> {
         if self.choked {
             return Err(piece);
@@ -128,7 +128,7 @@ impl Requests {
         Ok(self.due(now))
     }
 
-    /// Asks for a single block of a piece that lies on another desk, where that can be done here; says what to ask for now.
+    /// Requests a single block of a piece that another session owns, where that can be done here; says what to request now.
     pub fn request_endgame_block(&mut self, block: Block, now: Instant) -> Vec<Block> {
         if self.choked || self.endgame_position(block).is_some() || self.position(block.piece).is_some() {
             return Vec::new();
@@ -142,7 +142,7 @@ impl Requests {
     pub fn expects(&mut self, raw: RawBlock) -> Expected {
         let Some(block) = self.geometry.block(raw.index, raw.begin, raw.length) else { return Expected::Never };
         if self.asked.contains(&block) {
-            // An errand's block stays in memory: only the owner of a piece writes to it.
+            // A block of another session's piece stays in memory: only the owner of a piece writes to it.
             let home = self.position(block.piece).map_or(Home::Memory, |at| self.pieces[at].home());
             return Expected::Yes(block, home);
         }
@@ -172,8 +172,8 @@ impl Requests {
         self.pipeline.arrived(u64::from(block.length), now);
         self.progress = now;
         let mut placed = match self.endgame_position(block) {
-            Some(errand) => {
-                self.endgame.swap_remove(errand);
+            Some(at) => {
+                self.endgame.swap_remove(at);
                 Placed { endgame_block: Some((block, payload)), ..Placed::default() }
             }
             None => Placed { finished: self.fill(block, payload, self.uploader.clone()), ..Placed::default() },
@@ -188,7 +188,7 @@ impl Requests {
 
     /// Puts a block that another session brought in its place: the piece if that completed it, and whether this
     /// session had asked for the block and is to cancel that.
-    pub fn receive(&mut self, block: Block, payload: Payload, giver: Arc<Remote>) -> (Option<PieceInFlight>, bool) {
+    pub fn receive(&mut self, block: Block, payload: Payload, uploader: Arc<Remote>) -> (Option<PieceInFlight>, bool) {
         if self.being_written == Some(block) {
             return (None, false);
         }
@@ -198,10 +198,10 @@ impl Requests {
             self.asked.remove(at);
             self.withdraw([block]);
         }
-        (self.fill(block, payload, giver), asked.is_some())
+        (self.fill(block, payload, uploader), asked.is_some())
     }
 
-    /// Takes a piece, or the errands for it, off the desk; also says which requests are to be cancelled. A piece that a
+    /// Gives up a piece, or the endgame requests for it; also says which requests are to be cancelled. A piece that a
     /// block is just being written to stays: it is no longer stuck.
     pub fn recall(&mut self, piece: PieceIndex) -> (Option<PieceInFlight>, Vec<Block>) {
         if self.being_written.is_some_and(|block| block.piece == piece) {
@@ -215,21 +215,21 @@ impl Requests {
         (self.position(piece).map(|at| self.pieces.swap_remove(at)), cancelled)
     }
 
-    /// The last missing blocks of a piece on the desk, last first: what helpers may bring.
+    /// The last missing blocks of a piece, last first: what helpers may bring.
     pub fn last_missing(&self, piece: PieceIndex, count: usize) -> Vec<Block> {
         let Some(at) = self.position(piece) else { return Vec::new() };
         let missing: Vec<_> = self.pieces[at].missing_blocks().collect();
         missing.into_iter().rev().take(count.min(self.pieces[at].room_for_help())).collect()
     }
 
-    /// The last piece on the desk of which no block has been asked for or has come.
+    /// The last piece of which no block has been requested or has come.
     pub fn spare(&self) -> Option<PieceIndex> {
         let last = self.pieces.last().filter(|piece| piece.is_blank())?.piece();
         let begun = self.asked.iter().any(|block| block.piece == last);
         (!begun).then_some(last)
     }
 
-    /// What to ask for next, once half of the window is free: requests go out in batches. To be asked whenever
+    /// What to ask for next, once half of the pipeline is free: requests go out in batches. To be asked whenever
     /// requests were withdrawn, since then no block may come that would.
     pub fn next_requests(&mut self, now: Instant) -> Vec<Block> {
         if self.asked.len() <= self.pipeline.blocks() / 2 { self.due(now) } else { Vec::new() }
@@ -257,20 +257,20 @@ impl Requests {
         self.pipeline.bytes_per_second()
     }
 
-    /// How long what lies on the desk will take at the rate seen; `None` before there is a rate.
+    /// How long the pieces that are assigned will take at the rate seen; `None` before there is a rate.
     pub fn time_left(&self) -> Option<Duration> {
         let blocks = (self.waiting.len() + self.asked.len()) as f64;
         let rate = self.bytes_per_second()?;
         Some(Duration::from_secs_f64(blocks * f64::from(BLOCK_LENGTH) / rate))
     }
 
-    /// Work that should be waiting, in blocks, when the desk says it is hungry: the coordinator's answer takes a moment.
+    /// Blocks that should be waiting when more are asked of the coordinator, whose answer takes a moment.
     fn lead(&self) -> usize {
         self.pipeline.blocks().div_ceil(2)
     }
 
     fn endgame_position(&self, block: Block) -> Option<usize> {
-        self.endgame.iter().position(|errand| *errand == block)
+        self.endgame.iter().position(|other| *other == block)
     }
 
     fn withdraw(&mut self, blocks: impl IntoIterator<Item = Block>) {
@@ -283,9 +283,9 @@ impl Requests {
         self.pieces.iter().position(|one| one.piece() == piece)
     }
 
-    fn fill(&mut self, block: Block, payload: Payload, giver: Arc<Remote>) -> Option<PieceInFlight> {
+    fn fill(&mut self, block: Block, payload: Payload, uploader: Arc<Remote>) -> Option<PieceInFlight> {
         let at = self.position(block.piece)?;
-        self.pieces[at].place(block, payload, &giver);
+        self.pieces[at].place(block, payload, &uploader);
         self.pieces[at].is_complete().then(|| self.pieces.swap_remove(at))
     }
 

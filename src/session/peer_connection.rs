@@ -1,5 +1,4 @@
-//! A connection that somebody made to us, before and while it is a session: whoever let it in can see whether it is of use,
-//! and hang up on it.
+//! A connection before and while it is a session: admission can see whether blocks pass on it, and close it.
 
 use std::{
     net::{Shutdown, TcpStream},
@@ -8,7 +7,7 @@ use std::{
 
 use super::share::Traffic;
 
-/// An accepted connection.
+/// One connection to a peer.
 #[derive(Debug, Clone)]
 pub struct PeerConnection {
     pub(super) socket: Arc<TcpStream>,
@@ -26,7 +25,7 @@ impl PeerConnection {
         self.traffic.uploaded.load(Ordering::Relaxed) + self.traffic.downloaded.load(Ordering::Relaxed)
     }
 
-    /// Hangs up; whoever reads or writes on it finds it closed.
+    /// Closes it for its reader and its writer.
     pub fn hang_up(&self) {
         // Fails where the other side was first; it is closed then as well.
         let _ = self.socket.shutdown(Shutdown::Both);

@@ -1,153 +1,60 @@
-//! The coordinator of all torrents that are only seeded: one thread, however many there are. A torrent that nobody asks
-//! for costs it nothing but an entry in the registry, and one on the board.
+//! The thread of the seed coordinator: it owns the sessions of all torrents that are only seeded, tells the choker, super-seeding
+//! and the candidates what happens, and does what they say. It waits nowhere but in its `select!`.
 
 use std::{
     collections::HashMap,
     io,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    thread::{self, JoinHandle},
+    sync::{Arc, atomic::Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, at, bounded, never, select, tick};
+use crossbeam_channel::{Receiver, Sender, at, never, select, tick};
 
-use super::{TorrentRegistry, watchman::FileWatch};
+use super::{FileWatch, TorrentRegistry};
 use crate::{
     announce::{Announcer, TrackerNews},
     bitfield::Bitfield,
     chance::Chance,
-    metainfo::{InfoHash, Metainfo},
+    metainfo::InfoHash,
     policy::{
         ChokeChange, Choker, PeerEvent, PeerKnowledge, SendOrder, SessionId,
-        candidates::{Candidates, MAX_DIALLED},
+        candidates::Candidates,
         super_seed::{Showing, SuperSeeding},
     },
-    session::{self, End, HaveSet, Limiter, LocalPeer, SessionEvent, SessionHandle, SharedTorrent, Traffic},
+    session::{self, End, LocalPeer, SessionEvent, SessionHandle, SharedTorrent},
     status::{
         StatusWriter,
         report::{Activity, Board},
     },
-    storage::{self, Stamps, Store},
+    storage,
 };
 
 /// How often the clock is looked at.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Events that may wait; a session that finds the queue full waits, and its peer with it.
-const MAX_EVENTS: usize = 1024;
-
-/// Torrents that may wait to be expelled; whoever expels more waits for the coordinator, which does not take long.
-const MAX_EXPELLED: usize = 64;
-
-/// Answers of trackers that may wait; an announcing thread that finds the queue full waits.
-const MAX_NEWS: usize = 64;
-
 /// The stack of the reading thread of a session that was dialled, in bytes.
 const STACK: usize = 256 * 1024;
 
-/// The thread, and how torrents come to it. Dropping it ends its sessions.
-pub struct SeedCoordinator {
-    events: Sender<SessionEvent>,
-    news: Sender<TrackerNews>,
-    /// Without a sender the thread ends.
-    expel: Option<Sender<InfoHash>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl SeedCoordinator {
-    /// Starts the thread. `slots` peers are served at once; `seed` is where chance begins.
-    pub fn start(
-        host: Arc<LocalPeer>,
-        registry: Arc<TorrentRegistry>,
-        announcer: Announcer,
-        board: Arc<Board>,
-        slots: usize,
-        seed: u64,
-    ) -> io::Result<SeedCoordinator> {
-        let (events, event_queue) = bounded(MAX_EVENTS);
-        let (expel, expelled) = bounded(MAX_EXPELLED);
-        let (news, tracker_news) = bounded(MAX_NEWS);
-        // As many as there can be, so that no thread waits to tell of one.
-        let (failures, failed) = bounded(MAX_DIALLED);
-        let mut shell = SeedThread {
-            host,
-            candidates: Candidates::default(),
-            next_dial: None,
-            failures,
-            status: StatusWriter::new(board, Instant::now()),
-            file_watch: FileWatch::start()?,
-            sessions: HashMap::new(),
-            uploaded: HashMap::new(),
-            registry,
-            announcer,
-            super_seeding: HashMap::new(),
-            choker: Choker::new(slots, Instant::now()),
-            chance: Chance::new(seed),
-        };
-        let inputs = SeedInputs { events: event_queue, tracker_news, failed, expelled };
-        let thread = thread::Builder::new().name("seed coordinator".into()).spawn(move || shell.run(&inputs))?;
-        Ok(SeedCoordinator { events, news, expel: Some(expel), thread: Some(thread) })
-    }
-
-    /// A torrent to be given by this service, once it is in the registry: every piece is in the store, and was right when
-    /// the files had these stamps.
-    pub fn share(&self, metainfo: Arc<Metainfo>, store: Arc<Store>, stamps: Stamps) -> Arc<SharedTorrent> {
-        let have = Bitfield::full(metainfo.geometry().piece_count());
-        Arc::new(SharedTorrent {
-            metainfo,
-            store,
-            stamps: Arc::new(stamps.into()),
-            have: Arc::new(HaveSet::new(&have)),
-            events: self.events.clone(),
-            incoming: None,
-            upload: Limiter::new(0),
-            download: Limiter::new(0),
-            traffic: Traffic::default(),
-            sending: AtomicUsize::new(0),
-            lacks_peers: AtomicBool::new(false),
-        })
-    }
-
-    /// Where announcers tell what trackers said of the torrents that are only seeded.
-    pub fn news(&self) -> Sender<TrackerNews> {
-        self.news.clone()
-    }
-
-    /// Ends the sessions of a torrent, which is not in the registry any more.
-    pub fn end_sessions(&self, hash: InfoHash) {
-        // If the coordinator is gone, so are its sessions.
-        let _ = self.expel.as_ref().map(|expel| expel.send(hash));
-    }
-}
-
-impl Drop for SeedCoordinator {
-    fn drop(&mut self) {
-        self.expel.take();
-        // If it panicked it has told on its own.
-        let _ = self.thread.take().map(JoinHandle::join);
-    }
-}
-
-struct SeedInputs {
-    events: Receiver<SessionEvent>,
-    tracker_news: Receiver<TrackerNews>,
-    failed: Receiver<Failure>,
-    expelled: Receiver<InfoHash>,
+/// What the thread hears.
+pub(super) struct SeedInputs {
+    pub(super) events: Receiver<SessionEvent>,
+    pub(super) tracker_news: Receiver<TrackerNews>,
+    pub(super) failed: Receiver<FailedDial>,
+    pub(super) expelled: Receiver<InfoHash>,
 }
 
 /// A peer of a torrent that was dialled, and came to no session.
-type Failure = (InfoHash, SocketAddr, End);
+pub(super) type FailedDial = (InfoHash, SocketAddr, End);
 
-struct SeedThread {
+/// The state of the thread.
+pub(super) struct SeedThread {
     host: Arc<LocalPeer>,
     candidates: Candidates,
     /// When the next of them is due.
     next_dial: Option<Instant>,
-    failures: Sender<Failure>,
+    failures: Sender<FailedDial>,
     sessions: HashMap<SessionId, SessionHandle>,
     /// Bytes of blocks that each session had taken at the last tick.
     uploaded: HashMap<SessionId, u64>,
@@ -162,7 +69,36 @@ struct SeedThread {
 }
 
 impl SeedThread {
-    fn run(&mut self, inputs: &SeedInputs) {
+    /// Nobody is connected. `failures` is where dialling threads tell of what came to no session.
+    pub(super) fn new(
+        host: Arc<LocalPeer>,
+        registry: Arc<TorrentRegistry>,
+        announcer: Announcer,
+        board: Arc<Board>,
+        failures: Sender<FailedDial>,
+        upload_slots: usize,
+        seed: u64,
+    ) -> io::Result<SeedThread> {
+        let now = Instant::now();
+        Ok(SeedThread {
+            host,
+            candidates: Candidates::default(),
+            next_dial: None,
+            failures,
+            status: StatusWriter::new(board, now),
+            file_watch: FileWatch::start()?,
+            sessions: HashMap::new(),
+            uploaded: HashMap::new(),
+            registry,
+            announcer,
+            super_seeding: HashMap::new(),
+            choker: Choker::new(upload_slots, now),
+            chance: Chance::new(seed),
+        })
+    }
+
+    /// Runs until every sender of one of its inputs is gone.
+    pub(super) fn run(&mut self, inputs: &SeedInputs) {
         let ticks = tick(TICK);
         let changed = self.file_watch.changed().clone();
         loop {
@@ -238,7 +174,7 @@ impl SeedThread {
     }
 
     fn event(&mut self, event: SessionEvent, now: Instant) {
-        self.status.sees(&event, now);
+        self.status.event(&event, now);
         match event {
             SessionEvent::Opened(handle) => self.opened(handle, now),
             SessionEvent::Closed { session, end, .. } => self.closed(session, &end, now),
@@ -250,9 +186,9 @@ impl SeedThread {
 
     fn peer_event(&mut self, event: PeerEvent, now: Instant) {
         match event {
-            PeerEvent::Has(id, bits) => self.show_more(id, |offer, _| offer.has(id, &bits, now)),
-            PeerEvent::Gained(id, piece) => self.show_more(id, |offer, idle| offer.gained(id, piece, idle, now)),
-            PeerEvent::Sent(id, piece) => self.show_more(id, |offer, idle| offer.sent(id, piece, idle, now)),
+            PeerEvent::Has(id, bits) => self.show_more(id, |seeding, _| seeding.has(id, &bits, now)),
+            PeerEvent::Gained(id, piece) => self.show_more(id, |seeding, idle| seeding.gained(id, piece, idle, now)),
+            PeerEvent::Sent(id, piece) => self.show_more(id, |seeding, idle| seeding.sent(id, piece, idle, now)),
             PeerEvent::Interested(id, interested) => {
                 let changes = self.choker.interested(id, interested, now);
                 self.tell(changes);
@@ -273,8 +209,8 @@ impl SeedThread {
         self.uploaded.remove(&session);
         if let Some(handle) = self.sessions.remove(&session) {
             log::debug!("{}: {end}", handle.remote);
-            let offer = self.super_seeding.get(&handle.share.metainfo.info_hash());
-            let is_seeder = offer.is_some_and(|offer| offer.is_done(session));
+            let seeding = self.super_seeding.get(&handle.share.metainfo.info_hash());
+            let is_seeder = seeding.is_some_and(|seeding| seeding.is_done(session));
             let was_of_use = handle.traffic.uploaded.load(Ordering::Relaxed) > 0;
             self.candidates.closed(session, is_seeder, was_of_use, now);
             self.forget(&handle, now);
@@ -290,8 +226,8 @@ impl SeedThread {
     /// Something has changed with a peer; `change` says what to show to whom, given whether our uplink idles.
     fn show_more(&mut self, id: SessionId, change: impl FnOnce(&mut SuperSeeding, bool) -> Vec<Showing>) {
         let Some(handle) = self.sessions.get(&id) else { return };
-        let Some(offer) = self.super_seeding.get_mut(&handle.share.metainfo.info_hash()) else { return };
-        let shown = change(offer, is_idle(&handle.share));
+        let Some(seeding) = self.super_seeding.get_mut(&handle.share.metainfo.info_hash()) else { return };
+        let shown = change(seeding, is_idle(&handle.share));
         self.show(shown);
         self.end_if_done(id);
     }
@@ -309,11 +245,11 @@ impl SeedThread {
         });
         before.into_iter().for_each(SessionHandle::end);
         self.candidates.opened(hash, &handle.remote, now);
-        let offer = self
+        let seeding = self
             .super_seeding
             .entry(hash)
             .or_insert_with(|| SuperSeeding::new(handle.share.geometry(), self.chance.next()));
-        let shown = offer.opened(id, now);
+        let shown = seeding.opened(id, now);
         self.choker.opened(id, now);
         let mut first = Bitfield::empty(handle.share.geometry().piece_count());
         shown.into_iter().for_each(|piece| _ = first.set(piece.get()));
@@ -328,9 +264,9 @@ impl SeedThread {
 
     fn forget(&mut self, handle: &SessionHandle, now: Instant) {
         let hash = handle.share.metainfo.info_hash();
-        if let Some(offer) = self.super_seeding.get_mut(&hash) {
-            let shown = offer.closed(handle.id(), now);
-            if offer.is_idle() {
+        if let Some(seeding) = self.super_seeding.get_mut(&hash) {
+            let shown = seeding.closed(handle.id(), now);
+            if seeding.is_idle() {
                 self.super_seeding.remove(&hash);
                 handle.share.store.close_all();
             }
@@ -359,17 +295,17 @@ impl SeedThread {
         for (id, handle) in &self.sessions {
             let given = handle.traffic.uploaded.load(Ordering::Relaxed);
             if self.uploaded.insert(*id, given).is_some_and(|before| before < given)
-                && let Some(offer) = self.super_seeding.get_mut(&handle.share.metainfo.info_hash())
+                && let Some(seeding) = self.super_seeding.get_mut(&handle.share.metainfo.info_hash())
             {
-                offer.moves(*id, now);
+                seeding.moves(*id, now);
             }
         }
         let served: HashMap<_, _> =
             self.sessions.values().map(|handle| (handle.share.metainfo.info_hash(), &handle.share)).collect();
         served.values().for_each(|share| self.file_watch.look_at(share));
-        let offers = self.super_seeding.iter_mut();
-        let shown: Vec<_> = offers
-            .flat_map(|(hash, offer)| offer.tick(served.get(hash).is_some_and(|share| is_idle(share)), now))
+        let all = self.super_seeding.iter_mut();
+        let shown: Vec<_> = all
+            .flat_map(|(hash, seeding)| seeding.tick(served.get(hash).is_some_and(|share| is_idle(share)), now))
             .collect();
         self.show(shown);
         let mut changes = self.choker.rotate(now, |_| 0);
@@ -382,10 +318,10 @@ impl SeedThread {
     }
 
     fn publish(&mut self, now: Instant) {
-        let (offers, slots) = (&self.super_seeding, &self.choker);
+        let (all, choker) = (&self.super_seeding, &self.choker);
         self.status.publish(now, |handle| {
-            let offer = offers.get(&handle.share.metainfo.info_hash())?;
-            Some(PeerKnowledge { have: offer.theirs(handle.id())?, we_choke: !slots.is_unchoked(handle.id()) })
+            let seeding = all.get(&handle.share.metainfo.info_hash())?;
+            Some(PeerKnowledge { have: seeding.theirs(handle.id())?, we_choke: !choker.is_unchoked(handle.id()) })
         });
     }
 
@@ -400,8 +336,8 @@ impl SeedThread {
     /// A peer that has everything is of no use to us, nor we to it.
     fn end_if_done(&self, id: SessionId) {
         if let Some(handle) = self.sessions.get(&id) {
-            let offer = self.super_seeding.get(&handle.share.metainfo.info_hash());
-            if offer.is_some_and(|offer| offer.is_done(id)) {
+            let seeding = self.super_seeding.get(&handle.share.metainfo.info_hash());
+            if seeding.is_some_and(|seeding| seeding.is_done(id)) {
                 handle.end();
             }
         }

@@ -1,5 +1,5 @@
-//! Notices that files which are given were changed by somebody else: a thread that looks at their size and time whenever it is
-//! asked to, so that nobody waits for a disk who has other things to do.
+//! Notices that files which are seeded were changed by somebody else: a thread that looks at their size and time whenever it is
+//! asked to, so that no coordinator waits for the disk.
 
 use std::{io, sync::Arc, thread};
 
@@ -28,7 +28,7 @@ impl FileWatch {
     pub fn start() -> io::Result<FileWatch> {
         let (looks, to_look) = bounded::<Arc<SharedTorrent>>(MAX_WAITING);
         let (tell, changed) = bounded(MAX_WAITING);
-        thread::Builder::new().name("watchman".into()).stack_size(STACK).spawn(move || {
+        thread::Builder::new().name("file watch".into()).stack_size(STACK).spawn(move || {
             for share in to_look {
                 if let Err(error) = share.check()
                     && tell.send((share, error)).is_err()

@@ -1,7 +1,7 @@
-//! What a coordinator tells its [`Board`]: it shows every event to its observer, and asks it to publish when it is time.
+//! What a coordinator's thread writes on the [`Board`]: the status writer is told every event, and publishes when it is time.
 //!
-//! The observer belongs to the coordinator's thread. Nothing is done for a block: a session counts its bytes and the pieces it
-//! has given, and the observer looks at the counts. What nobody is connected for costs nothing.
+//! It belongs to the coordinator's thread. Nothing is done for a block: a session counts its bytes and the pieces it has
+//! uploaded, and the status writer looks at the counts. A torrent without connections costs nothing.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,22 +16,22 @@ use crate::{
     session::{SessionEvent, SessionHandle, SharedTorrent},
     status::{
         TrafficMeter,
-        report::{Board, Direction, PeerReport, Transfer, UNWATCHED, WATCHED},
+        report::{Board, PeerReport, Transfer, TransferKind, UNWATCHED, WATCHED},
     },
 };
 
-/// Transfers noted between two looks at most; more could not be told apart by any eye.
+/// Transfers noted between two looks at most; nobody could tell more apart.
 const MAX_NOTED: usize = 2048;
 
 /// Sessions that are over and remembered at most, for what was under way when they ended.
 const MAX_GONE: usize = 64;
 
-/// One coordinator's eye.
+/// What one coordinator reports.
 #[derive(Debug)]
 pub struct StatusWriter {
     board: Arc<Board>,
     sessions: BTreeMap<SessionId, SessionStatus>,
-    /// Those who left last, and whom they came for.
+    /// The sessions that ended last, and their torrents.
     gone: BTreeMap<SessionId, (Arc<Remote>, InfoHash)>,
     /// The torrents that somebody is connected for, or was a moment ago.
     swarms: HashMap<InfoHash, TorrentRates>,
@@ -52,8 +52,8 @@ struct SessionStatus {
     is_fetcher: bool,
     meter: TrafficMeter,
     since: SystemTime,
-    /// The pieces that were given at the last look; nothing when nobody watched then.
-    given: Option<Bitfield>,
+    /// The pieces that were uploaded at the last look; nothing when nobody watched then.
+    uploaded: Option<Bitfield>,
     /// Pieces that it has said it has since the last look, and before.
     gained: Vec<u32>,
     gained_before: Vec<u32>,
@@ -68,8 +68,8 @@ struct TorrentRates {
 impl StatusWriter {
     /// Nothing has happened yet.
     pub fn new(board: Arc<Board>, now: Instant) -> StatusWriter {
-        let (visitors, gone, swarms, passed) = (BTreeMap::new(), BTreeMap::new(), HashMap::new(), Vec::new());
-        StatusWriter { board, sessions: visitors, gone, swarms, passed, was_watched: false, looked: now }
+        let (sessions, gone, swarms, passed) = (BTreeMap::new(), BTreeMap::new(), HashMap::new(), Vec::new());
+        StatusWriter { board, sessions, gone, swarms, passed, was_watched: false, looked: now }
     }
 
     /// When it is time to publish.
@@ -88,36 +88,36 @@ impl StatusWriter {
     }
 
     /// Something happens on a session.
-    pub fn sees(&mut self, event: &SessionEvent, now: Instant) {
+    pub fn event(&mut self, event: &SessionEvent, now: Instant) {
         match event {
             SessionEvent::Opened(handle) => {
                 let share = &handle.share;
-                let visitor = SessionStatus::new(handle.clone(), self.board.is_watched(), now);
-                self.sessions.insert(handle.id(), visitor);
+                let status = SessionStatus::new(handle.clone(), self.board.is_watched(), now);
+                self.sessions.insert(handle.id(), status);
                 self.swarms.entry(share.metainfo.info_hash()).or_insert_with(|| TorrentRates::new(share.clone(), now));
             }
-            SessionEvent::Closed { session, .. } => self.goes(*session),
-            SessionEvent::Peer(event) => self.sees_peer(event),
+            SessionEvent::Closed { session, .. } => self.closed(*session),
+            SessionEvent::Peer(event) => self.peer_event(event),
             SessionEvent::StorageFailed(_) => {}
         }
     }
 
-    fn sees_peer(&mut self, event: &PeerEvent) {
+    fn peer_event(&mut self, event: &PeerEvent) {
         match event {
             PeerEvent::ExtensionHandshake { session, client, .. } => {
-                self.with(*session, |visitor| visitor.client.clone_from(client));
+                self.with(*session, |status| status.client.clone_from(client));
             }
-            PeerEvent::Unchoked(session, _) => self.with(*session, |visitor| visitor.they_choke = false),
-            PeerEvent::Choked(session, _) => self.with(*session, |visitor| visitor.they_choke = true),
-            PeerEvent::Interested(session, want) => self.with(*session, |visitor| {
-                visitor.they_want = *want;
-                visitor.is_fetcher |= *want;
+            PeerEvent::Unchoked(session, _) => self.with(*session, |status| status.they_choke = false),
+            PeerEvent::Choked(session, _) => self.with(*session, |status| status.they_choke = true),
+            PeerEvent::Interested(session, want) => self.with(*session, |status| {
+                status.they_want = *want;
+                status.is_fetcher |= *want;
             }),
             PeerEvent::Gained(session, piece) => {
                 let watched = self.board.is_watched();
-                self.with(*session, |visitor| {
-                    if watched && visitor.is_fetcher && visitor.gained.len() < MAX_NOTED {
-                        visitor.gained.push(piece.get());
+                self.with(*session, |status| {
+                    if watched && status.is_fetcher && status.gained.len() < MAX_NOTED {
+                        status.gained.push(piece.get());
                     }
                 });
             }
@@ -126,24 +126,24 @@ impl StatusWriter {
     }
 
     /// A piece has passed between a session's peer and somebody.
-    pub fn passes(&mut self, session: SessionId, piece: PieceIndex, way: Direction) {
+    pub fn transferred(&mut self, session: SessionId, piece: PieceIndex, way: TransferKind) {
         if !self.board.is_watched() || self.passed.len() >= MAX_NOTED {
             return;
         }
-        let here = self.sessions.get(&session).map(|visitor| visitor.transfer(piece.get(), way));
+        let here = self.sessions.get(&session).map(|status| status.transfer(piece.get(), way));
         let gone = || self.gone.get(&session).map(|(remote, hash)| transfer(remote, *hash, piece.get(), way));
         self.passed.extend(here.or_else(gone));
     }
 
-    /// Puts on the board how things are now; `stance` tells what the coordinator knows of a session.
-    pub fn publish<'a>(&mut self, now: Instant, stance: impl Fn(&SessionHandle) -> Option<PeerKnowledge<'a>>) {
+    /// Puts on the board how things are now; `knowledge` tells what the coordinator knows of a session.
+    pub fn publish<'a>(&mut self, now: Instant, knowledge: impl Fn(&SessionHandle) -> Option<PeerKnowledge<'a>>) {
         self.looked = now;
-        self.note_given();
+        self.note_uploaded();
         let mut peers: HashMap<InfoHash, Vec<PeerReport>> = HashMap::new();
-        for visitor in self.sessions.values_mut() {
-            visitor.note(now);
-            let reports = peers.entry(visitor.handle.share.metainfo.info_hash()).or_default();
-            reports.extend(stance(&visitor.handle).map(|stance| visitor.report(stance)));
+        for status in self.sessions.values_mut() {
+            status.note(now);
+            let reports = peers.entry(status.handle.share.metainfo.info_hash()).or_default();
+            reports.extend(knowledge(&status.handle).map(|knowledge| status.report(knowledge)));
         }
         self.swarms.retain(|hash, swarm| {
             let peers = peers.remove(hash);
@@ -153,25 +153,25 @@ impl StatusWriter {
         });
     }
 
-    /// A session is over. Nobody who watches misses what it was given last, or what it gave and is hashed yet.
-    fn goes(&mut self, session: SessionId) {
-        let Some(mut visitor) = self.sessions.remove(&session) else { return };
-        visitor.note_given(self.board.is_watched(), &mut self.passed);
-        // Its writer is done, so what is not given by now was not given here.
-        visitor.judge_gained(&mut self.passed);
-        visitor.judge_gained(&mut self.passed);
-        let share = &visitor.handle.share;
-        self.gone.insert(session, (visitor.handle.remote.clone(), share.metainfo.info_hash()));
+    /// A session is over. What was uploaded on it last, and what came on it and is still being hashed, is shown all the same.
+    fn closed(&mut self, session: SessionId) {
+        let Some(mut status) = self.sessions.remove(&session) else { return };
+        status.note_uploaded(self.board.is_watched(), &mut self.passed);
+        // Its writer is done, so what is not uploaded by now was not uploaded here.
+        status.note_gained(&mut self.passed);
+        status.note_gained(&mut self.passed);
+        let share = &status.handle.share;
+        self.gone.insert(session, (status.handle.remote.clone(), share.metainfo.info_hash()));
         if self.gone.len() > MAX_GONE {
             self.gone.pop_first();
         }
     }
 
-    fn note_given(&mut self) {
+    fn note_uploaded(&mut self) {
         let watched = self.board.is_watched();
-        for visitor in self.sessions.values_mut() {
-            visitor.note_given(watched, &mut self.passed);
-            visitor.judge_gained(&mut self.passed);
+        for status in self.sessions.values_mut() {
+            status.note_uploaded(watched, &mut self.passed);
+            status.note_gained(&mut self.passed);
         }
         if watched || self.was_watched {
             self.board.record(self.passed.drain(..));
@@ -180,8 +180,8 @@ impl StatusWriter {
     }
 
     fn with(&mut self, session: SessionId, change: impl FnOnce(&mut SessionStatus)) {
-        if let Some(visitor) = self.sessions.get_mut(&session) {
-            change(visitor);
+        if let Some(status) = self.sessions.get_mut(&session) {
+            change(status);
         }
     }
 }
@@ -197,7 +197,7 @@ impl SessionStatus {
             since: SystemTime::now(),
             gained: Vec::new(),
             gained_before: Vec::new(),
-            given: watched.then(|| Bitfield::empty(handle.share.geometry().piece_count())),
+            uploaded: watched.then(|| Bitfield::empty(handle.share.geometry().piece_count())),
             handle,
         }
     }
@@ -206,36 +206,36 @@ impl SessionStatus {
         self.meter.look(&self.handle.traffic, now);
     }
 
-    /// Notes what was given since the last look; nothing of what was given before somebody watched.
-    fn note_given(&mut self, watched: bool, passed: &mut Vec<Transfer>) {
-        let given = watched.then(|| self.handle.uploaded_pieces.snapshot());
-        let before = std::mem::replace(&mut self.given, given);
-        if let (Some(given), Some(before)) = (&self.given, before)
-            && given.count() > before.count()
+    /// Notes what was uploaded since the last look, and nothing from before somebody watched.
+    fn note_uploaded(&mut self, watched: bool, passed: &mut Vec<Transfer>) {
+        let uploaded = watched.then(|| self.handle.uploaded_pieces.snapshot());
+        let before = std::mem::replace(&mut self.uploaded, uploaded);
+        if let (Some(uploaded), Some(before)) = (&self.uploaded, before)
+            && uploaded.count() > before.count()
         {
-            let new = given.iter().filter(|piece| !before.get(*piece));
+            let new = uploaded.iter().filter(|piece| !before.get(*piece));
             let room = MAX_NOTED.saturating_sub(passed.len());
-            passed.extend(new.take(room).map(|piece| self.transfer(piece, Direction::Uploaded)));
+            passed.extend(new.take(room).map(|piece| self.transfer(piece, TransferKind::Uploaded)));
         }
     }
 
-    /// Notes which of the pieces that it has were not given here. Each is judged at the second look after its `have`: that
+    /// Notes which of the pieces that it has were not uploaded here. Each is judged at the second look after its `have`: that
     /// may be here before our writer has noted that it sent the piece.
-    fn judge_gained(&mut self, passed: &mut Vec<Transfer>) {
+    fn note_gained(&mut self, passed: &mut Vec<Transfer>) {
         let due = std::mem::replace(&mut self.gained_before, std::mem::take(&mut self.gained));
-        let Some(given) = &self.given else { return };
-        let elsewhere = due.into_iter().filter(|piece| !given.get(*piece));
+        let Some(uploaded) = &self.uploaded else { return };
+        let elsewhere = due.into_iter().filter(|piece| !uploaded.get(*piece));
         let room = MAX_NOTED.saturating_sub(passed.len());
-        passed.extend(elsewhere.take(room).map(|piece| self.transfer(piece, Direction::Elsewhere)));
+        passed.extend(elsewhere.take(room).map(|piece| self.transfer(piece, TransferKind::Elsewhere)));
     }
 
-    fn report(&self, stance: PeerKnowledge<'_>) -> PeerReport {
+    fn report(&self, knowledge: PeerKnowledge<'_>) -> PeerReport {
         let ((down_rate, up_rate), (peak_down, peak_up)) = (self.meter.rates(), self.meter.peaks());
         PeerReport {
             address: self.handle.remote.address,
             peer_id: self.handle.remote.peer_id,
             client: self.client.clone(),
-            have: stance.have.clone(),
+            have: knowledge.have.clone(),
             down_rate,
             up_rate,
             peak_down,
@@ -243,18 +243,18 @@ impl SessionStatus {
             downloaded: self.handle.traffic.downloaded.load(Ordering::Relaxed),
             uploaded: self.handle.traffic.uploaded.load(Ordering::Relaxed),
             they_choke: self.they_choke,
-            we_choke: stance.we_choke,
+            we_choke: knowledge.we_choke,
             they_want: self.they_want,
             since: self.since,
         }
     }
 
-    fn transfer(&self, piece: u32, way: Direction) -> Transfer {
+    fn transfer(&self, piece: u32, way: TransferKind) -> Transfer {
         transfer(&self.handle.remote, self.handle.share.metainfo.info_hash(), piece, way)
     }
 }
 
-fn transfer(remote: &Remote, info_hash: InfoHash, piece: u32, way: Direction) -> Transfer {
+fn transfer(remote: &Remote, info_hash: InfoHash, piece: u32, way: TransferKind) -> Transfer {
     Transfer { info_hash, piece, peer: remote.peer_id, address: remote.address, way }
 }
 
