@@ -3,7 +3,7 @@
 //! The spare bits behind the last piece are always zero; [`Bitfield::from_bytes`] is the only way in for
 //! bytes of strangers and refuses anything else.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 /// A set of piece numbers below [`Bitfield::len`].
 #[derive(Clone, PartialEq, Eq)]
@@ -96,6 +96,17 @@ impl Bitfield {
         index < self.len && self.bytes[index as usize / 8] & bit(index) != 0
     }
 
+    /// Whether every piece of the range is in the set: byte by byte, since a map of a large torrent asks it of each peer.
+    pub fn has_all(&self, range: Range<u32>) -> bool {
+        let (first, last) = (range.start.div_ceil(8), range.end / 8);
+        if range.end > self.len || first >= last {
+            return range.into_iter().all(|index| self.get(index));
+        }
+        let whole = &self.bytes[first as usize..last as usize];
+        let edges = (range.start..first * 8).chain(last * 8..range.end);
+        whole.iter().all(|byte| *byte == 0xff) && edges.into_iter().all(|index| self.get(index))
+    }
+
     /// Puts piece `index` into the set; true when it was not there.
     ///
     /// # Panics
@@ -179,6 +190,20 @@ mod tests {
         assert_eq!(Bitfield::from_bytes(&[0x80, 0x20], 10), Err(BitfieldError::SpareBits));
         assert_eq!(Bitfield::from_bytes(&[0x80], 10), Err(BitfieldError::Length { got: 1, want: 2 }));
         assert_eq!(Bitfield::from_bytes(&[0x80, 0, 0], 10), Err(BitfieldError::Length { got: 3, want: 2 }));
+    }
+
+    #[test]
+    fn a_range_is_there_if_each_of_its_pieces_is() {
+        for missing in 0..30 {
+            let mut bits = Bitfield::full(29);
+            bits.clear(missing);
+            for start in 0..30 {
+                for end in start..32 {
+                    let each = (start..end).all(|index| bits.get(index));
+                    assert_eq!(bits.has_all(start..end), each, "{start}..{end} without {missing}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub fn of<'a>(here: &Bitfield, sessions: impl Iterator<Item = &'a Bitfield>) -> 
     for have in sessions {
         map.known += 1;
         for (count, first) in map.counts.iter_mut().zip((0..pieces).step_by(bucket as usize)) {
-            *count += u32::from((first..(first + bucket).min(pieces)).all(|piece| have.get(piece)));
+            *count += u32::from(have.has_all(first..(first + bucket).min(pieces)));
         }
     }
     (map.known > 0).then_some(map)
