@@ -4,7 +4,7 @@ use std::{fmt, io, net::IpAddr};
 
 use crate::announce::{
     answer::{self, Retry},
-    tiers::Failure,
+    tiers::AnnounceFailure,
     tls::Distrust,
 };
 
@@ -95,13 +95,13 @@ impl std::error::Error for AnnounceError {}
 
 impl AnnounceError {
     /// What this says about the tracker and its host.
-    pub fn failure(&self) -> Failure {
+    pub fn failure(&self) -> AnnounceFailure {
         match self {
             AnnounceError::Unreachable(_) | AnnounceError::Timeout | AnnounceError::Http(_) | AnnounceError::Tls(_) => {
-                Failure::Host
+                AnnounceFailure::Host
             }
-            AnnounceError::Answer(answer::AnswerError::Failure { retry, .. }) => Failure::Tracker(*retry),
-            _ => Failure::Tracker(Retry::Unsaid),
+            AnnounceError::Answer(answer::AnswerError::Failure { retry, .. }) => AnnounceFailure::Tracker(*retry),
+            _ => AnnounceFailure::Tracker(Retry::Unsaid),
         }
     }
 }

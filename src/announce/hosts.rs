@@ -20,13 +20,13 @@ const MANY: usize = 1000;
 /// What is known of hosts. Time is what has passed since any fixed moment.
 #[derive(Debug, Default)]
 pub struct Hosts {
-    hosts: HashMap<String, Host>,
+    hosts: HashMap<String, TrackerHost>,
     /// How many announces to doubtful hosts are under way.
     doubtful: usize,
 }
 
 #[derive(Debug, Default)]
-struct Host {
+struct TrackerHost {
     /// Since when an announce is under way.
     since: Option<Duration>,
     /// Whether it was doubtful when that began.
@@ -38,7 +38,7 @@ struct Host {
 
 /// Whether a host can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum HostReadiness {
     /// From this moment on.
     Open(Duration),
     /// Not while the announce is under way that began at this moment.
@@ -49,13 +49,13 @@ pub enum Way {
 
 impl Hosts {
     /// Whether this host can be asked.
-    pub fn way(&self, host: &str) -> Way {
+    pub fn way(&self, host: &str) -> HostReadiness {
         let known = self.hosts.get(host);
         match known {
-            Some(Host { since: Some(since), .. }) => Way::Busy(*since),
-            _ if self.doubtful >= MAX_DOUBTFUL && known.is_none_or(Host::deserves_doubt) => Way::Full,
-            Some(known) => Way::Open(known.retry_at),
-            None => Way::Open(Duration::ZERO),
+            Some(TrackerHost { since: Some(since), .. }) => HostReadiness::Busy(*since),
+            _ if self.doubtful >= MAX_DOUBTFUL && known.is_none_or(TrackerHost::deserves_doubt) => HostReadiness::Full,
+            Some(known) => HostReadiness::Open(known.retry_at),
+            None => HostReadiness::Open(Duration::ZERO),
         }
     }
 
@@ -81,7 +81,7 @@ impl Hosts {
     }
 }
 
-impl Host {
+impl TrackerHost {
     fn deserves_doubt(&self) -> bool {
         self.failures > 0 || !self.has_answered
     }
@@ -117,16 +117,16 @@ mod tests {
         let (mut hosts, mut now, mut waits) = (Hosts::default(), NOW, Vec::new());
         for _ in 0..7 {
             hosts.begin("a", now);
-            assert_eq!(hosts.way("a"), Way::Busy(now));
+            assert_eq!(hosts.way("a"), HostReadiness::Busy(now));
             hosts.end("a", false, now);
-            let Way::Open(at) = hosts.way("a") else { panic!("it is busy") };
+            let HostReadiness::Open(at) = hosts.way("a") else { panic!("it is busy") };
             waits.push((at - now).as_secs());
             now = at;
         }
         assert_eq!(waits, [2, 4, 8, 16, 32, 60, 60]);
         hosts.begin("a", now);
         hosts.end("a", true, now);
-        assert_eq!(hosts.way("a"), Way::Open(Duration::ZERO));
+        assert_eq!(hosts.way("a"), HostReadiness::Open(Duration::ZERO));
     }
 
     #[test]
@@ -136,9 +136,9 @@ mod tests {
         hosts.end("good", true, NOW);
         let silent: Vec<_> = (0..MAX_DOUBTFUL).map(|number| number.to_string()).collect();
         silent.iter().for_each(|host| hosts.begin(host, NOW));
-        assert_eq!((hosts.way("other"), hosts.way("good")), (Way::Full, Way::Open(Duration::ZERO)));
+        assert_eq!((hosts.way("other"), hosts.way("good")), (HostReadiness::Full, HostReadiness::Open(Duration::ZERO)));
         hosts.end(&silent[0], false, NOW);
-        assert_eq!(hosts.way("other"), Way::Open(Duration::ZERO));
+        assert_eq!(hosts.way("other"), HostReadiness::Open(Duration::ZERO));
     }
 
     #[test]

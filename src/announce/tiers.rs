@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::{
     announce::{
         answer::{Answer, MAX_INTERVAL, Retry},
-        hosts::{Hosts, Way, host_of, retry_wait},
+        hosts::{HostReadiness, Hosts, host_of, retry_wait},
     },
     tracker::announce::AnnounceEvent,
 };
@@ -67,7 +67,7 @@ struct TierTracker {
 
 /// What decides when a torrent announces.
 #[derive(Debug, Clone, Copy)]
-pub struct Torrent {
+pub struct AnnounceState {
     /// Whether something was missing when this run began.
     pub began_incomplete: bool,
     /// Whether nothing is missing now.
@@ -93,7 +93,7 @@ pub struct TrackerTurn<'a> {
 
 /// Why an announce came to nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
+pub enum AnnounceFailure {
     /// The host did not answer, which says the same of every tracker on it.
     Host,
     /// It answered, and this tracker refuses or answers with something else than peers.
@@ -121,7 +121,7 @@ impl Tiers {
 
     /// Notes whether a peer gives. Only one that gave for as long as we waited for it makes the next wait short again, so
     /// that peers which come and go have nobody ask every two seconds.
-    pub fn look(&mut self, torrent: Torrent, now: Duration) {
+    pub fn look(&mut self, torrent: AnnounceState, now: Duration) {
         if !torrent.lacks_peers {
             self.fed_since.get_or_insert(now);
         } else if self.fed_since.take().is_some_and(|since| now.saturating_sub(since) >= self.wait) {
@@ -130,20 +130,21 @@ impl Tiers {
     }
 
     /// The tracker to announce to now, if it is time.
-    pub fn next(&self, torrent: Torrent, hosts: &Hosts, now: Duration) -> Option<TrackerTurn<'_>> {
+    pub fn next(&self, torrent: AnnounceState, hosts: &Hosts, now: Duration) -> Option<TrackerTurn<'_>> {
         let due = self.turns(torrent, hosts, now).into_iter().find(|(at, _)| *at <= now);
         due.map(|(_, tracker)| tracker.turn(torrent))
     }
 
     /// When [`Tiers::next`] will have something to say, as far as time alone decides.
-    pub fn due_at(&self, torrent: Torrent, hosts: &Hosts, now: Duration) -> Option<Duration> {
+    pub fn due_at(&self, torrent: AnnounceState, hosts: &Hosts, now: Duration) -> Option<Duration> {
         self.turns(torrent, hosts, now).into_iter().map(|(at, _)| at).min()
     }
 
     /// What is left to say before we leave: to each tracker that knows us `completed`, if that is owed, then `stopped`.
-    pub fn farewell(&self, torrent: Torrent, hosts: &Hosts) -> Option<TrackerTurn<'_>> {
-        let is_free =
-            |tracker: &&TierTracker| !tracker.is_under_way && !matches!(hosts.way(&tracker.host), Way::Busy(_));
+    pub fn farewell(&self, torrent: AnnounceState, hosts: &Hosts) -> Option<TrackerTurn<'_>> {
+        let is_free = |tracker: &&TierTracker| {
+            !tracker.is_under_way && !matches!(hosts.way(&tracker.host), HostReadiness::Busy(_))
+        };
         let tracker = self.trackers.iter().filter(|tracker| tracker.knows_us).find(is_free)?;
         let event = if tracker.owes_completed(torrent) { AnnounceEvent::Completed } else { AnnounceEvent::Stopped };
         Some(TrackerTurn { event, ..tracker.turn(torrent) })
@@ -171,7 +172,7 @@ impl Tiers {
     }
 
     /// The announce of a [`TrackerTurn`] begins.
-    pub fn begin(&mut self, url: &str, torrent: Torrent, now: Duration) {
+    pub fn begin(&mut self, url: &str, torrent: AnnounceState, now: Duration) {
         if torrent.lacks_peers && self.needed_at().is_some_and(|at| at <= now) {
             self.wait = (2 * self.wait).min(MAX_INTERVAL);
         }
@@ -201,17 +202,17 @@ impl Tiers {
         &mut self,
         url: &str,
         event: AnnounceEvent,
-        failure: Failure,
+        failure: AnnounceFailure,
         is_last_try: bool,
         now: Duration,
     ) -> bool {
         let Some(tracker) = self.find(url) else { return false };
         tracker.is_under_way = false;
         tracker.retry_at = match failure {
-            Failure::Host => tracker.retry_at,
-            Failure::Tracker(Retry::Unsaid) => now + retry_wait(tracker.failures),
-            Failure::Tracker(Retry::After(time)) => now + time,
-            Failure::Tracker(Retry::Never) => Duration::MAX,
+            AnnounceFailure::Host => tracker.retry_at,
+            AnnounceFailure::Tracker(Retry::Unsaid) => now + retry_wait(tracker.failures),
+            AnnounceFailure::Tracker(Retry::After(time)) => now + time,
+            AnnounceFailure::Tracker(Retry::Never) => Duration::MAX,
         };
         tracker.failures = tracker.failures.saturating_add(1);
         tracker.knows_us &= event != AnnounceEvent::Stopped;
@@ -221,7 +222,7 @@ impl Tiers {
 
     /// When each tracker's turn comes; whoever has waited longest for it comes first. A tracker is missing that waits for
     /// an announce that is under way.
-    fn turns(&self, torrent: Torrent, hosts: &Hosts, now: Duration) -> Vec<(Duration, &TierTracker)> {
+    fn turns(&self, torrent: AnnounceState, hosts: &Hosts, now: Duration) -> Vec<(Duration, &TierTracker)> {
         let mut order: Vec<&TierTracker> = self.trackers.iter().collect();
         // Those that were never asked stay in the order of their tiers.
         order.sort_by_key(|tracker| tracker.asked);
@@ -234,9 +235,9 @@ impl Tiers {
                 false => search_at,
             };
             match (hosts.way(&tracker.host), due) {
-                (Way::Open(at), Some(due)) => turns.push((due.max(at).max(tracker.retry_at), tracker)),
+                (HostReadiness::Open(at), Some(due)) => turns.push((due.max(at).max(tracker.retry_at), tracker)),
                 // It is passed over only if the announce of another torrent that it waits for takes long.
-                (Way::Busy(since), _) if !tracker.knows_us => {
+                (HostReadiness::Busy(since), _) if !tracker.knows_us => {
                     search_at = search_at.map(|at| at.max(since.saturating_add(STAGGER)));
                 }
                 _ => {}
@@ -246,7 +247,7 @@ impl Tiers {
     }
 
     /// From when on a tracker is asked that does not know us.
-    fn search_at(&self, torrent: Torrent, hosts: &Hosts, now: Duration) -> Option<Duration> {
+    fn search_at(&self, torrent: AnnounceState, hosts: &Hosts, now: Duration) -> Option<Duration> {
         if self.trackers.iter().filter(|tracker| tracker.is_under_way).count() >= MAX_AT_ONCE {
             return None;
         }
@@ -292,12 +293,12 @@ impl TierTracker {
         self.knows_us && self.failures == 0
     }
 
-    fn owes_completed(&self, torrent: Torrent) -> bool {
+    fn owes_completed(&self, torrent: AnnounceState) -> bool {
         torrent.began_incomplete && torrent.is_complete && !self.is_told_completed
     }
 
     /// When it is due that knows us.
-    fn due_at(&self, torrent: Torrent, needed_at: Option<Duration>) -> Duration {
+    fn due_at(&self, torrent: AnnounceState, needed_at: Option<Duration>) -> Duration {
         match () {
             () if self.failures > 0 || self.owes_completed(torrent) => Duration::ZERO,
             () => needed_at.map_or(self.due, |at| self.due.min(at.max(self.earliest))),
@@ -308,13 +309,13 @@ impl TierTracker {
     fn serves_until(&self, hosts: &Hosts, now: Duration) -> Duration {
         match hosts.way(&self.host) {
             _ if !self.is_well() => Duration::ZERO,
-            Way::Busy(since) => self.due.max(since.saturating_add(STAGGER)),
-            Way::Open(at) if at > now => self.due,
-            Way::Open(_) | Way::Full => self.due.max(now) + STAGGER,
+            HostReadiness::Busy(since) => self.due.max(since.saturating_add(STAGGER)),
+            HostReadiness::Open(at) if at > now => self.due,
+            HostReadiness::Open(_) | HostReadiness::Full => self.due.max(now) + STAGGER,
         }
     }
 
-    fn turn(&self, torrent: Torrent) -> TrackerTurn<'_> {
+    fn turn(&self, torrent: AnnounceState) -> TrackerTurn<'_> {
         let event = match () {
             () if !self.knows_us => AnnounceEvent::Started,
             () if self.owes_completed(torrent) => AnnounceEvent::Completed,

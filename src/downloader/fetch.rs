@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::{
     fetch_thread::{FetchInputs, FetchOutcome, FetchOutputs, FetchThread},
-    plan::Plan,
+    plan::FetchPlan,
 };
 use crate::{
     announce::TrackerNews,
@@ -75,11 +75,11 @@ pub struct View {
 
 impl Fetch {
     /// Starts the coordinator and the hash workers.
-    pub fn start(plan: Plan) -> io::Result<Fetch> {
+    pub fn start(plan: FetchPlan) -> io::Result<Fetch> {
         Fetch::with_room(plan, QueueLimits::default())
     }
 
-    fn with_room(plan: Plan, room: QueueLimits) -> io::Result<Fetch> {
+    fn with_room(plan: FetchPlan, room: QueueLimits) -> io::Result<Fetch> {
         let (events, event_queue) = bounded(room.events);
         let (finished, pieces) = bounded(room.unhashed);
         let (results, hashed) = bounded(room.hashed);

@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, select, tick};
 
 use super::{
     dialler::{DialFailure, Dialler},
-    plan::Plan,
+    plan::FetchPlan,
 };
 use crate::{
     announce::{Announcer, TrackerNews},
@@ -105,7 +105,7 @@ pub(super) struct FetchThread {
 
 impl FetchThread {
     /// Of this torrent, and what tells how it goes.
-    pub(super) fn new(plan: Plan, share: Arc<SharedTorrent>, outputs: FetchOutputs) -> io::Result<FetchThread> {
+    pub(super) fn new(plan: FetchPlan, share: Arc<SharedTorrent>, outputs: FetchOutputs) -> io::Result<FetchThread> {
         let (now, ours) = (Instant::now(), plan.host.peer_id());
         let FetchOutputs { finished, failures, outcome, report, is_to_pause } = outputs;
         Ok(FetchThread {

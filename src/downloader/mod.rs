@@ -10,4 +10,4 @@ mod plan;
 
 pub use fetch::{Fetch, View};
 pub use fetch_thread::FetchOutcome;
-pub use plan::Plan;
+pub use plan::FetchPlan;

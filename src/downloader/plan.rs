@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// What a fetch is made of.
-pub struct Plan {
+pub struct FetchPlan {
     /// Who we are.
     pub host: Arc<LocalPeer>,
     /// Where pieces go; its store is open for writing.

@@ -18,7 +18,7 @@ use super::{
     feed::Streams,
     head::Head,
     limits::DoorLimits,
-    reply::{Part, Reply, ReplyContent},
+    reply::{Reply, ReplyContent, ReplyPart},
     transfer::{Transfers, send_parts},
 };
 
@@ -160,11 +160,11 @@ fn joined(mut head: Vec<u8>, content: Cow<'static, [u8]>) -> Vec<u8> {
     }
 }
 
-fn read_part(file: &mut std::fs::File, part: Part, bytes: &mut Vec<u8>) -> io::Result<()> {
+fn read_part(file: &mut std::fs::File, part: ReplyPart, bytes: &mut Vec<u8>) -> io::Result<()> {
     let length = part.length();
     let range = match part {
-        Part::File(range) => range,
-        Part::Bytes(part) => {
+        ReplyPart::File(range) => range,
+        ReplyPart::Bytes(part) => {
             bytes.extend_from_slice(&part);
             return Ok(());
         }

@@ -43,13 +43,13 @@ pub use body::Body;
 pub use feed::{Feed, TICK};
 pub use head::Head;
 pub use limits::DoorLimits;
-pub use reply::{Part, Reply, ReplyContent};
+pub use reply::{Reply, ReplyContent, ReplyPart};
 
 use connection::Connection;
 use feed::Streams;
 use handler::Answering;
 use transfer::Transfers;
-use watch::Watch;
+use watch::WatchThread;
 
 mod body;
 mod connection;
@@ -201,7 +201,7 @@ impl Door {
         let handlers = limits.handlers;
         let answering = Arc::new(Answering { service, limits, transfers, streams, returns, waker });
         let stopping = Arc::new(AtomicBool::new(false));
-        let watch = Watch {
+        let watch = WatchThread {
             poll,
             listener,
             answering: Arc::clone(&answering),

@@ -41,7 +41,7 @@ pub enum ReplyContent {
         /// Open for reading.
         file: File,
         /// In their order.
-        parts: Vec<Part>,
+        parts: Vec<ReplyPart>,
     },
     /// Whatever a feed has, until the client leaves. The connection ends with it.
     Stream(Box<dyn Feed>),
@@ -51,19 +51,19 @@ pub enum ReplyContent {
 
 /// One of [`ReplyContent::Parts`].
 #[derive(Debug)]
-pub enum Part {
+pub enum ReplyPart {
     /// Bytes in memory.
     Bytes(Vec<u8>),
     /// A stretch of the file, as offsets in bytes.
     File(Range<u64>),
 }
 
-impl Part {
+impl ReplyPart {
     /// Bytes.
     pub fn length(&self) -> u64 {
         match self {
-            Part::Bytes(bytes) => bytes.len() as u64,
-            Part::File(range) => range.end.saturating_sub(range.start),
+            ReplyPart::Bytes(bytes) => bytes.len() as u64,
+            ReplyPart::File(range) => range.end.saturating_sub(range.start),
         }
     }
 }
@@ -114,7 +114,7 @@ impl Reply {
         match &self.content {
             ReplyContent::Bytes(bytes) => bytes.len() as u64,
             ReplyContent::File { length, .. } | ReplyContent::Omitted(length) => *length,
-            ReplyContent::Parts { parts, .. } => parts.iter().map(Part::length).sum(),
+            ReplyContent::Parts { parts, .. } => parts.iter().map(ReplyPart::length).sum(),
             ReplyContent::Stream(_) => 0,
         }
     }
@@ -139,7 +139,7 @@ impl Reply {
         });
         let content = match self.content {
             ReplyContent::File { file, offset, length } => {
-                ReplyContent::Parts { file, parts: vec![Part::File(offset..offset + length)] }
+                ReplyContent::Parts { file, parts: vec![ReplyPart::File(offset..offset + length)] }
             }
             content => content,
         };

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{connection::Connection, limits::DoorLimits, pace::Pace, reply::Part};
+use super::{connection::Connection, limits::DoorLimits, pace::Pace, reply::ReplyPart};
 use crate::quota::{Origin, Seat, Seats};
 
 /// How long a transfer's socket blocks before its pace is looked at.
@@ -121,7 +121,7 @@ pub fn send_parts(
     stream: &TcpStream,
     head: &[u8],
     mut file: File,
-    parts: Vec<Part>,
+    parts: Vec<ReplyPart>,
     limits: &DoorLimits,
 ) -> io::Result<()> {
     let mut pace = Pace::new(limits, Instant::now());
@@ -130,8 +130,8 @@ pub fn send_parts(
     for part in parts {
         let mut left = part.length();
         match part {
-            Part::Bytes(bytes) => send(stream, &bytes, &mut pace)?,
-            Part::File(range) => {
+            ReplyPart::Bytes(bytes) => send(stream, &bytes, &mut pace)?,
+            ReplyPart::File(range) => {
                 file.seek(SeekFrom::Start(range.start))?;
                 while left > 0 {
                     let count = usize::try_from(left).unwrap_or(usize::MAX).min(COPY_LENGTH);

@@ -51,7 +51,7 @@ const HELD_THEN: usize = MAX_HELD - MAX_HELD / 8;
 const SCRATCH_LENGTH: usize = 16 * 1024;
 
 /// What the watch thread owns.
-pub struct Watch {
+pub struct WatchThread {
     pub(super) poll: Poll,
     pub(super) listener: TcpListener,
     pub(super) answering: Arc<Answering>,
@@ -98,7 +98,7 @@ impl Waiting {
     }
 }
 
-impl Watch {
+impl WatchThread {
     /// Runs until the door stops.
     pub fn run(mut self) {
         let mut events = Events::with_capacity(TURNS_A_ROUND);

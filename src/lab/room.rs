@@ -12,7 +12,7 @@ use super::{
     host::{Host, Role, address, number, peer_id},
     link::{EndId, Link, Nanos, Segment, WINDOW},
     report::PARTS,
-    writer::{End, Writing},
+    writer::{ConnectionEnd, WriterState},
 };
 use crate::{
     bitfield::Bitfield,
@@ -83,7 +83,7 @@ struct Room<'a> {
     due: BinaryHeap<Reverse<(Nanos, u64, Due)>>,
     order: u64,
     hosts: Vec<Host>,
-    ends: Vec<End>,
+    ends: Vec<ConnectionEnd>,
     /// What is under way to each end, first come first.
     under_way: Vec<VecDeque<Segment>>,
     announced: Vec<usize>,
@@ -340,7 +340,7 @@ impl Room<'_> {
             let remote = Arc::new(Remote { session, address: at, peer_id: peer_id(other), direction });
             let requests = Requests::new(&self.geometry, remote.clone(), now);
             self.hosts[host].sessions.insert(session, self.ends.len());
-            self.ends.push(End::new(host, remote, requests, self.geometry.piece_count(), now));
+            self.ends.push(ConnectionEnd::new(host, remote, requests, self.geometry.piece_count(), now));
             self.under_way.push(VecDeque::new());
         }
         self.opened(first);
@@ -386,7 +386,7 @@ impl Room<'_> {
             one.kernel.clear();
             let (host, id) = (one.host, one.remote.session);
             let pieces = one.requests.choke();
-            if matches!(std::mem::replace(&mut one.writing, Writing::Nothing), Writing::Run { .. }) {
+            if matches!(std::mem::replace(&mut one.writing, WriterState::Nothing), WriterState::Run { .. }) {
                 self.hosts[host].writing -= 1;
             }
             self.release_turn(end);
@@ -665,8 +665,8 @@ impl Room<'_> {
                 return;
             }
             let host = one.host;
-            match std::mem::replace(&mut one.writing, Writing::Nothing) {
-                Writing::Nothing => {
+            match std::mem::replace(&mut one.writing, WriterState::Nothing) {
+                WriterState::Nothing => {
                     if one.unsent >= one.max_unsent {
                         return;
                     }
@@ -681,11 +681,11 @@ impl Room<'_> {
                     }
                     self.write_control(end, MAX_RUN);
                 }
-                Writing::Waiting { run, until } => {
+                WriterState::Waiting { run, until } => {
                     let now = self.epoch + Duration::from_nanos(self.now);
                     let turn = self.hosts[host].turns.take(now);
                     if turn.is_none() && self.now < until {
-                        self.ends[end].writing = Writing::Waiting { run, until };
+                        self.ends[end].writing = WriterState::Waiting { run, until };
                         if self.ends[end].outbox.has_work(0) {
                             self.write_control(end, 0);
                         }
@@ -696,10 +696,10 @@ impl Room<'_> {
                     (one.turn, one.left_of_turn) = (turn, self.plan.turns.bytes);
                     self.begin_run(end, run);
                 }
-                Writing::Run { mut run, bytes, piece } => {
+                WriterState::Run { mut run, bytes, piece } => {
                     while let Some(block) = run.front() {
                         if one.unsent >= one.max_unsent {
-                            one.writing = Writing::Run { run, bytes, piece };
+                            one.writing = WriterState::Run { run, bytes, piece };
                             return self.offer_to_link(end);
                         }
                         one.write(Segment::Block(*block));
@@ -730,7 +730,7 @@ impl Room<'_> {
             return self.begin_run(end, run);
         }
         let until = self.now + self.plan.turns.patience.as_nanos() as Nanos;
-        self.ends[end].writing = Writing::Waiting { run, until };
+        self.ends[end].writing = WriterState::Waiting { run, until };
         let host = self.ends[end].host;
         self.hosts[host].turn_queue.push_back(end);
         self.at(until, Due::TurnOver(end));
@@ -741,7 +741,7 @@ impl Room<'_> {
         let bytes = run.iter().map(|block| u64::from(block.length)).sum();
         let host = self.ends[end].host;
         self.hosts[host].writing += 1;
-        self.ends[end].writing = Writing::Run { run, bytes, piece };
+        self.ends[end].writing = WriterState::Run { run, bytes, piece };
     }
 
     fn end_run(&mut self, end: EndId, piece: PieceIndex, bytes: u64) {
@@ -871,7 +871,7 @@ impl Room<'_> {
     }
 }
 
-fn pace(end: &End, now: Instant) -> SessionPace {
+fn pace(end: &ConnectionEnd, now: Instant) -> SessionPace {
     SessionPace {
         waited: end.requests.waited(now),
         time_left: end.requests.time_left(),

@@ -21,13 +21,13 @@ use crate::{
 };
 
 /// One end of a connection.
-pub(super) struct End {
+pub(super) struct ConnectionEnd {
     pub(super) host: usize,
     pub(super) remote: Arc<Remote>,
     pub(super) requests: Requests,
     pub(super) outbox: Outbox,
     pub(super) is_over: bool,
-    pub(super) writing: Writing,
+    pub(super) writing: WriterState,
     /// Written and not sent.
     pub(super) kernel: VecDeque<Segment>,
     pub(super) unsent: u64,
@@ -55,7 +55,7 @@ pub(super) struct End {
 
 /// What the writing thread is doing.
 #[derive(Debug)]
-pub(super) enum Writing {
+pub(super) enum WriterState {
     /// It waits for something to send.
     Nothing,
     /// It has blocks to send and waits for a turn, at most until then.
@@ -64,15 +64,21 @@ pub(super) enum Writing {
     Run { run: VecDeque<Block>, bytes: u64, piece: PieceIndex },
 }
 
-impl End {
-    pub(super) fn new(host: usize, remote: Arc<Remote>, requests: Requests, pieces: u32, now: Instant) -> End {
-        End {
+impl ConnectionEnd {
+    pub(super) fn new(
+        host: usize,
+        remote: Arc<Remote>,
+        requests: Requests,
+        pieces: u32,
+        now: Instant,
+    ) -> ConnectionEnd {
+        ConnectionEnd {
             host,
             remote,
             requests,
             outbox: Outbox::default(),
             is_over: false,
-            writing: Writing::Nothing,
+            writing: WriterState::Nothing,
             kernel: VecDeque::new(),
             unsent: 0,
             under_way: 0,

@@ -34,7 +34,7 @@ use crate::{
         client::{Client, Reach, TrackerReach},
     },
     chance::Chance,
-    downloader::{Fetch, Plan, View},
+    downloader::{Fetch, FetchPlan, View},
     metainfo::{InfoHash, Metainfo},
     net::PortChoice,
     node::process::{chance, cores, new_peer_id},
@@ -227,7 +227,7 @@ impl Node {
     fn start_fetch(&self, begun: Begun) -> Result<RunningFetch, Failure> {
         let have = begun.have.clone();
         let ledger = self.journal.attach(begun);
-        let plan = Plan {
+        let plan = FetchPlan {
             host: self.host.clone(),
             ledger: ledger.clone(),
             have,

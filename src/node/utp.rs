@@ -23,7 +23,7 @@ const REFILL: f64 = 4.0;
 
 /// Opens the UDP port of that number on every address of this machine.
 pub fn reset(port: u16) -> io::Result<UdpThread> {
-    let mut pace = Pace::new(Instant::now());
+    let mut pace = ResetRate::new(Instant::now());
     UdpThread::start("utp reset", port, move |datagram, out| {
         if let Some(reset) = utp::reset_for(datagram.bytes)
             && pace.may_send(Origin::of_peer(datagram.from.ip(), || Some(datagram.reached)), Instant::now())
@@ -34,15 +34,15 @@ pub fn reset(port: u16) -> io::Result<UdpThread> {
 }
 
 /// How many were sent in this second, and to whom of late. Pure.
-struct Pace {
+struct ResetRate {
     since: Instant,
     sent: u32,
     origins: Allowances,
 }
 
-impl Pace {
-    fn new(now: Instant) -> Pace {
-        Pace { since: now, sent: 0, origins: Allowances::new(BURST, REFILL) }
+impl ResetRate {
+    fn new(now: Instant) -> ResetRate {
+        ResetRate { since: now, sent: 0, origins: Allowances::new(BURST, REFILL) }
     }
 
     fn may_send(&mut self, origin: Origin, now: Instant) -> bool {
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn a_hundred_resets_are_sent_in_a_second_and_no_more_and_to_one_origin_forty() {
         let now = Instant::now();
-        let mut pace = Pace::new(now);
+        let mut pace = ResetRate::new(now);
         let host =
             |last: u16| Origin::of(std::net::IpAddr::from([10, 0, last.to_be_bytes()[0], last.to_be_bytes()[1]]));
         assert_eq!((0..1000).filter(|_| pace.may_send(host(0), now)).count(), 40);

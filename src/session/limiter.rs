@@ -31,7 +31,7 @@ struct Account {
 
 /// What is to be earned before more may pass: a position in the account. Nothing, to begin with.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Due(f64);
+pub struct DueBytes(f64);
 
 impl Account {
     fn advance(&mut self, now: Instant) {
@@ -40,14 +40,14 @@ impl Account {
     }
 
     /// Counts `bytes` that pass.
-    fn spend(&mut self, bytes: u64, now: Instant) -> Due {
+    fn spend(&mut self, bytes: u64, now: Instant) -> DueBytes {
         self.advance(now);
         self.spent = self.spent.max(self.earned - self.rate as f64 * BURST.as_secs_f64()) + bytes as f64;
-        Due(self.spent)
+        DueBytes(self.spent)
     }
 
     /// How long until that is earned.
-    fn wait(&mut self, due: Due, now: Instant) -> Duration {
+    fn wait(&mut self, due: DueBytes, now: Instant) -> Duration {
         self.advance(now);
         // Less than a hundred years, so that it stays a duration at any rate.
         Duration::from_secs_f64(((due.0 - self.earned) / self.rate.max(1) as f64).clamp(0.0, 3e9))
@@ -90,15 +90,15 @@ impl Limiter {
         self.bytes_per_second.store(bytes_per_second, Ordering::Relaxed);
     }
 
-    fn spend(&self, bytes: u64) -> Due {
+    fn spend(&self, bytes: u64) -> DueBytes {
         match self.rate() {
-            0 => Due::default(),
+            0 => DueBytes::default(),
             _ => self.account().spend(bytes, Instant::now()),
         }
     }
 
-    fn wait(&self, due: Due) -> Duration {
-        let is_free = due == Due::default() || self.rate() == 0;
+    fn wait(&self, due: DueBytes) -> Duration {
+        let is_free = due == DueBytes::default() || self.rate() == 0;
         if is_free { Duration::ZERO } else { self.account().wait(due, Instant::now()) }
     }
 
@@ -109,12 +109,12 @@ impl Limiter {
 
 impl RateLimiters<'_> {
     /// Counts `bytes` that pass, and says what is due before more may.
-    pub fn spend(&self, bytes: u64) -> [Due; 2] {
+    pub fn spend(&self, bytes: u64) -> [DueBytes; 2] {
         self.0.map(|limiter| limiter.spend(bytes))
     }
 
     /// How long until that is earned, as things stand.
-    pub fn wait(&self, due: [Due; 2]) -> Duration {
+    pub fn wait(&self, due: [DueBytes; 2]) -> Duration {
         self.0[0].wait(due[0]).max(self.0[1].wait(due[1]))
     }
 }

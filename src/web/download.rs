@@ -20,7 +20,7 @@ use super::{
     range::{self, DownloadRange},
 };
 use crate::{
-    http::{Part, Reply, ReplyContent, Request},
+    http::{Reply, ReplyContent, ReplyPart, Request},
     metainfo::{Metainfo, announced},
 };
 
@@ -76,15 +76,15 @@ pub fn send_announced(
     };
     let trackers = HEXLOWER.encode(&Sha1::digest(&announced.trackers));
     let rest = announced.rest..metadata.len();
-    let parts = announced.before.into_iter().map(Part::File);
-    let parts: Vec<Part> = parts.chain([Part::Bytes(announced.trackers), Part::File(rest)]).collect();
+    let parts = announced.before.into_iter().map(ReplyPart::File);
+    let parts: Vec<ReplyPart> = parts.chain([ReplyPart::Bytes(announced.trackers), ReplyPart::File(rest)]).collect();
     // The same file is another answer under another address.
     let stored = Version::of_file(metadata.len(), metadata.modified().unwrap_or(UNIX_EPOCH));
     let version = Version { tag: format!("\"{}-{trackers}\"", stored.tag.trim_matches('"')), modified: None };
     let reply = match version.judge(request) {
         Verdict::Failed => return Ok(Some(failed())),
         Verdict::Known => {
-            Reply::with_content(304, content_type, ReplyContent::Omitted(parts.iter().map(Part::length).sum()))
+            Reply::with_content(304, content_type, ReplyContent::Omitted(parts.iter().map(ReplyPart::length).sum()))
         }
         Verdict::Send => Reply::with_content(200, content_type, ReplyContent::Parts { file, parts }),
     };

@@ -111,7 +111,7 @@ pub struct Part<'a> {
 
 /// Bytes of the disk that are kept free of parts while something else is written.
 #[derive(Debug)]
-pub struct Reserved<'a> {
+pub struct ReservedSpace<'a> {
     parts: &'a PartStore,
     bytes: u64,
 }
@@ -391,9 +391,9 @@ impl PartStore {
     }
 
     /// Keeps so many bytes of the disk for what is written beside parts, by the rules that hold for these.
-    pub fn reserve(&self, bytes: u64, by: Option<Origin>) -> io::Result<Reserved<'_>> {
+    pub fn reserve(&self, bytes: u64, by: Option<Origin>) -> io::Result<ReservedSpace<'_>> {
         self.promise(bytes, by)?;
-        Ok(Reserved { parts: self, bytes })
+        Ok(ReservedSpace { parts: self, bytes })
     }
 
     /// Whether an address may take so many bytes more of the disk.
@@ -542,7 +542,7 @@ impl Part<'_> {
     }
 }
 
-impl Drop for Reserved<'_> {
+impl Drop for ReservedSpace<'_> {
     fn drop(&mut self) {
         self.parts.promised.fetch_sub(self.bytes, Ordering::AcqRel);
     }

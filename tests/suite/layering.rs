@@ -1,6 +1,6 @@
 //! The map in the crate docs, held: which module may use which, and what no line of `src/` may say.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -158,6 +158,31 @@ fn no_line_of_the_program_says_what_none_may_say() {
 }
 
 #[test]
+fn no_type_name_stands_twice() {
+    let mut homes: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for file in sources("src").into_iter().filter(|file| !is_test_code(file)) {
+        let text = without_comments(&read(&file));
+        let program = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        for name in program.lines().filter_map(defined_type) {
+            homes.entry(name.to_owned()).or_default().push(file.clone());
+        }
+    }
+    homes.retain(|_, homes| homes.len() > 1);
+    assert!(homes.is_empty(), "one name for two things: {homes:#?}");
+}
+
+/// The type that a line at the top of a file defines.
+fn defined_type(line: &str) -> Option<&str> {
+    let line = line.strip_prefix("pub").map_or(line, |rest| {
+        let rest = rest.strip_prefix('(').and_then(|rest| rest.split_once(')')).map_or(rest, |(_, rest)| rest);
+        rest.trim_start()
+    });
+    let (keyword, rest) = line.split_once(' ')?;
+    let is_type = ["struct", "enum", "trait", "type"].contains(&keyword);
+    is_type.then(|| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default())
+}
+
+#[test]
 fn nothing_names_a_path_of_one_machine() {
     // In two parts, so that this line is not found itself.
     let homes = [["/ho", "me/"], ["/ro", "ot/"], ["/Us", "ers/"], ["/wo", "rk/"]].map(|parts| parts.concat());
@@ -182,6 +207,19 @@ fn nothing_else_lies_at_the_top() {
     let tops: BTreeSet<&str> = listed.lines().map(|path| path.split('/').next().unwrap()).collect();
     let strangers: Vec<_> = tops.iter().filter(|top| !top.starts_with('.') && !TOP_LEVEL.contains(top)).collect();
     assert!(strangers.is_empty(), "{strangers:?} should not lie at the top");
+}
+
+#[test]
+fn the_reader_of_definitions_sees_every_type_and_nothing_else() {
+    let lines = [
+        "pub(super) struct Room<'a> {",
+        "enum State {",
+        "pub type Place = u8;",
+        "trait Role {",
+        "    struct Inner;",
+        "pub fn f() {",
+    ];
+    assert_eq!(lines.map(defined_type), [Some("Room"), Some("State"), Some("Place"), Some("Role"), None, None]);
 }
 
 #[test]

@@ -162,13 +162,13 @@ impl Announcer {
         let mut schedule = self.inner.lock();
         loop {
             match schedule.next(self.inner.peer_id, self.inner.epoch.elapsed()) {
-                Next::Errand(errand) => {
+                Next::Announce(due) => {
                     let more = schedule.idle == 0 && schedule.threads < MAX_THREADS;
                     drop(schedule);
                     if more {
                         self.wake();
                     }
-                    self.inner.run(*errand);
+                    self.inner.run(*due);
                     schedule = self.inner.lock();
                 }
                 Next::Wait(time) => {
@@ -188,43 +188,43 @@ impl Announcer {
 
 impl Inner {
     /// Announces, notes the answer, passes it on.
-    fn run(&self, errand: DueAnnounce) {
-        let own = self.own.as_ref().filter(|own| (own.is_own)(&errand.url));
+    fn run(&self, due: DueAnnounce) {
+        let own = self.own.as_ref().filter(|own| (own.is_own)(&due.url));
         let answer = match own {
-            Some(own) => Ok((own.announce)(&errand.announce)),
-            None => self.client.announce(&errand.url, &errand.announce, errand.tracker_id.as_deref(), errand.reach),
+            Some(own) => Ok((own.announce)(&due.announce)),
+            None => self.client.announce(&due.url, &due.announce, due.tracker_id.as_deref(), due.reach),
         };
         let now = self.epoch.elapsed();
-        let trouble = self.lock().done(&errand, answer.as_ref().map_err(client::AnnounceError::failure), now);
+        let trouble = self.lock().done(&due, answer.as_ref().map_err(client::AnnounceError::failure), now);
         self.changed.notify_all();
         let news = match answer {
             Ok(mut answer) => {
-                let named_by = match own.is_some() || client::is_on_loopback(&errand.url) {
+                let named_by = match own.is_some() || client::is_on_loopback(&due.url) {
                     true => NamedBy::LocalTracker,
                     false => NamedBy::Tracker,
                 };
-                let listening = net::listening_on(errand.announce.port);
+                let listening = net::listening_on(due.announce.port);
                 answer.peers.retain(|peer| net::may_dial(*peer, named_by, &listening));
-                log::debug!("{} names {} peers", errand.url, answer.peers.len());
-                answer.warning.into_iter().for_each(|warning| log::warn!("{} warns: {warning}", errand.url));
-                TrackerNews::Peers(errand.info_hash, answer.peers)
+                log::debug!("{} names {} peers", due.url, answer.peers.len());
+                answer.warning.into_iter().for_each(|warning| log::warn!("{} warns: {warning}", due.url));
+                TrackerNews::Peers(due.info_hash, answer.peers)
             }
             Err(error) => {
-                let sentence = format!("tracker {}: {error}", excerpt(&errand.url, MAX_URL_SHOWN));
+                let sentence = format!("tracker {}: {error}", excerpt(&due.url, MAX_URL_SHOWN));
                 let sentence = excerpt(&sentence, MAX_TROUBLE).into_owned();
                 // A person at a fetch is shown it for as long as it lasts; the log of a seeder has it once.
-                match errand.announce.is_seeder() && trouble == Trouble::New {
+                match due.announce.is_seeder() && trouble == Trouble::New {
                     true => log::error!("{sentence}; it is asked again until it answers"),
                     false => log::info!("{sentence}"),
                 }
                 if trouble == Trouble::Harmless {
                     return;
                 }
-                TrackerNews::Trouble(errand.info_hash, sentence)
+                TrackerNews::Trouble(due.info_hash, sentence)
             }
         };
         // The coordinator may have ended meanwhile. While its queue is full this thread waits, and holds no lock.
-        let _ = errand.news.send(news);
+        let _ = due.news.send(news);
     }
 
     fn lock(&self) -> MutexGuard<'_, Schedule> {

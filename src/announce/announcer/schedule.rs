@@ -17,7 +17,7 @@ use crate::{
         answer::Answer,
         client::{Reach, TrackerReach},
         hosts::Hosts,
-        tiers::{Failure, Tiers, Torrent},
+        tiers::{AnnounceFailure, AnnounceState, Tiers},
     },
     metainfo::{InfoHash, PeerId},
     session::SharedTorrent,
@@ -77,7 +77,7 @@ pub struct DueAnnounce {
 
 /// What there is for a thread to do.
 pub enum Next {
-    Errand(Box<DueAnnounce>),
+    Announce(Box<DueAnnounce>),
     Wait(Duration),
     Leave,
 }
@@ -121,7 +121,7 @@ impl Schedule {
                 }
                 continue;
             };
-            let errand = DueAnnounce {
+            let due = DueAnnounce {
                 number: entry.number,
                 info_hash: *hash,
                 url: turn.url.to_owned(),
@@ -131,26 +131,26 @@ impl Schedule {
                 reach: entry.reach.of(turn.url),
                 news: entry.news.clone(),
             };
-            self.hosts.begin(&errand.host, now);
-            entry.tiers.begin(&errand.url, torrent, now);
-            return Next::Errand(Box::new(errand));
+            self.hosts.begin(&due.host, now);
+            entry.tiers.begin(&due.url, torrent, now);
+            return Next::Announce(Box::new(due));
         }
         if self.ending || self.idle > 0 { Next::Leave } else { Next::Wait(soonest) }
     }
 
     /// An announce has been answered, or not; what the latter means to a person.
-    pub fn done(&mut self, errand: &DueAnnounce, outcome: Result<&Answer, Failure>, now: Duration) -> Trouble {
-        self.hosts.end(&errand.host, outcome != Err(Failure::Host), now);
-        let entry = self.entries.get_mut(&errand.info_hash).filter(|entry| entry.number == errand.number);
+    pub fn done(&mut self, due: &DueAnnounce, outcome: Result<&Answer, AnnounceFailure>, now: Duration) -> Trouble {
+        self.hosts.end(&due.host, outcome != Err(AnnounceFailure::Host), now);
+        let entry = self.entries.get_mut(&due.info_hash).filter(|entry| entry.number == due.number);
         let Some(entry) = entry else { return Trouble::Harmless };
-        let (event, tiers) = (errand.announce.event, &mut entry.tiers);
+        let (event, tiers) = (due.announce.event, &mut entry.tiers);
         let is_ending = self.ending || entry.leaving;
         let is_new = match outcome {
             Ok(answer) => {
-                tiers.succeeded(&errand.url, event, answer, now);
+                tiers.succeeded(&due.url, event, answer, now);
                 return Trouble::Harmless;
             }
-            Err(failure) => tiers.failed(&errand.url, event, failure, is_ending, now),
+            Err(failure) => tiers.failed(&due.url, event, failure, is_ending, now),
         };
         match () {
             () if is_ending || tiers.is_heard() => Trouble::Harmless,
@@ -192,9 +192,9 @@ impl AnnouncedTorrent {
         self.leaving && self.tiers.is_unknown() && !self.tiers.is_under_way()
     }
 
-    fn torrent(&self) -> Torrent {
+    fn torrent(&self) -> AnnounceState {
         let is_complete = self.share.have.is_full();
-        Torrent {
+        AnnounceState {
             began_incomplete: self.began_incomplete,
             is_complete,
             lacks_peers: !is_complete && self.share.lacks_peers.load(Ordering::Relaxed),

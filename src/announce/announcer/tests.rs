@@ -54,15 +54,15 @@ impl Stage {
 
     fn next(&self) -> Option<Box<DueAnnounce>> {
         match self.inner.lock().next(self.inner.peer_id, self.inner.epoch.elapsed()) {
-            Next::Errand(errand) => Some(errand),
+            Next::Announce(due) => Some(due),
             Next::Wait(_) | Next::Leave => None,
         }
     }
 
     /// Carries out what is due, and says what the own tracker heard.
     fn run(&self) -> Vec<AnnounceEvent> {
-        while let Some(errand) = self.next() {
-            self.inner.run(*errand);
+        while let Some(due) = self.next() {
+            self.inner.run(*due);
         }
         self.hears.try_iter().map(|announce| announce.event).collect()
     }
@@ -78,13 +78,13 @@ fn one_announce_at_a_time_is_under_way_to_a_host() {
     stage.add(&torrents[0], &["http://own:1/announce"]);
     stage.add(&torrents[1], &["http://own:1/other/path"]);
     stage.add(&torrents[2], &["http://own:2/announce"]);
-    let errands: Vec<_> = std::iter::from_fn(|| stage.next()).collect();
-    assert!(errands.len() == 2 && errands[0].host != errands[1].host);
-    let (first, other): (Vec<_>, Vec<_>) = errands.into_iter().partition(|errand| errand.host == "http://own:1");
-    other.into_iter().for_each(|errand| stage.inner.run(*errand));
+    let due: Vec<_> = std::iter::from_fn(|| stage.next()).collect();
+    assert!(due.len() == 2 && due[0].host != due[1].host);
+    let (first, other): (Vec<_>, Vec<_>) = due.into_iter().partition(|due| due.host == "http://own:1");
+    other.into_iter().for_each(|due| stage.inner.run(*due));
     assert!(stage.next().is_none(), "the one is still under way");
     let before = first[0].info_hash;
-    first.into_iter().for_each(|errand| stage.inner.run(*errand));
+    first.into_iter().for_each(|due| stage.inner.run(*due));
     assert!(stage.next().is_some_and(|next| next.host == "http://own:1" && next.info_hash != before));
 }
 
@@ -133,9 +133,9 @@ fn a_tracker_that_is_away_for_an_hour_is_asked_once_a_minute_and_found_again_wit
     let mut tries = 0;
     for _ in 0..3600 {
         stage.pass(Duration::from_secs(1));
-        while let Some(errand) = stage.next() {
+        while let Some(due) = stage.next() {
             tries += 1;
-            stage.inner.run(*errand);
+            stage.inner.run(*due);
         }
     }
     let once_a_minute = 3600 / MAX_RETRY.as_secs() as usize;
@@ -227,8 +227,8 @@ fn of_the_peers_that_a_tracker_names_only_those_that_may_be_dialled_are_passed_o
     let trackers = [vec!["http://own:1/announce".to_owned()]];
     let entry = AnnouncedTorrent::new(torrent.share.clone(), Tiers::new(&trackers, |_| 0), 6881, news);
     inner.lock().add(entry);
-    let Next::Errand(errand) = inner.lock().next(inner.peer_id, inner.epoch.elapsed()) else { panic!("nothing due") };
-    inner.run(*errand);
+    let Next::Announce(due) = inner.lock().next(inner.peer_id, inner.epoch.elapsed()) else { panic!("nothing due") };
+    inner.run(*due);
     let Ok(TrackerNews::Peers(_, named)) = told.try_recv() else { panic!("no peers") };
     assert_eq!(named, ["127.0.0.1:6882".parse().unwrap()]);
 }

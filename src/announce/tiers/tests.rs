@@ -8,10 +8,11 @@ const START: Duration = Duration::from_secs(1000);
 /// How long a silent tracker keeps us waiting here.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-const FETCHED: Torrent = Torrent { began_incomplete: true, is_complete: false, lacks_peers: false, is_private: false };
-const HUNGRY: Torrent = Torrent { lacks_peers: true, ..FETCHED };
-const COMPLETED: Torrent = Torrent { is_complete: true, ..FETCHED };
-const SEEDED: Torrent = Torrent { began_incomplete: false, ..COMPLETED };
+const FETCHED: AnnounceState =
+    AnnounceState { began_incomplete: true, is_complete: false, lacks_peers: false, is_private: false };
+const HUNGRY: AnnounceState = AnnounceState { lacks_peers: true, ..FETCHED };
+const COMPLETED: AnnounceState = AnnounceState { is_complete: true, ..FETCHED };
+const SEEDED: AnnounceState = AnnounceState { began_incomplete: false, ..COMPLETED };
 
 fn tiers(urls: &[&[&str]]) -> Tiers {
     let owned: Vec<Vec<String>> =
@@ -33,7 +34,7 @@ fn after(seconds: u64) -> Duration {
 /// One torrent or several, the hosts of their trackers, and what each tracker does: an answer at once, or none until the
 /// timeout.
 struct Stage {
-    torrents: Vec<(Tiers, Torrent)>,
+    torrents: Vec<(Tiers, AnnounceState)>,
     hosts: Hosts,
     now: Duration,
     answers: fn(&str) -> Option<Answer>,
@@ -44,7 +45,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(tiers: Tiers, torrent: Torrent, answers: fn(&str) -> Option<Answer>) -> Stage {
+    fn new(tiers: Tiers, torrent: AnnounceState, answers: fn(&str) -> Option<Answer>) -> Stage {
         let (hosts, torrents) = (Hosts::default(), vec![(tiers, torrent)]);
         Stage { torrents, hosts, now: START, answers, silent: Vec::new(), asked: Vec::new() }
     }
@@ -64,7 +65,7 @@ impl Stage {
         self.silent = silent;
         for (_, number, url, event) in Vec::from_iter::<Vec<_>>(over) {
             self.hosts.end(&host_of(&url), false, now);
-            self.torrents[number].0.failed(&url, event, Failure::Host, false, now);
+            self.torrents[number].0.failed(&url, event, AnnounceFailure::Host, false, now);
         }
         for number in 0..self.torrents.len() {
             loop {
@@ -91,7 +92,7 @@ impl Stage {
         }
     }
 
-    fn set(&mut self, torrent: Torrent) {
+    fn set(&mut self, torrent: AnnounceState) {
         self.torrents[0].1 = torrent;
     }
 
@@ -247,7 +248,7 @@ fn a_torrent_without_peers_asks_its_other_trackers_too_but_not_where_it_is_priva
         (stage.times("minutes1"), stage.times("silent"), stage.times("minutes2")),
         (vec![0], vec![2, 14], vec![6])
     );
-    let mut private = Stage::new(tiers(shape), Torrent { is_private: true, ..HUNGRY }, by_name);
+    let mut private = Stage::new(tiers(shape), AnnounceState { is_private: true, ..HUNGRY }, by_name);
     private.pass(1000);
     assert_eq!(private.times("minutes1"), [0, 300, 600, 900]);
     assert_eq!((private.times("silent"), private.times("minutes2")), (vec![], vec![]));
@@ -301,7 +302,7 @@ fn a_farewell_is_completed_where_that_is_owed_and_then_stopped_at_every_tracker_
         // The one answers to the end, the other does not any more.
         match url.as_str() {
             "minutes1" => tiers.succeeded(&url, event, &answer(5, 5), now),
-            _ => _ = tiers.failed(&url, event, Failure::Host, true, now),
+            _ => _ = tiers.failed(&url, event, AnnounceFailure::Host, true, now),
         }
         hosts.end(&url, true, now);
     }
@@ -327,7 +328,7 @@ fn a_tracker_that_refuses_says_when_it_is_asked_again() {
     let due = |retry| {
         let mut tiers = tiers(&[&["a"]]);
         tiers.begin("a", FETCHED, START);
-        assert!(tiers.failed("a", AnnounceEvent::Started, Failure::Tracker(retry), false, START));
+        assert!(tiers.failed("a", AnnounceEvent::Started, AnnounceFailure::Tracker(retry), false, START));
         tiers.due_at(FETCHED, &hosts, START)
     };
     assert_eq!(due(Retry::Unsaid), Some(START + FIRST_RETRY));

@@ -54,7 +54,7 @@ fn fetches(sources: &[SocketAddr], room: QueueLimits) {
     let metainfo = torrent.share.metainfo.clone();
     let begun = storage::begin(&metainfo, dir.path(), storage::Writing::default(), 1, &|_, _| {}).unwrap();
     let (have, board) = (begun.have.clone(), Arc::<Board>::default());
-    let plan = Plan {
+    let plan = FetchPlan {
         host: Arc::new(LocalPeer::new(PeerId([1; 20]), 0, 0)),
         ledger: journal.attach(begun),
         have,

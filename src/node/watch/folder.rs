@@ -21,7 +21,7 @@ const UNFINISHED: [&str; 8] = [".part", ".partial", ".tmp", ".temp", ".crdownloa
 
 /// What is seen of a thing at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sight {
+pub struct SeenEntry {
     /// Sizes and times of all its files, and their names within it: another number is another state.
     pub state: u64,
     /// What stays when it is renamed: device and inode.
@@ -67,9 +67,9 @@ enum Step {
 
 impl WatchedFolder {
     /// Takes note of all that is there now.
-    pub fn look(&mut self, now: Instant, found: BTreeMap<OsString, Sight>) -> Vec<WatchAction> {
+    pub fn look(&mut self, now: Instant, found: BTreeMap<OsString, SeenEntry>) -> Vec<WatchAction> {
         let mut actions = Vec::new();
-        let came_by_rename = |name: &OsStr, sight: &Sight| {
+        let came_by_rename = |name: &OsStr, sight: &SeenEntry| {
             self.identities.get(&sight.identity).is_some_and(|(before, state)| before != name && *state == sight.state)
         };
         let renamed: Vec<OsString> =
@@ -134,7 +134,7 @@ mod tests {
     /// Looks at things by name, identity, state and rest in seconds.
     fn look(folder: &mut WatchedFolder, now: Instant, things: &[(&str, u64, u64, u64)]) -> Vec<WatchAction> {
         let sight = |(name, inode, state, rests): &(&str, u64, u64, u64)| {
-            let sight = Sight { state: *state, identity: (1, *inode), rests: Duration::from_secs(*rests) };
+            let sight = SeenEntry { state: *state, identity: (1, *inode), rests: Duration::from_secs(*rests) };
             (OsString::from(name), sight)
         };
         folder.look(now, things.iter().map(sight).collect())

@@ -29,7 +29,7 @@ use crate::{
     },
     storage::Stamps,
 };
-use folder::{Sight, WatchAction, WatchedFolder};
+use folder::{SeenEntry, WatchAction, WatchedFolder};
 
 /// How often it is looked at what is there.
 const LOOK: Duration = Duration::from_secs(2);
@@ -70,14 +70,15 @@ impl Watch {
         };
         let threads = |error: io::Error| Failure::about("threads", error);
         thread::Builder::new().name("watch hash".into()).spawn(hashing).map_err(threads)?;
-        let watching = Watching { node: node.clone(), dir, folder: WatchedFolder::default(), is_readable: true, tasks };
+        let watching =
+            FolderWatcher { node: node.clone(), dir, folder: WatchedFolder::default(), is_readable: true, tasks };
         let watch = move || watching.run(&stopped, &done);
         thread::Builder::new().name("watch".into()).spawn(watch).map_err(threads)?;
         Ok(Watch { _stop: stop })
     }
 }
 
-struct Watching {
+struct FolderWatcher {
     node: Arc<Node>,
     dir: PathBuf,
     folder: WatchedFolder,
@@ -86,7 +87,7 @@ struct Watching {
     tasks: Sender<Task>,
 }
 
-impl Watching {
+impl FolderWatcher {
     fn run(mut self, stopped: &Receiver<()>, done: &Receiver<(Task, Result<Created, CreateError>)>) {
         let mut wait = Duration::ZERO;
         loop {
@@ -169,7 +170,7 @@ impl Watching {
 }
 
 /// What is in the folder and may be shared, by name.
-fn sights(dir: &Path) -> io::Result<BTreeMap<OsString, Sight>> {
+fn sights(dir: &Path) -> io::Result<BTreeMap<OsString, SeenEntry>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
@@ -184,7 +185,7 @@ fn sights(dir: &Path) -> io::Result<BTreeMap<OsString, Sight>> {
 }
 
 /// What can be seen of a file or folder without reading it; nothing of what is neither, or holds a link.
-fn sight(path: &Path) -> io::Result<Option<Sight>> {
+fn sight(path: &Path) -> io::Result<Option<SeenEntry>> {
     let metadata = fs::symlink_metadata(path)?;
     let mut looking = Looking { digest: Sha1::new(), latest: None, files: 0 };
     let is_fit = match metadata.is_dir() {
@@ -197,7 +198,7 @@ fn sight(path: &Path) -> io::Result<Option<Sight>> {
     let rests = looking.latest.and_then(|latest| SystemTime::now().duration_since(latest).ok()).unwrap_or_default();
     let digest: [u8; 20] = looking.digest.finalize().into();
     let (state, _) = digest.split_first_chunk().expect("a SHA-1 has 20 bytes");
-    Ok(Some(Sight { state: u64::from_be_bytes(*state), identity: (metadata.dev(), metadata.ino()), rests }))
+    Ok(Some(SeenEntry { state: u64::from_be_bytes(*state), identity: (metadata.dev(), metadata.ino()), rests }))
 }
 
 struct Looking {

@@ -63,7 +63,7 @@ struct LibraryState {
 
 /// A name that nobody else gets while this lives.
 #[derive(Debug)]
-pub struct Claim<'a> {
+pub struct NameClaim<'a> {
     library: &'a Library,
     name: String,
 }
@@ -139,7 +139,7 @@ impl Library {
         let Some(entry) = state.entries.remove(name) else { return Ok(()) };
         state.claimed.insert(name.to_owned());
         drop(state);
-        let claim = Claim { library: self, name: name.to_owned() };
+        let claim = NameClaim { library: self, name: name.to_owned() };
         let mut paths = vec![self.metainfo_path(claim.name(), "torrent"), self.metainfo_path(claim.name(), "json")];
         if entry.is_upload() {
             paths.push(self.upload_path(claim.name()));
@@ -174,7 +174,7 @@ impl Library {
     }
 
     /// `name`, or the first numbered form of it that nobody has.
-    pub fn claim(&self, name: &str) -> Claim<'_> {
+    pub fn claim(&self, name: &str) -> NameClaim<'_> {
         let mut state = self.state();
         let is_free = |name: &String| {
             !state.entries.contains_key(name) && !state.claimed.contains(name) && !self.upload_path(name).exists()
@@ -183,7 +183,7 @@ impl Library {
         let name = candidates.into_iter().find(is_free).expect("numbers do not end");
         state.claimed.insert(name.clone());
         drop(state);
-        Claim { library: self, name }
+        NameClaim { library: self, name }
     }
 
     /// Notes that an upload is whole and on disk, as it lies there now.
@@ -209,7 +209,7 @@ impl Library {
     }
 }
 
-impl Claim<'_> {
+impl NameClaim<'_> {
     /// The name.
     pub fn name(&self) -> &str {
         &self.name
@@ -268,7 +268,7 @@ impl Claim<'_> {
     }
 }
 
-impl Drop for Claim<'_> {
+impl Drop for NameClaim<'_> {
     fn drop(&mut self) {
         self.library.state().claimed.remove(&self.name);
     }

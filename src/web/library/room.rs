@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::BTreeSet, fs, io, time::Duration};
 
 use super::{
-    Claim, Library,
+    Library, NameClaim,
     entry::{FileOrigin, LibraryEntry, now_seconds},
 };
 use crate::{
@@ -191,7 +191,7 @@ impl Library {
     }
 
     /// Takes them off the list. Their names stay claimed until their files are gone.
-    fn take_unseen(&self, is_seen: impl Fn(&InfoHash) -> bool) -> Vec<Claim<'_>> {
+    fn take_unseen(&self, is_seen: impl Fn(&InfoHash) -> bool) -> Vec<NameClaim<'_>> {
         let now = now_seconds();
         let mut unseen = Vec::new();
         let mut state = self.state();
@@ -207,6 +207,6 @@ impl Library {
             is_kept
         });
         state.claimed.extend(unseen.iter().cloned());
-        unseen.into_iter().map(|name| Claim { library: self, name }).collect()
+        unseen.into_iter().map(|name| NameClaim { library: self, name }).collect()
     }
 }
