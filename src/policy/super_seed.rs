@@ -96,6 +96,9 @@ struct Shown {
     is_sitting: bool,
     /// Pieces to keep pending.
     lead: u32,
+    /// The same of pieces that others have, where that is more: it says nothing and sits on what it was shown, so it may have got
+    /// much of that elsewhere.
+    reach: u32,
     moved: Instant,
 }
 
@@ -145,6 +148,7 @@ impl SuperSeeding {
             is_silent: false,
             is_sitting: false,
             lead: self.first_lead(),
+            reach: 0,
             moved: now,
         };
         self.peers.insert(session, new);
@@ -208,14 +212,17 @@ impl SuperSeeding {
         let is_alone = self.peers.len() == 1;
         for peer in self.peers.values_mut() {
             if peer.pending > 0 && now.saturating_duration_since(peer.moved) > peer.patience() {
-                freed.extend(peer.shown.iter().filter(|index| !peer.theirs.get(*index)));
-                if peer.is_silent {
-                    peer.standing = Standing::Unconfirmed;
-                    peer.lead = peer.lead.saturating_mul(2).min(self.geometry.piece_count());
-                }
+                let ahead: Vec<u32> = peer.shown.iter().filter(|index| !peer.settled.get(*index)).collect();
                 // Nor does it wait any longer itself: it may have got them elsewhere, and not say so.
-                peer.shown.iter().for_each(|index| _ = peer.settled.set(index));
+                ahead.iter().for_each(|index| _ = peer.settled.set(*index));
                 (peer.pending, peer.is_sitting, peer.moved) = (0, true, now);
+                if peer.is_silent {
+                    peer.reach = peer.reach.max(peer.lead).saturating_mul(2).min(self.geometry.piece_count());
+                    let unseen = ahead.iter().filter(|index| self.copies[**index as usize] == 0);
+                    unseen.for_each(|index| _ = peer.unconfirmed.entry(*index).or_insert(now));
+                } else {
+                    freed.extend(ahead);
+                }
             }
             let is_over = |since: &Instant| now.saturating_duration_since(*since) > PATIENCE;
             if is_alone {
@@ -342,30 +349,32 @@ impl SuperSeeding {
     }
 
     fn next_for(&mut self, session: SessionId) -> Option<u32> {
-        let peer = self.peers.get(&session).filter(|peer| peer.pending < peer.lead && !peer.theirs.is_full())?;
-        let is_alone = self.peers.len() == 1;
-        let spreads = is_alone || peer.spreads(self.first_lead() as usize);
-        let may_be_first = is_alone || !peer.is_sitting;
+        let peer = self.peers.get(&session).filter(|peer| !peer.theirs.is_full())?;
+        let spreads = self.peers.len() == 1 || peer.spreads(self.first_lead() as usize);
+        // Where all sit on what they have, somebody has to be the first.
+        let may_be_first = !peer.is_sitting || self.peers.values().all(|peer| peer.is_sitting);
+        let (pending, lead) = (peer.pending, peer.lead);
+        let (has_fresh_room, has_room) = (pending < lead, pending < lead.max(peer.reach));
         while self.fresh.last().is_some_and(|index| self.copies[*index as usize] > 0) {
             self.fresh.pop().map(|index| self.is_fresh.clear(index));
         }
-        if spreads
-            && may_be_first
+        let is_first = spreads && may_be_first;
+        if is_first
+            && has_fresh_room
             && let Some(index) = self.next_fresh(session)
         {
             return Some(index);
+        }
+        if !has_room || (is_first && self.unseen > 0) {
+            return None;
         }
         let start = self.chance.below(self.geometry.piece_count() as usize) as u32;
         if self.unseen == 0 {
             return self.rarest(session, start, 0);
         }
-        if spreads && may_be_first {
-            return None;
-        }
         let seen = self.rarest(session, start, 1).or_else(|| self.next_of_another(session));
         // What is new only if it would have nothing to ask for otherwise.
-        let may_be_first = may_be_first && self.peers.get(&session)?.pending < MIN_LEAD;
-        seen.or_else(|| may_be_first.then(|| self.next_fresh(session))?)
+        seen.or_else(|| (may_be_first && pending < MIN_LEAD).then(|| self.next_fresh(session))?)
     }
 
     /// A piece to be shown for the first time.
