@@ -14,8 +14,12 @@
 //! have shown, libtorrent neither with `send_redundant_have` off. So how far a peer has come with what it was shown is told
 //! by what we have sent it ourselves, and no peer waits to be shown more because it says nothing. A piece that was sent and
 //! that nobody says to have is unconfirmed: it is left to its receiver to spread for `PATIENCE`, and then shown to others
-//! as if it never was. A receiver that lets this happen is shown new pieces last, and first those that others have, so that
-//! it costs the others nothing but its own copy.
+//! as if it never was. Until a receiver's pieces are confirmed it is shown only a few that count as its own. After those it is
+//! shown pieces whose first showing to others comes last, and they keep their turn: it gets from us what it cannot get from
+//! others yet, as any peer does, and costs the others nothing but its own copy.
+//!
+//! A peer that says nothing may have got elsewhere what it was shown. What it still wants is told by what it asks for: when it
+//! has no request open with us ([`SuperSeeding::look`]), it is shown more.
 //!
 //! Invariant: a piece is shown a second time only when every piece has been seen with some peer, or when whoever it
 //! was shown to has left, has not moved for `PATIENCE` or has not spread it in that time; or to a peer whose pieces
@@ -49,6 +53,9 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// How long a peer that says nothing of what it is sent may sit on what it was shown, before it is shown more: it may have got
 /// that from others. What nobody has is not shown to it then.
 const SILENT_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How often to look whether peers that say nothing still ask for what they were shown; and how long they may take to ask.
+pub const LOOK: Duration = Duration::from_millis(50);
 
 /// Candidates looked at for the rarest, once everything has been shown.
 const SAMPLE: usize = 24;
@@ -100,6 +107,8 @@ struct Shown {
     /// much of that elsewhere.
     reach: u32,
     moved: Instant,
+    /// When it was shown something last.
+    told: Instant,
 }
 
 /// What has become of the pieces that a peer was sent.
@@ -150,6 +159,7 @@ impl SuperSeeding {
             lead: self.first_lead(),
             reach: 0,
             moved: now,
+            told: now,
         };
         self.peers.insert(session, new);
         self.show(session, now)
@@ -185,6 +195,38 @@ impl SuperSeeding {
         (peer.moved, peer.is_sitting, peer.is_silent) = (now, false, true);
         let is_news = peer.settle(index, self.geometry.piece_count());
         self.go_on(session, is_news && idle, idle, now)
+    }
+
+    /// Whether there are peers for whose sake [`SuperSeeding::look`] is to be called after [`LOOK`].
+    pub fn needs_look(&self) -> bool {
+        self.peers.values().any(|peer| peer.is_silent && (peer.pending > 0 || !peer.unconfirmed.is_empty()))
+    }
+
+    /// Looks at what peers ask for that say nothing of what they have. `asks` tells whether a peer has requests open with us.
+    /// Returns what to show to whom.
+    pub fn look(&mut self, idle: bool, asks: impl Fn(SessionId) -> bool, now: Instant) -> Vec<Showing> {
+        let is_silent = |peer: &Shown| peer.is_silent && now.saturating_duration_since(peer.told) >= LOOK;
+        let free = self.peers.iter().filter(|(id, peer)| is_silent(peer) && !asks(**id));
+        let free: Vec<_> = free.map(|(id, _)| *id).collect();
+        let mut shown: Vec<_> = free.into_iter().flat_map(|session| self.asks_nothing(session, now)).collect();
+        if idle && shown.is_empty() && self.peers.values().any(|peer| !peer.unconfirmed.is_empty()) {
+            shown = self.show_late(now);
+        }
+        shown
+    }
+
+    /// A silent peer has no request open with us: it has got from others what they have of that which it was shown.
+    fn asks_nothing(&mut self, session: SessionId, now: Instant) -> Vec<Showing> {
+        let Some(peer) = self.peers.get_mut(&session) else { return Vec::new() };
+        let ahead = peer.shown.iter().filter(|index| !peer.settled.get(*index));
+        let elsewhere: Vec<u32> = ahead.filter(|index| self.copies[*index as usize] > 0).collect();
+        if elsewhere.is_empty() {
+            return Vec::new();
+        }
+        peer.pending -= elsewhere.len() as u32;
+        elsewhere.into_iter().for_each(|index| _ = peer.settled.set(index));
+        peer.reach = peer.reach.max(peer.lead).saturating_mul(2).min(self.geometry.piece_count());
+        self.show_one(session, now)
     }
 
     /// A peer leaves. What only it was shown, or had, is shown to others; returns what to whom.
@@ -235,16 +277,18 @@ impl SuperSeeding {
             }
         }
         freed.into_iter().for_each(|index| self.renew(index));
-        let mut shown = self.show_all(now);
-        if idle && shown.is_empty() {
-            let free: Vec<_> = self.peers.iter().filter(|(_, peer)| peer.pending == 0).map(|(id, _)| *id).collect();
-            // Each that is late to one more peer, and as evenly as they come.
-            let mut before = usize::MAX;
-            while before != shown.len() {
-                before = shown.len();
-                for session in &free {
-                    shown.extend(self.show_of_another(*session, now));
-                }
+        let shown = self.show_all(now);
+        if idle && shown.is_empty() { self.show_late(now) } else { shown }
+    }
+
+    /// Our uplink idles: shows each piece that is late to one more peer that is free, and as evenly as they come.
+    fn show_late(&mut self, now: Instant) -> Vec<Showing> {
+        let free: Vec<_> = self.peers.iter().filter(|(_, peer)| peer.pending == 0).map(|(id, _)| *id).collect();
+        let (mut shown, mut before) = (Vec::new(), usize::MAX);
+        while before != shown.len() {
+            before = shown.len();
+            for session in &free {
+                shown.extend(self.show_of_another(*session, now));
             }
         }
         shown
@@ -344,6 +388,7 @@ impl SuperSeeding {
             peer.moved = now; // Until now there was nothing that it could have moved on.
         }
         peer.shown.set(piece.get());
+        peer.told = now;
         peer.pending += 1;
         self.pending[piece.as_usize()] += 1;
     }
@@ -372,9 +417,11 @@ impl SuperSeeding {
         if self.unseen == 0 {
             return self.rarest(session, start, 0);
         }
-        let seen = self.rarest(session, start, 1).or_else(|| self.next_of_another(session));
-        // What is new only if it would have nothing to ask for otherwise.
-        seen.or_else(|| (may_be_first && pending < MIN_LEAD).then(|| self.next_fresh(session))?)
+        if !spreads {
+            let last = if has_fresh_room { self.last_fresh(session) } else { None };
+            return last.or_else(|| self.rarest(session, start, 0));
+        }
+        self.rarest(session, start, 1).or_else(|| self.next_of_another(session))
     }
 
     /// A piece to be shown for the first time.
@@ -385,6 +432,13 @@ impl SuperSeeding {
         self.is_fresh.clear(index);
         self.shown_once.push(index);
         Some(index)
+    }
+
+    /// The piece that others will be shown last, which it may have before: its turn comes all the same, unless others have it by then.
+    fn last_fresh(&self, session: SessionId) -> Option<u32> {
+        let peer = self.peers.get(&session)?;
+        let is_free = |index: u32| self.pending[index as usize] == 0 && !peer.theirs.get(index);
+        self.fresh.iter().copied().find(|index| self.copies[*index as usize] == 0 && is_free(*index))
     }
 
     /// The piece shown last to one other peer that does not say it has it.

@@ -21,7 +21,7 @@ use crate::{
     policy::{
         ChokeChange, Choker, PeerEvent, PeerKnowledge, SendOrder, SessionId,
         candidates::Candidates,
-        super_seed::{Showing, SuperSeeding},
+        super_seed::{self, Showing, SuperSeeding},
     },
     session::{self, End, LocalPeer, SessionEvent, SessionHandle, SharedTorrent},
     status::{
@@ -54,6 +54,8 @@ pub(super) struct SeedThread {
     candidates: Candidates,
     /// When the next of them is due.
     next_dial: Option<Instant>,
+    /// When to look what peers ask for that say nothing of what they have.
+    next_look: Option<Instant>,
     failures: Sender<FailedDial>,
     sessions: HashMap<SessionId, SessionHandle>,
     /// Bytes of blocks that each session had taken at the last tick.
@@ -84,6 +86,7 @@ impl SeedThread {
             host,
             candidates: Candidates::default(),
             next_dial: None,
+            next_look: None,
             failures,
             status: StatusWriter::new(board, now),
             file_watch: FileWatch::start()?,
@@ -104,8 +107,9 @@ impl SeedThread {
         loop {
             // Between ticks there is something to publish only while somebody watches somebody.
             let watched = self.status.board().is_watched() && !self.status.is_idle();
-            let looks = if watched { at(self.status.due()) } else { never() };
+            let publishes = if watched { at(self.status.due()) } else { never() };
             let dials = self.next_dial.map_or_else(never, at);
+            let looks = self.next_look.map_or_else(never, at);
             select! {
                 recv(inputs.events) -> event => match event {
                     Ok(event) => self.event(event, Instant::now()),
@@ -121,7 +125,8 @@ impl SeedThread {
                 },
                 recv(dials) -> _ => self.dial(Instant::now()),
                 recv(ticks) -> _ => self.tick(Instant::now()),
-                recv(looks) -> _ => self.publish(Instant::now()),
+                recv(looks) -> _ => self.look(Instant::now()),
+                recv(publishes) -> _ => self.publish(Instant::now()),
                 recv(changed) -> found => if let Ok((share, error)) = found {
                     self.withdraw(&share, &error);
                 },
@@ -228,8 +233,24 @@ impl SeedThread {
         let Some(handle) = self.sessions.get(&id) else { return };
         let Some(seeding) = self.super_seeding.get_mut(&handle.share.metainfo.info_hash()) else { return };
         let shown = change(seeding, is_idle(&handle.share));
+        if self.next_look.is_none() && seeding.needs_look() {
+            self.next_look = Some(Instant::now() + super_seed::LOOK);
+        }
         self.show(shown);
         self.end_if_done(id);
+    }
+
+    /// Looks what peers ask for that say nothing of what they have.
+    fn look(&mut self, now: Instant) {
+        let mut shown = Vec::new();
+        for (hash, seeding) in self.super_seeding.iter_mut().filter(|(_, seeding)| seeding.needs_look()) {
+            let is_idle = self.registry.find(*hash).is_some_and(|share| is_idle(&share));
+            let asks = |id| self.sessions.get(&id).is_some_and(SessionHandle::is_uploading);
+            shown.extend(seeding.look(is_idle, asks, now));
+        }
+        self.show(shown);
+        let needs_look = self.super_seeding.values().any(SuperSeeding::needs_look);
+        self.next_look = needs_look.then(|| now + super_seed::LOOK);
     }
 
     fn opened(&mut self, handle: SessionHandle, now: Instant) {

@@ -232,6 +232,11 @@ impl SessionHandle {
         }
     }
 
+    /// Whether the other side has asked for blocks that are not sent yet.
+    pub fn is_uploading(&self) -> bool {
+        self.outgoing.is_uploading()
+    }
+
     /// Gives it a piece to fetch, or hands the piece back.
     pub fn assign(&self, piece: PieceInFlight, now: Instant) -> Result<(), PieceInFlight> {
         let requests = self.requests().assign(piece, now)?;

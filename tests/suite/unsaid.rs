@@ -59,8 +59,8 @@ struct Ground {
     seed: Process,
     address: SocketAddrV4,
     bytes: Bytes,
-    _tracker: TrackerStub,
-    _work: tempfile::TempDir,
+    tracker: TrackerStub,
+    work: tempfile::TempDir,
 }
 
 impl Ground {
@@ -78,7 +78,30 @@ impl Ground {
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
         let listens = wait_until(Duration::from_secs(20), || Wire::dial(address).is_ok());
         assert!(listens, "it never listened: {}", seed.stderr());
-        Ground { seed, address, bytes: Bytes::read(&torrent), _tracker: tracker, _work: work }
+        Ground { seed, address, bytes: Bytes::read(&torrent), tracker, work }
+    }
+
+    /// Has so many download it that share with each other as fast as the seeder gives.
+    fn share_among(&self, count: usize) -> Vec<Process> {
+        let ports: Vec<_> = (0..count).map(|_| free_port()).collect();
+        let peers = ports.iter().map(|port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, *port));
+        self.tracker.answer(Answer::Peers(peers.chain([self.address]).collect()));
+        let start = |port: &u16| {
+            let out = self.work.path().join(format!("out-{port}"));
+            let mut command = Command::new(MINITORRENT);
+            command.args([
+                "fetch",
+                "--seed-for",
+                "0",
+                "--upload-limit",
+                &RATE.to_string(),
+                "--port",
+                &port.to_string(),
+            ]);
+            command.arg("--out").arg(out).arg(&self.bytes.torrent.path);
+            Process::start(command, self.work.path(), &format!("fetch-{port}"))
+        };
+        ports.iter().map(start).collect()
     }
 
     /// Downloads everything from the seeder, from an address of its own; how long that took.
@@ -191,6 +214,25 @@ fn peers_that_leave_things_out_are_served_as_the_others_beside_them_are() {
     }
     let alone = 4.0 * LENGTH as f64 / RATE as f64;
     assert!(polite < alone * 1.25, "{took:?}: they are held up");
+}
+
+#[test]
+fn among_peers_that_share_one_that_says_little_is_served_as_one_that_says_everything() {
+    for (others, length) in [(2, LENGTH), (4, LENGTH), (2, LENGTH / 4)] {
+        let took = [POLITE, RUDE[0].1, RUDE[5].1, RUDE[6].1].map(|manners| {
+            let ground = Ground::new(length, RATE);
+            let sharing = ground.share_among(others);
+            let took = ground.download(99, manners).unwrap_or_else(|error| panic!("{manners:?}: {error}"));
+            for mut fetch in sharing {
+                let status = fetch.wait(Duration::from_secs(60));
+                assert!(status.is_some_and(|status| status.success()), "{manners:?}: {}", fetch.stderr());
+            }
+            took.as_secs_f64()
+        });
+        println!("among {others}, {length} bytes: {took:.2?} s; the first says everything");
+        let least = took[1..].iter().map(|silent| took[0] / silent).fold(f64::INFINITY, f64::min);
+        assert!(least >= 0.9, "among {others}, {length} bytes: {took:.2?} s; the first says everything");
+    }
 }
 
 #[test]

@@ -98,6 +98,11 @@ impl Outbox {
         self.started && !self.haves.is_empty()
     }
 
+    /// Whether blocks wait that the other side has asked for.
+    pub fn has_uploads(&self) -> bool {
+        !self.uploads.is_empty()
+    }
+
     /// The bitfield goes before what has gathered meanwhile, whatever its size: it is sent once.
     fn start(&mut self, bits: Option<Bitfield>) -> Result<(), Overflow> {
         let gathered = mem::take(&mut self.control);

@@ -31,6 +31,8 @@ struct QueueState {
     finishing: bool,
     /// The writer sleeps; waking it costs a system call, so it is not done without need.
     asleep: bool,
+    /// It has blocks in its hands, or had when it was here last.
+    uploading: bool,
     /// The largest run it is ready to send; 0 while a rate limit holds it up.
     max_run: u64,
 }
@@ -82,11 +84,18 @@ impl OutgoingQueue {
         self.lock().closed
     }
 
+    /// Whether blocks wait to be sent, or are being sent.
+    pub fn is_uploading(&self) -> bool {
+        let state = self.lock();
+        state.uploading || state.outbox.has_uploads()
+    }
+
     /// Sleeps until there is something to send, at most for `timeout`; no blocks with a `max_run` of 0.
     pub fn wait(&self, max_run: u64, timeout: Duration) -> NextOutgoing {
         let mut now = Instant::now();
         let deadline = now + timeout;
         let mut state = self.lock();
+        state.uploading &= max_run == 0;
         loop {
             if state.closed || (state.finishing && !state.outbox.has_work(1)) {
                 return NextOutgoing::Closed;
@@ -96,7 +105,9 @@ impl OutgoingQueue {
                 if state.outbox.has_haves() {
                     state.haves_from = Some(now + HAVE_PAUSE);
                 }
-                return NextOutgoing::Batch(state.outbox.next(max_run));
+                let batch = state.outbox.next(max_run);
+                state.uploading |= !batch.run.is_empty();
+                return NextOutgoing::Batch(batch);
             }
             let until = state.haves_from.map_or(deadline, |from| from.min(deadline));
             let rest = until.saturating_duration_since(now);
@@ -151,6 +162,22 @@ mod tests {
         (1..5).for_each(|index| queue.push(have(index)).unwrap());
         assert_eq!(batch(&queue).control.len(), 4 * 9);
         assert!(begun.elapsed() >= HAVE_PAUSE);
+    }
+
+    #[test]
+    fn blocks_are_being_sent_from_when_they_are_asked_for_until_the_writer_comes_for_more() {
+        let block = Geometry::new(1 << 20, 1 << 14).unwrap().block(0, 0, 1 << 14).unwrap();
+        let mailbox = OutgoingQueue::default();
+        [SendOrder::Start(None), SendOrder::Unchoke].into_iter().for_each(|order| mailbox.push(order).unwrap());
+        assert!(!mailbox.is_uploading());
+        mailbox.push(SendOrder::Upload(block)).unwrap();
+        assert!(mailbox.is_uploading());
+        assert!(matches!(mailbox.wait(1 << 16, Duration::ZERO), NextOutgoing::Batch(batch) if batch.run == [block]));
+        assert!(mailbox.is_uploading());
+        assert!(matches!(mailbox.wait(0, Duration::ZERO), NextOutgoing::Nothing), "it only looks for control");
+        assert!(mailbox.is_uploading());
+        assert!(matches!(mailbox.wait(1 << 16, Duration::ZERO), NextOutgoing::Nothing));
+        assert!(!mailbox.is_uploading());
     }
 
     #[test]

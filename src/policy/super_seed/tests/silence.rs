@@ -1,9 +1,16 @@
 //! Peers that do not say what they have got: alone, among others, and in rooms of their kind.
 
+use std::collections::VecDeque;
+
 use super::*;
 
 /// How long our uplink takes over a piece.
 const STEP: Duration = Duration::from_millis(20);
+
+const STEPS_A_SECOND: u32 = 50;
+
+/// Steps between two looks at who asks for something.
+const LOOKS: u32 = 3;
 
 const PIECES: u32 = 256;
 
@@ -15,6 +22,10 @@ enum Kind {
     Speaker,
     /// Passes on what it has. It tells the source only of what the source has not shown it, as rqbit does.
     Silent,
+    /// Passes on what it has, and says nothing.
+    Mute,
+    /// Passes on what it has, and says so a second later.
+    Late,
     /// Says nothing and passes nothing on.
     Hoards,
 }
@@ -24,10 +35,17 @@ struct Peer {
     kind: Kind,
     shown: Bitfield,
     has: Bitfield,
+    /// What it will say that it has, and when, in steps.
+    unsaid: VecDeque<(u32, PieceIndex)>,
     /// When it was done, in steps.
     done: Option<u32>,
     /// Pieces that the source sent it.
     sent: u32,
+}
+
+/// What a peer may ask the source for.
+fn wants(peer: &Peer) -> impl Iterator<Item = u32> {
+    peer.shown.iter().filter(|index| !peer.has.get(*index))
 }
 
 /// A source and its peers, all with links of the same rate.
@@ -35,6 +53,7 @@ struct Room {
     offer: SuperSeeding,
     peers: Vec<Peer>,
     now: Instant,
+    step: u32,
     turn: usize,
     chance: Chance,
     idle: bool,
@@ -42,19 +61,23 @@ struct Room {
 
 impl Room {
     fn run(kinds: &[Kind]) -> Room {
+        Room::of(PIECES, kinds, 3)
+    }
+
+    fn of(pieces: u32, kinds: &[Kind], seed: u64) -> Room {
         let now = Instant::now();
-        let none = Bitfield::empty(PIECES);
-        let mut room =
-            Room { offer: offer(PIECES.into()), peers: Vec::new(), now, turn: 0, chance: Chance::new(3), idle: false };
+        let none = Bitfield::empty(pieces);
+        let (offer, chance) = (offer(pieces.into()), Chance::new(seed));
+        let mut room = Room { offer, peers: Vec::new(), now, step: 0, turn: 0, chance, idle: false };
         for (number, kind) in (0..).zip(kinds) {
             let session = SessionId(number);
             let (shown, has) = (none.clone(), none.clone());
-            room.peers.push(Peer { session, kind: *kind, shown, has, done: None, sent: 0 });
+            room.peers.push(Peer { session, kind: *kind, shown, has, unsaid: VecDeque::new(), done: None, sent: 0 });
             let shown = room.offer.opened(session, now).into_iter().map(|piece| (session, piece)).collect();
             room.show(shown);
         }
-        for step in 1..PIECES * 40 {
-            room.step(step);
+        for _ in 0..pieces * 40 {
+            room.step();
             if room.peers.iter().all(|peer| peer.done.is_some()) {
                 return room;
             }
@@ -67,13 +90,25 @@ impl Room {
         shown.into_iter().for_each(|(SessionId(number), piece)| _ = self.peers[number as usize].shown.set(piece.get()));
     }
 
-    fn step(&mut self, step: u32) {
+    fn step(&mut self) {
         self.now += STEP;
+        self.step += 1;
+        let step = self.step;
         self.give();
         for at in 0..self.peers.len() {
             self.pass_on(at);
+            while self.peers[at].unsaid.front().is_some_and(|(due, _)| *due <= step) {
+                let (_, piece) = self.peers[at].unsaid.pop_front().unwrap();
+                self.says(at, piece);
+            }
         }
-        if step.is_multiple_of(50) {
+        if step.is_multiple_of(LOOKS) && self.offer.needs_look() {
+            let peers = &self.peers;
+            let asks = |SessionId(number)| wants(&peers[number as usize]).next().is_some();
+            let shown = self.offer.look(self.idle, asks, self.now);
+            self.show(shown);
+        }
+        if step.is_multiple_of(STEPS_A_SECOND) {
             let shown = self.offer.tick(self.idle, self.now);
             self.show(shown);
         }
@@ -85,11 +120,12 @@ impl Room {
     /// The source sends one piece to whoever's turn it is of those that may ask for one.
     fn give(&mut self) {
         let count = self.peers.len();
-        let wanted = |peer: &Peer| peer.shown.iter().find(|index| !peer.has.get(*index));
         let next =
-            (0..count).map(|more| (self.turn + more) % count).find_map(|at| Some((at, wanted(&self.peers[at])?)));
+            (0..count).map(|more| (self.turn + more) % count).find(|at| wants(&self.peers[*at]).next().is_some());
         self.idle = next.is_none();
-        let Some((at, index)) = next else { return };
+        let Some(at) = next else { return };
+        let wanted: Vec<_> = wants(&self.peers[at]).collect();
+        let index = wanted[self.chance.below(wanted.len())];
         self.turn = at + 1;
         self.peers[at].sent += 1;
         let piece = self.offer.geometry.piece(index).unwrap();
@@ -116,15 +152,17 @@ impl Room {
     fn gets(&mut self, at: usize, piece: PieceIndex) {
         let peer = &mut self.peers[at];
         peer.has.set(piece.get());
-        let says = match peer.kind {
-            Kind::Speaks | Kind::Speaker => true,
-            Kind::Silent => !peer.shown.get(piece.get()),
-            Kind::Hoards => false,
-        };
-        if says {
-            let shown = self.offer.gained(peer.session, piece, self.idle, self.now);
-            self.show(shown);
+        match peer.kind {
+            Kind::Speaks | Kind::Speaker => self.says(at, piece),
+            Kind::Silent if !peer.shown.get(piece.get()) => self.says(at, piece),
+            Kind::Late => peer.unsaid.push_back((self.step + STEPS_A_SECOND, piece)),
+            Kind::Silent | Kind::Mute | Kind::Hoards => {}
         }
+    }
+
+    fn says(&mut self, at: usize, piece: PieceIndex) {
+        let shown = self.offer.gained(self.peers[at].session, piece, self.idle, self.now);
+        self.show(shown);
     }
 
     /// When the last peer of a kind was done.
@@ -132,10 +170,18 @@ impl Room {
         self.peers.iter().filter(|peer| peer.kind == kind).filter_map(|peer| peer.done).max().unwrap()
     }
 
+    /// When the last of the first peers was done, and how often the source sent them what it has.
+    fn of_first(&self, count: usize) -> (u32, f64) {
+        let first = &self.peers[..count];
+        let sent: u32 = first.iter().map(|peer| peer.sent).sum();
+        let done = first.iter().filter_map(|peer| peer.done).max().unwrap();
+        (done, f64::from(sent) / f64::from(self.offer.geometry.piece_count()))
+    }
+
     /// How often the source sent what it has, to all but those of one kind.
     fn copies_besides(&self, kind: Kind) -> f64 {
         let sent: u32 = self.peers.iter().filter(|peer| peer.kind != kind).map(|peer| peer.sent).sum();
-        f64::from(sent) / f64::from(PIECES)
+        f64::from(sent) / f64::from(self.offer.geometry.piece_count())
     }
 }
 
@@ -164,23 +210,49 @@ fn a_silent_peer_among_others_is_served_as_they_are() {
 #[test]
 fn a_room_of_silent_peers_that_pass_on_what_they_have_costs_the_source_no_more() {
     for count in [2, 3, 8, 16, 30] {
-        let (speaking, silent) = (Room::run(&vec![Kind::Speaks; count]), Room::run(&vec![Kind::Silent; count]));
-        let [words, none] = [&speaking, &silent].map(|room| room.copies_besides(Kind::Hoards));
-        let (with, without) = (speaking.done(Kind::Speaks), silent.done(Kind::Silent));
-        assert!(none <= words + 0.1, "{none:.2} copies, {words:.2} with words, in a room of {count}");
-        assert!(without * 9 <= with * 10, "{without} steps, {with} with words, in a room of {count}");
+        let speaking = Room::run(&vec![Kind::Speaks; count]);
+        for kind in [Kind::Silent, Kind::Late, Kind::Mute] {
+            let silent = Room::run(&vec![kind; count]);
+            let [words, none] = [&speaking, &silent].map(|room| room.copies_besides(Kind::Hoards));
+            let (with, without) = (speaking.done(Kind::Speaks), silent.done(kind));
+            assert!(none <= words + 0.1, "{none:.2} copies, {words:.2} with words, in a room of {count} {kind:?}");
+            assert!(without * 9 <= with * 10, "{without} steps, {with} with words, in a room of {count} {kind:?}");
+        }
     }
 }
 
 #[test]
-fn one_that_takes_everything_and_confirms_nothing_costs_the_others_nothing() {
-    for count in [2, 4, 8, 16] {
-        let room = |last| Room::run(&[vec![Kind::Speaks; count], vec![last]].concat());
-        let (speaker, hoarder) = (room(Kind::Speaker), room(Kind::Hoards));
-        let (without, with) = (speaker.copies_besides(Kind::Speaker), hoarder.copies_besides(Kind::Hoards));
-        assert!(with <= without + 0.05, "{with:.2} copies, {without:.2} with a peer that speaks, among {count}");
-        let (silent, speaks) = (hoarder.done(Kind::Hoards), speaker.done(Kind::Speaker));
-        assert!(silent * 8 <= speaks * 10, "{silent} steps, {speaks} with words, among {count}");
+fn among_peers_that_share_one_that_says_little_is_served_as_one_that_speaks_and_costs_the_others_no_more() {
+    for (pieces, count) in [64, 512].into_iter().flat_map(|pieces| [1, 2, 4, 8].map(|count| (pieces, count))) {
+        for (kind, instead) in [
+            (Kind::Hoards, Kind::Speaker),
+            (Kind::Silent, Kind::Speaks),
+            (Kind::Mute, Kind::Speaks),
+            (Kind::Late, Kind::Speaks),
+        ] {
+            let seeds = if pieces < 100 { 1..9 } else { 1..3 };
+            let rooms = |last| {
+                seeds.clone().map(move |seed| Room::of(pieces, &[vec![Kind::Speaks; count], vec![last]].concat(), seed))
+            };
+            let sum = |last| {
+                rooms(last).fold((0, 0, 0.0), |(own, others, copies), room| {
+                    let (done, sent) = room.of_first(count);
+                    (own + room.peers[count].done.unwrap(), others + done, copies + sent)
+                })
+            };
+            let ((silent, beside, copies), (speaks, beside_speaker, usual)) = (sum(kind), sum(instead));
+            let what = format!("{kind:?} among {count}, {pieces} pieces, {seeds:?}");
+            let runs = f64::from(seeds.end as u32 - 1);
+            assert!(silent * 9 <= speaks * 10, "{what}: {silent} steps, {speaks} with words");
+            assert!(
+                beside * 9 <= beside_speaker * 10,
+                "{what}: the others {beside} steps, {beside_speaker} beside one with words"
+            );
+            assert!(
+                copies <= usual + 0.05 * runs,
+                "{what}: {copies:.2} copies to the others, {usual:.2} beside one with words"
+            );
+        }
     }
 }
 
@@ -197,6 +269,25 @@ fn one_that_got_elsewhere_what_it_was_shown_and_says_nothing_is_shown_more() {
     assert!(!shown.is_empty());
     let to_silent: Vec<_> = shown.iter().filter(|(session, _)| *session == silent).map(|(_, piece)| *piece).collect();
     assert!(!to_silent.is_empty() && to_silent.iter().all(|piece| others.contains(piece)), "{to_silent:?}");
+}
+
+#[test]
+fn one_that_asks_for_nothing_is_shown_more_than_others_have_at_the_next_look_and_one_that_asks_is_not() {
+    let (silent, other) = (SessionId(1), SessionId(2));
+    let shown_after = |asks: bool, wait: Duration| {
+        let (mut offer, now) = (offer(32), Instant::now());
+        let (silents, others) = (offer.opened(silent, now), offer.opened(other, now));
+        assert!(!offer.needs_look());
+        offer.sent(silent, silents[0], false, now);
+        assert!(offer.needs_look());
+        silents[1..].iter().for_each(|piece| _ = offer.gained(other, *piece, false, now));
+        let shown = offer.look(false, |session| asks && session == silent, now + wait);
+        assert!(shown.iter().all(|(session, piece)| *session == silent && !others.contains(piece)));
+        shown.len()
+    };
+    assert_eq!(shown_after(false, LOOK), 3, "in the place of what it has got elsewhere");
+    assert_eq!(shown_after(true, LOOK), 0);
+    assert_eq!(shown_after(false, LOOK / 2), 0, "it may still ask");
 }
 
 #[test]
