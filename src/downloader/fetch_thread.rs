@@ -272,11 +272,11 @@ impl FetchThread {
             return;
         }
         self.is_withdrawn = true;
-        let hash = self.share.metainfo.info_hash();
         log::error!("{} is not seeded any more: {error}", self.share.metainfo.name());
         self.failed = Some(error.to_string());
-        self.registry.remove(hash);
-        self.announcer.remove(hash);
+        if self.registry.withdraw(&self.share) {
+            self.announcer.remove(self.share.metainfo.info_hash());
+        }
         self.publish(Instant::now());
     }
 

@@ -220,6 +220,9 @@ fn a_file_that_is_changed_under_a_seeder_is_withdrawn_and_good_again_once_it_is_
     fs::write(&path, &source.content).unwrap();
     source.node.resume(hash).unwrap();
     wait_until("a mended file", || report(&source.node, hash).activity == Activity::Seeding);
+    // It has tried for as long as this took, ever more seldom; now it tries at once.
+    taker.pause(hash).unwrap();
+    taker.resume(hash).unwrap();
     wait_until("a whole file", || report(&taker, hash).activity == Activity::Seeding);
 }
 

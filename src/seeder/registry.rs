@@ -42,6 +42,18 @@ impl TorrentRegistry {
         torrents.shares.remove(&hash).is_some()
     }
 
+    /// The same where it is still shared as it is here; another one may have come in its place, with files that were mended.
+    pub fn withdraw(&self, share: &Arc<SharedTorrent>) -> bool {
+        let hash = share.metainfo.info_hash();
+        let mut torrents = self.torrents.write().unwrap_or_else(PoisonError::into_inner);
+        let is_here = torrents.shares.get(&hash).is_some_and(|here| Arc::ptr_eq(here, share));
+        if is_here {
+            torrents.by_request.remove(&mse::request_hash(hash));
+            torrents.shares.remove(&hash);
+        }
+        is_here
+    }
+
     /// The torrent of that info hash.
     pub fn find(&self, hash: InfoHash) -> Option<Arc<SharedTorrent>> {
         self.wanted(Wanted::InfoHash(hash))
@@ -55,5 +67,23 @@ impl TorrentRegistry {
             Wanted::RequestHash(request) => *torrents.by_request.get(&request)?,
         };
         torrents.shares.get(&hash).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::tests::Torrent;
+
+    #[test]
+    fn what_is_found_out_about_files_that_were_mended_since_withdraws_nothing() {
+        let (registry, before, mended) = (TorrentRegistry::default(), Torrent::all_of(1), Torrent::all_of(1));
+        let hash = before.share.metainfo.info_hash();
+        registry.add(before.share.clone());
+        assert!(registry.withdraw(&before.share) && registry.find(hash).is_none());
+        registry.add(mended.share.clone());
+        assert!(!registry.withdraw(&before.share));
+        let request = Wanted::RequestHash(mse::request_hash(hash));
+        assert!(registry.wanted(request).is_some_and(|here| Arc::ptr_eq(&here, &mended.share)));
     }
 }

@@ -48,6 +48,30 @@ pub(super) struct SeedInputs {
 /// A peer of a torrent that was dialled, and came to no session.
 pub(super) type FailedDial = (InfoHash, SocketAddr, End);
 
+/// An address that is being dialled. When this is dropped, also by a panic, the coordinator hears that nothing came of it.
+struct HalfOpen {
+    failures: Sender<FailedDial>,
+    place: (InfoHash, SocketAddr),
+    /// Why nothing has come of it; `None` once there was a session.
+    end: Option<End>,
+}
+
+impl HalfOpen {
+    fn over(mut self, end: Option<End>) {
+        self.end = end;
+    }
+}
+
+impl Drop for HalfOpen {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.take() {
+            let (hash, address) = self.place;
+            // There is room for as many as there can be; the coordinator may have ended meanwhile.
+            let _ = self.failures.try_send((hash, address, end));
+        }
+    }
+}
+
 /// The state of the thread.
 pub(super) struct SeedThread {
     host: Arc<LocalPeer>,
@@ -163,16 +187,14 @@ impl SeedThread {
                 self.candidates.forget(hash);
                 continue;
             };
-            let (host, failures) = (self.host.clone(), self.failures.clone());
+            let host = self.host.clone();
+            let dial = HalfOpen { failures: self.failures.clone(), place: (hash, address), end: Some(End::ClosedByUs) };
             let started = thread::Builder::new().name("session reader".into()).stack_size(STACK).spawn(move || {
-                if let Err(end) = session::dial(&host, &share, address) {
-                    // The coordinator may have ended meanwhile.
-                    let _ = failures.send((hash, address, end));
-                }
+                let end = session::dial(&host, &share, address).err();
+                dial.over(end);
             });
             if let Err(error) = started {
                 log::warn!("no thread for a connection: {error}");
-                self.candidates.failed((hash, address), false, now);
             }
         }
         self.next_dial = self.candidates.due(now);
@@ -296,9 +318,9 @@ impl SeedThread {
     }
 
     /// The files of a torrent cannot be read any more: nobody is let in to it from now on, or sent to us.
-    fn withdraw(&mut self, share: &SharedTorrent, error: &storage::StorageError) {
+    fn withdraw(&mut self, share: &Arc<SharedTorrent>, error: &storage::StorageError) {
         let hash = share.metainfo.info_hash();
-        if self.registry.remove(hash) {
+        if self.registry.withdraw(share) {
             log::error!("{} is not seeded any more: {error}", share.metainfo.name());
             self.status.board().update(hash, |report| report.activity = Activity::Failed(error.to_string()));
             self.announcer.remove(hash);
@@ -377,4 +399,33 @@ impl SeedThread {
 /// Whether our uplink has nothing to do for this torrent.
 fn is_idle(share: &SharedTorrent) -> bool {
     share.sending.load(Ordering::Relaxed) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic;
+
+    use crossbeam_channel::bounded;
+
+    use super::*;
+    use crate::policy::candidates::MAX_DIALLED;
+
+    #[test]
+    fn an_address_whose_thread_panics_is_not_dialled_for_ever() {
+        let (failures, failed) = bounded(MAX_DIALLED);
+        let place = (InfoHash([1; 20]), SocketAddr::from(([10, 0, 0, 1], 6881)));
+        let dial = || HalfOpen { failures: failures.clone(), place, end: Some(End::ClosedByUs) };
+        let (panics, succeeds, fails) = (dial(), dial(), dial());
+        let panics_while_it_shakes_hands = || -> Option<End> { panic::resume_unwind(Box::new(())) };
+        let thread = thread::spawn(move || {
+            let end = panics_while_it_shakes_hands();
+            panics.over(end);
+        });
+        assert!(thread.join().is_err());
+        assert!(failed.try_recv().is_ok_and(|(hash, address, _)| (hash, address) == place));
+        succeeds.over(None);
+        assert!(failed.is_empty());
+        fails.over(Some(End::Silent));
+        assert!(failed.try_recv().is_ok_and(|(_, _, end)| matches!(end, End::Silent)));
+    }
 }
