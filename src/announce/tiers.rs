@@ -119,6 +119,11 @@ impl Tiers {
         Tiers { trackers, asked: None, searched: None, wait: FIRST_WAIT, fed_since: None }
     }
 
+    /// The announce URL of each tracker.
+    pub fn urls(&self) -> Vec<String> {
+        self.trackers.iter().map(|tracker| tracker.url.clone()).collect()
+    }
+
     /// Notes whether a peer gives. Only one that gave for as long as we waited for it makes the next wait short again, so
     /// that peers which come and go have nobody ask every two seconds.
     pub fn look(&mut self, torrent: AnnounceState, now: Duration) {

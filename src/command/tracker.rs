@@ -198,6 +198,8 @@ impl Sharing {
             folder: data.join("fetched"),
             memory: Some(data.join("metainfos").join(".settings.json")),
         })?;
+        let told = Arc::downgrade(&node);
+        swarms.tell_of_leechers(Box::new(move |hash, peer| _ = told.upgrade().map(|node| node.joined(hash, peer))));
         give_again(&library, &node)?;
         node.fetch_again();
         Ok(Sharing { library, node, _lock: lock })

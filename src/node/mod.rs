@@ -20,6 +20,7 @@ pub mod watch;
 use std::{
     collections::HashMap,
     mem::{self, ManuallyDrop},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -310,6 +311,11 @@ impl Node {
     /// The last piece of a torrent has come: its trackers hear of it.
     pub fn hurry(&self) {
         self.announcer.hurry();
+    }
+
+    /// The tracker of this process has heard of a peer that lacks something.
+    pub fn joined(&self, hash: InfoHash, peer: SocketAddr) {
+        self.announcer.joined(hash, peer);
     }
 
     /// Ends in order, within the time: goodbyes are said, what was fetched is safe on disk.

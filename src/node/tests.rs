@@ -336,6 +336,7 @@ fn what_was_fetched_and_is_changed_then_is_withdrawn_and_not_given_on() {
     // Whoever comes before that has been noticed gets no byte of it either.
     let share = taker.torrents()[&hash].work.share().unwrap().clone();
     assert!(share.read(0, &mut [0; 100]).is_err());
+    drop(share);
 
     wait_until("a withdrawal", || failure(&taker, hash).is_some_and(|why| why.contains("was changed")));
     assert!(taker.registry.find(hash).is_none());

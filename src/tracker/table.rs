@@ -147,6 +147,11 @@ impl SwarmTable {
         AnnounceReply { counts: swarm.counts(), ..reply }
     }
 
+    /// Whether whoever announces this is listed already.
+    pub fn contains(&self, announce: &Announce, asker: &Asker) -> bool {
+        self.find(&announce.info_hash).is_some_and(|at| self.swarms[at].contains(asker.kept_as(), announce.port))
+    }
+
     /// Looks at about `looks` peers and swarms, going on from where it last ended, and removes what is gone. Every
     /// announce does a little of it; called now and then with more it keeps a quiet tracker honest.
     pub fn sweep(&mut self, now: Duration, mut looks: usize) {

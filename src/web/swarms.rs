@@ -5,7 +5,7 @@ use std::{
     collections::HashSet,
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -34,8 +34,10 @@ use crate::{
 /// What peers and swarms a table looks at in one sweep from outside; see [`SwarmTable::sweep`].
 const SWEEP_LOOKS: usize = 100_000;
 
+/// Told of a peer that lacks something and has just come to a swarm, by the address at which this process can dial it.
+type Told = Box<dyn Fn(InfoHash, SocketAddr) + Send + Sync>;
+
 /// Who has what. Shared by all that announce: browsers by the door, this process's own seeder directly.
-#[derive(Debug)]
 pub struct Swarms {
     kept: Mutex<Kept>,
     began: Instant,
@@ -44,6 +46,7 @@ pub struct Swarms {
     names: Names,
     connection_ids: ConnectionIds,
     udp: UdpCounters,
+    told: OnceLock<Told>,
 }
 
 /// What has come over UDP.
@@ -97,7 +100,14 @@ impl Swarms {
             names,
             connection_ids: ConnectionIds::default(),
             udp: UdpCounters::default(),
+            told: OnceLock::new(),
         })
+    }
+
+    /// Has `told` called for every peer that lacks something, when it comes; it must not wait for anything.
+    pub fn tell_of_leechers(&self, told: Told) {
+        // There is one node a process.
+        let _ = self.told.set(told);
     }
 
     /// Takes in an announce of this process or of anyone, and answers it.
@@ -107,9 +117,17 @@ impl Swarms {
         let chance = (stride ^ (stride >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
         let mut kept = self.kept();
         let now = self.began.elapsed();
+        let told = self.told.get().filter(|_| announce.event != AnnounceEvent::Stopped && !announce.is_seeder());
+        let told = told.filter(|_| !asker.is_this_process() && !kept.table.contains(announce, asker));
         let reply = kept.table.announce(announce, asker, now, chance ^ (chance >> 32));
         if reply.unlisted.is_none() {
             kept.history.see(&announce.info_hash, &sight(announce, asker), now);
+        }
+        drop(kept);
+        if let Some(told) = told.filter(|_| reply.unlisted.is_none())
+            && let Some(ip) = Asker::this_process().dials(asker.kept_as())
+        {
+            told(announce.info_hash, SocketAddr::new(ip, announce.port));
         }
         reply
     }

@@ -25,6 +25,7 @@ use crate::{
     },
     metainfo::{InfoHash, PeerId},
     net::{self, NamedBy},
+    quota::{Allowances, Origin},
     session::SharedTorrent,
     text::excerpt,
     tracker::announce::Announce,
@@ -39,6 +40,11 @@ const MAX_TROUBLE: usize = 600;
 
 /// How much is shown of a tracker's URL, in bytes.
 const MAX_URL_SHOWN: usize = 200;
+
+/// Peers of one address that our own tracker's news may name at once, and in a second from then on: a machine that makes up
+/// peers keeps no coordinator busy. Who is passed over is named when we announce next.
+const JOINED_AT_ONCE: f64 = 8.0;
+const JOINED_A_SECOND: f64 = 1.0;
 
 /// How often a wait for goodbyes looks whether it still waits for a tracker that is silent.
 const END_CHECK: Duration = Duration::from_millis(100);
@@ -78,13 +84,16 @@ struct Inner {
     epoch: Instant,
     schedule: Mutex<Schedule>,
     changed: Condvar,
+    /// How often peers of an address are named that join at our own tracker.
+    joined: Mutex<Allowances>,
 }
 
 impl Announcer {
     /// Nothing to announce yet.
     pub fn new(client: Client, peer_id: PeerId, own: Option<OwnTracker>) -> Announcer {
         let (schedule, changed) = (Mutex::default(), Condvar::new());
-        let inner = Inner { client, peer_id, own, epoch: Instant::now(), schedule, changed };
+        let joined = Mutex::new(Allowances::new(JOINED_AT_ONCE, JOINED_A_SECOND));
+        let inner = Inner { client, peer_id, own, epoch: Instant::now(), schedule, changed, joined };
         Announcer { inner: Arc::new(inner) }
     }
 
@@ -115,6 +124,25 @@ impl Announcer {
     /// A torrent is complete, which its trackers hear at once; without this call they would hear of it a second later.
     pub fn hurry(&self) {
         self.wake();
+    }
+
+    /// A peer has announced itself to the tracker of this process. Where that is a tracker of one of our torrents, its coordinator
+    /// hears of the peer now, and not only with our next announce. Never waits.
+    pub fn joined(&self, info_hash: InfoHash, peer: SocketAddr) {
+        let (port, news, trackers) = {
+            let schedule = self.inner.lock();
+            let Some(entry) = schedule.entries.get(&info_hash).filter(|entry| !entry.leaving) else { return };
+            (entry.port, entry.news.clone(), entry.tiers.urls())
+        };
+        let is_own = |url: &String| self.inner.own.as_ref().is_some_and(|own| (own.is_own)(url));
+        let mut joined = self.inner.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_heard = joined.take(Origin::of(peer.ip()), Instant::now());
+        drop(joined);
+        let is_heard = is_heard && trackers.iter().any(is_own);
+        if is_heard && net::may_dial(peer, NamedBy::LocalTracker, &net::listening_on(port)) {
+            // A coordinator that has much to do hears of it with our next announce.
+            let _ = news.try_send(TrackerNews::Peers(info_hash, vec![peer]));
+        }
     }
 
     /// Begins to say goodbye to every tracker that knows us; nothing else is announced from now on.

@@ -53,9 +53,9 @@ pub struct AnnouncedTorrent {
     number: u64,
     pub share: Arc<SharedTorrent>,
     pub tiers: Tiers,
-    port: u16,
+    pub port: u16,
     reach: TrackerReach,
-    news: Sender<TrackerNews>,
+    pub news: Sender<TrackerNews>,
     /// Whether something was missing when it was added.
     began_incomplete: bool,
     /// To say goodbye, and then to be forgotten.

@@ -266,3 +266,37 @@ fn trackers_that_take_a_connection_and_say_nothing_hold_up_neither_the_others_no
     assert!(end.elapsed() < Duration::from_secs(5), "it ended after {:?}", end.elapsed());
     assert_eq!(hears.try_iter().map(|announce| announce.event).collect::<Vec<_>>(), [AnnounceEvent::Stopped]);
 }
+
+#[test]
+fn a_peer_that_joins_at_our_own_tracker_is_named_at_once_and_one_address_names_few() {
+    let (own, _hears) = own_tracker();
+    let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own));
+    let (torrent, elsewhere) = (Torrent::all_of(1), Torrent::all_of(2));
+    let (news, heard) = unbounded();
+    for (torrent, url) in [(&torrent, "http://own/announce"), (&elsewhere, "http://127.0.0.1:1/announce")] {
+        let entry = AnnouncedTorrent::new(
+            torrent.share.clone(),
+            Tiers::new(&[vec![url.to_owned()]], |_| 0),
+            6881,
+            news.clone(),
+        );
+        announcer.inner.lock().add(entry);
+    }
+    let (hash, other) = (torrent.share.metainfo.info_hash(), elsewhere.share.metainfo.info_hash());
+    let peer = |number, port| SocketAddr::from(([10, 0, 0, number], port));
+    announcer.joined(hash, peer(1, 6881));
+    assert!(
+        heard
+            .try_recv()
+            .is_ok_and(|news| matches!(news, TrackerNews::Peers(of, peers) if of == hash && peers == [peer(1, 6881)]))
+    );
+    announcer.joined(other, peer(2, 6881));
+    announcer.joined(InfoHash([9; 20]), peer(2, 6881));
+    announcer.joined(hash, peer(2, 80));
+    announcer.joined(hash, SocketAddr::from(([127, 0, 0, 1], 6881)));
+    assert!(heard.is_empty(), "another tracker's, nobody's, nobody's port, and ourselves");
+    (2000..4000).for_each(|port| announcer.joined(hash, peer(3, port)));
+    assert!((1..20).contains(&heard.len()), "{} of one address", heard.len());
+    announcer.joined(hash, peer(4, 6881));
+    assert!(heard.try_iter().any(|news| matches!(news, TrackerNews::Peers(_, peers) if peers == [peer(4, 6881)])));
+}
