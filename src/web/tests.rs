@@ -813,13 +813,15 @@ fn an_upload_whose_file_is_back_is_listed_again_once_it_is_known_to_be_the_same(
     let room = Room::new();
     let (file, elsewhere) = (room.folder.path().join("uploads/a"), room.folder.path().join("elsewhere"));
     room.put("a", b"content");
-    let listed = |want: bool| {
+    // It is listed, and then seeded.
+    let seeded = |times: usize| {
         let deadline = Instant::now() + Duration::from_secs(20);
-        while room.names().is_empty() == want {
-            assert!(Instant::now() < deadline, "listed: {}", !want);
+        while room.names().is_empty() || room.orders().len() < times {
+            assert!(Instant::now() < deadline, "{:?} is listed, and {} orders", room.names(), room.orders().len());
             room.web.sweep().unwrap();
             thread::sleep(Duration::from_millis(5));
         }
+        assert_eq!(room.orders().len(), times);
     };
     let go_away = || {
         std::fs::rename(&file, &elsewhere).unwrap();
@@ -841,12 +843,7 @@ fn an_upload_whose_file_is_back_is_listed_again_once_it_is_known_to_be_the_same(
     go_away();
     std::fs::write(&file, b"content").unwrap();
     std::fs::File::open(&file).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
-    listed(true);
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while room.orders().len() < 3 {
-        assert!(Instant::now() < deadline, "a copy is not shared once it is verified");
-        thread::sleep(Duration::from_millis(5));
-    }
+    seeded(3); // A copy is verified first.
 
     // Another file of the same length, a shorter one, and a folder are not what was uploaded.
     go_away();
@@ -860,7 +857,7 @@ fn an_upload_whose_file_is_back_is_listed_again_once_it_is_known_to_be_the_same(
     assert!(room.names().is_empty());
     std::fs::remove_dir(&file).unwrap();
     std::fs::rename(&elsewhere, &file).unwrap();
-    listed(true);
+    seeded(4);
 
     // What was uploaded again meanwhile is listed once.
     go_away();

@@ -12,7 +12,7 @@ use crate::metainfo::{InfoHash, Metainfo};
 /// An upload whose file is gone.
 #[derive(Debug)]
 pub(super) struct Away {
-    entry: LibraryEntry,
+    pub(super) entry: LibraryEntry,
     /// Size and time of what was last found in its place, so that nothing is read twice to be told from it.
     found: Option<UploadStamp>,
 }
@@ -32,6 +32,13 @@ pub struct Returned {
     pub is_unchanged: bool,
 }
 
+impl Away {
+    /// Nothing was found in the place of this upload yet.
+    pub(super) fn new(entry: LibraryEntry) -> Away {
+        Away { entry, found: None }
+    }
+}
+
 impl Library {
     /// Takes uploads off the list whose file is gone, and tells which they were.
     pub fn forget_gone(&self) -> Vec<InfoHash> {
@@ -41,7 +48,7 @@ impl Library {
         let mut state = self.state();
         for (name, entry) in &gone {
             state.entries.remove(name);
-            state.away.insert(name.clone(), Away { entry: entry.clone(), found: None });
+            state.away.insert(name.clone(), Away::new(entry.clone()));
         }
         gone.into_iter().map(|(_, entry)| entry.info_hash).collect()
     }

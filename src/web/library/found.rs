@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs, io, path::PathBuf, sync::Arc};
 
 use super::{
     Library,
+    away::Away,
     entry::{FileOrigin, LibraryEntry, UploadStamp, now_seconds},
 };
 use crate::{metainfo::Metainfo, web::failure::HttpFailure};
@@ -24,14 +25,14 @@ pub struct Shared {
 }
 
 impl Library {
-    /// What really lies there: metainfos whose upload is there too, or that were registered. Without the list, every other
-    /// metainfo counts as registered: whoever put it there wanted it listed.
+    /// What really lies there: metainfos whose upload is there too, or that were registered; and uploads whose file is gone for
+    /// now. Without the list, every other metainfo counts as registered: whoever put it there wanted it listed.
     pub(super) fn find(
         &self,
         mut known: BTreeMap<String, LibraryEntry>,
         is_list_lost: bool,
-    ) -> io::Result<BTreeMap<String, LibraryEntry>> {
-        let mut found = BTreeMap::new();
+    ) -> io::Result<(BTreeMap<String, LibraryEntry>, BTreeMap<String, Away>)> {
+        let (mut found, mut away) = (BTreeMap::new(), BTreeMap::new());
         for file in fs::read_dir(&self.metainfos)? {
             let file_name = file?.file_name();
             let Some(name) = file_name.to_str().and_then(|name| name.strip_suffix(".torrent")) else { continue };
@@ -43,14 +44,20 @@ impl Library {
                         FileOrigin::Upload { .. } => length == Some(entry.length),
                     }
             };
-            let entry = match known.remove(name) {
+            let known = known.remove(name);
+            let upload = known.clone().filter(|entry| entry.is_upload() && entry.piece_length > 0);
+            let entry = match known {
                 Some(entry) if is_right(&entry) => Some(entry),
                 entry if !name.starts_with('.') => self.read_entry(name, entry, length, is_list_lost),
                 _ => None,
             };
-            found.extend(entry.map(|entry| (name.to_owned(), entry)));
+            match (entry, upload) {
+                (Some(entry), _) => _ = found.insert(name.to_owned(), entry),
+                (None, Some(upload)) => _ = away.insert(name.to_owned(), Away::new(upload)),
+                (None, None) => {}
+            }
         }
-        Ok(found)
+        Ok((found, away))
     }
 
     /// The entry of a metainfo of which the list tells nothing, or not all. `length` is that of the upload, where one lies there.

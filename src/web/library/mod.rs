@@ -86,8 +86,11 @@ impl Library {
             Err(error) => return Err(error),
         };
         let library = Library { uploads, metainfos, state: Mutex::default(), writing: Mutex::default() };
-        let entries = library.find(known, is_list_lost)?;
-        library.state().entries = entries;
+        let (entries, away) = library.find(known, is_list_lost)?;
+        {
+            let mut state = library.state();
+            (state.entries, state.away) = (entries, away);
+        }
         Ok(library)
     }
 
@@ -200,7 +203,11 @@ impl Library {
 
     fn save(&self) -> io::Result<()> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = serde_json::to_vec(&self.state().entries)?;
+        let bytes = {
+            let state = self.state();
+            let away = state.away.iter().map(|(name, away)| (name, &away.entry));
+            serde_json::to_vec(&away.chain(&state.entries).collect::<BTreeMap<_, _>>())?
+        };
         replace(&self.metainfos.join(STATE_FILE), |file| file.write_all(&bytes)).map(drop)
     }
 

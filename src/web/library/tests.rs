@@ -44,7 +44,7 @@ fn a_name_that_is_taken_gets_a_number() {
 fn uploads_are_there_after_a_restart_and_trusted_while_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let library = Library::open(folder.path()).unwrap();
-    for (name, port) in [("same", Some(6890)), ("unknown", None), ("changed", None), ("gone", None)] {
+    for (name, port) in [("same", Some(6890)), ("unknown", None), ("changed", None), ("gone", Some(6891))] {
         upload(&library, name, b"content", port);
     }
     for name in ["same", "changed", "gone"] {
@@ -60,6 +60,20 @@ fn uploads_are_there_after_a_restart_and_trusted_while_unchanged() {
     let seen: Vec<_> = shared.iter().map(|it| (it.metainfo.name(), it.port, it.is_unchanged)).collect();
     assert_eq!(seen, [("changed", None, false), ("same", Some(6890), true), ("unknown", None, false)]);
     assert!(library.get("others").is_some() && library.get("gone").is_none());
+
+    // What is away at a start is remembered, also by the next start, and comes back as what it was.
+    library.stamp("same").unwrap();
+    let library = Library::open(folder.path()).unwrap();
+    assert!(library.returned().is_empty() && library.get("gone").is_none());
+    fs::write(library.upload_path("gone"), b"content").unwrap();
+    let returned = library.returned();
+    assert_eq!(
+        returned.iter().map(|it| (it.name.as_str(), it.port, it.is_unchanged)).collect::<Vec<_>>(),
+        [("gone", Some(6891), false)]
+    );
+    assert!(library.returned().is_empty(), "each is told once");
+    assert!(library.list_again("gone") && library.get("gone").is_some());
+    fs::remove_file(library.upload_path("gone")).unwrap();
 
     // Without the state file, or with one that is damaged, nothing that lies there is lost, and nothing is trusted.
     for damaged in [None, Some("{\"a\":")] {
