@@ -39,13 +39,13 @@ pub(super) fn hash(files: &[FoundFile], geometry: &Geometry, progress: &dyn Fn(u
             others.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         all.fold(mine, Result::and)
     })?;
+    progress(geometry.length());
     for file in files {
         let metadata = fs::metadata(&file.path).map_err(|error| CreateError::Io(file.path.clone(), error))?;
         if !file.is_unchanged(&metadata) {
             return Err(CreateError::Changed(file.path.clone()));
         }
     }
-    progress(geometry.length());
     Ok(job.hashes.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
