@@ -219,7 +219,7 @@ fn peers_that_leave_things_out_are_served_as_the_others_beside_them_are() {
 #[test]
 fn among_peers_that_share_one_that_says_little_is_served_as_one_that_says_everything() {
     for (others, length) in [(2, LENGTH), (4, LENGTH), (2, LENGTH / 4)] {
-        let took = [POLITE, RUDE[0].1, RUDE[5].1, RUDE[6].1].map(|manners| {
+        let took = [POLITE, RUDE[0].1, RUDE[2].1, RUDE[3].1, RUDE[6].1].map(|manners| {
             let ground = Ground::new(length, RATE);
             let sharing = ground.share_among(others);
             let took = ground.download(99, manners).unwrap_or_else(|error| panic!("{manners:?}: {error}"));
