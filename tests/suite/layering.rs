@@ -22,7 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("policy", &["bitfield", "metainfo", "chance", "net"]),
     ("session", &["policy", "storage", "wire", "bitfield", "metainfo", "net", "quota"]),
     ("tracker", &["bencode", "metainfo", "net", "quota"]),
-    ("announce", &["tracker", "session", "bencode", "metainfo", "net", "text"]),
+    ("announce", &["tracker", "session", "bencode", "metainfo", "net", "quota", "text"]),
     ("status", &["session", "policy", "storage", "bitfield", "metainfo"]),
     (
         "seeder",
