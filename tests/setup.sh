@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 
 LIBTORRENT=2.0.13
 RQBIT=9.1.0
+AQUATIC=0.9.0
 CARGO_DEB=3.8.0
 AXE=0.1.8 # a package that brings axe-core along, which finds what keeps people out of a page
 clients=${CARGO_TARGET_DIR:-target}/clients # a python of its own, where tests/suite/house/clients.rs looks for it
@@ -22,6 +23,7 @@ say() { printf 'setup: %s\n' "$*"; }
 has() { PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null; }
 has_libtorrent() { "$clients/bin/python" -c "import libtorrent; assert libtorrent.version.startswith('$LIBTORRENT')" 2>/dev/null; }
 has_rqbit() { "$tools/bin/rqbit" --version 2>/dev/null | grep -q "rqbit $RQBIT"; }
+has_aquatic() { [ -x "$tools/bin/aquatic_udp" ] && [ -x "$tools/bin/aquatic_udp_load_test" ]; }
 has_cargo_deb() { PATH=$tools/bin:$PATH cargo deb --version 2>/dev/null | grep -qx "$CARGO_DEB"; }
 has_debian() { [ -e "$tools/debian/usr/bin/curl" ]; }
 has_axe() { ls "$clients"/lib/python3*/site-packages/axe_playwright_python/axe.min.js >/dev/null 2>&1; }
@@ -75,6 +77,14 @@ if ! has_rqbit && has cargo; then
     build=$(mktemp -d) && CARGO_TARGET_DIR=$build cargo install --quiet --locked --root "$tools" "rqbit@$RQBIT" && rm -rf "$build"
 fi
 
+if ! has_aquatic && has cargo; then
+    say "building aquatic_udp $AQUATIC from crates.io into $tools; that takes two minutes on two cores, once"
+    # Its figures for Prometheus are built with a crate that today's compiler refuses.
+    build=$(mktemp -d) &&
+        CARGO_TARGET_DIR=$build cargo install --quiet --locked --root "$tools" "aquatic_udp@$AQUATIC" --no-default-features --features mimalloc &&
+        CARGO_TARGET_DIR=$build cargo install --quiet --locked --root "$tools" "aquatic_udp_load_test@$AQUATIC" && rm -rf "$build"
+fi
+
 if ! has_cargo_deb && has cargo; then
     say "building cargo-deb $CARGO_DEB from crates.io into $tools; that takes two minutes on two cores, once"
     build=$(mktemp -d) && CARGO_TARGET_DIR=$build cargo install --quiet --locked --root "$tools" "cargo-deb@$CARGO_DEB" && rm -rf "$build"
@@ -99,6 +109,7 @@ has_axe || say "axe-core is missing: the page is not checked for what keeps peop
 has_libtorrent || say "libtorrent is missing: its rows of the matrix will be skipped"
 has_cargo_deb || say "cargo-deb $CARGO_DEB is missing: the Debian package is not tested"
 has_debian || say "there is no Debian in $tools/debian: nothing is installed on a machine that has nothing"
+has_aquatic || say "aquatic_udp is missing: the bench does not measure announces over UDP"
 has_rqbit || say "rqbit $RQBIT is missing: its rows of the matrix will be skipped"
 [ "$(id -u)" = 0 ] || say "not root: the tests on hosts of their own (network namespaces) will be skipped"
 exit 0

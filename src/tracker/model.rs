@@ -50,7 +50,7 @@ fn announces() -> impl Strategy<Value = Vec<Told>> {
         AnnounceEvent::Completed,
         AnnounceEvent::Stopped,
     ]);
-    let place = (0..3_u8, 1..5_u8, 1..4_u16, 0..2_u8);
+    let place = (0..3_u8, 1..5_u8, 1..4_u16, 1..3_u8);
     let told =
         (place, 0..3_u64, event, 0..MOST_MILLIS, any::<u64>()).prop_map(|(place, left, event, millis, chance)| {
             let (hash, host, port, name) = place;

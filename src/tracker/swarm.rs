@@ -25,6 +25,9 @@ const SPARE_LOOKS: usize = 32;
 /// A leecher gets at least one seeder for this many peers, where there are seeders: in a fresh swarm nothing else helps.
 const PEERS_FOR_A_SEEDER: usize = 4;
 
+/// The id of a peer that leaves it out. Two that do are not one.
+const NO_ID: PeerId = PeerId([0; 20]);
+
 /// The peers that share one torrent.
 #[derive(Debug)]
 pub struct Swarm {
@@ -149,22 +152,33 @@ impl Pick<'_> {
             true => 0,
             false => (wanted / PEERS_FOR_A_SEEDER).max(wanted.saturating_sub(peers.leechers())),
         };
-        let seeders = peers.some_seeders(quota + SPARE_LOOKS, self.chance);
-        picked.extend(seeders.filter_map(|peer| self.usable(peer)).take(quota));
+        self.take_usable(peers.some_seeders(quota + SPARE_LOOKS, self.chance), quota, picked);
         let rest = self.announce.wanted - picked.len();
-        let leechers = peers.some_leechers(rest + SPARE_LOOKS, self.chance.rotate_left(32));
-        picked.extend(leechers.filter_map(|peer| self.usable(peer)).take(rest));
+        self.take_usable(peers.some_leechers(rest + SPARE_LOOKS, self.chance.rotate_left(32)), rest, picked);
     }
 
-    fn usable<A: Copy + Eq + Hash + Into<IpAddr>>(&self, peer: &PeerRecord<A>) -> Option<PeerAddress> {
-        let kept = peer.ip.into();
-        let is_asker =
-            peer.peer_id == self.announce.peer_id || (kept == self.asker.kept_as() && peer.port == self.announce.port);
-        if is_asker || peer.is_gone(self.now) {
-            return None;
+    /// Takes up to `count` of these.
+    fn take_usable<'p, A: Copy + Eq + Hash + Into<IpAddr> + 'p>(
+        &self,
+        peers: impl Iterator<Item = &'p PeerRecord<A>>,
+        count: usize,
+        picked: &mut Vec<PeerAddress>,
+    ) {
+        let full = picked.len() + count;
+        for peer in peers {
+            if picked.len() == full {
+                return;
+            }
+            let kept = peer.ip.into();
+            let is_same_id = peer.peer_id == self.announce.peer_id && peer.peer_id != NO_ID;
+            let is_asker = is_same_id || (peer.port == self.announce.port && kept == self.asker.kept_as());
+            if is_asker || peer.is_gone(self.now) {
+                continue;
+            }
+            if let Some(ip) = self.asker.dials(kept) {
+                picked.push(PeerAddress { address: SocketAddr::new(ip, peer.port), peer_id: peer.peer_id });
+            }
         }
-        let address = SocketAddr::new(self.asker.dials(kept)?, peer.port);
-        Some(PeerAddress { address, peer_id: peer.peer_id })
     }
 }
 

@@ -29,9 +29,9 @@ pub const MAX_INTERVAL: u32 = 1800;
 /// Clients that go by `min interval` can double it.
 pub const TARGET_ANNOUNCES: u32 = 100;
 
-/// How many peers an announce looks at for gone ones, in its own swarm and again in all: more than one, so that
-/// looking is faster than joining.
-const SWEEP_LOOKS: usize = 16;
+/// How many peers an announce looks at for gone ones, in its own swarm and again in all, where a swarm counts as one: more than a
+/// swarm and its only peer, so that looking is faster than joining, and no more, because each may lie somewhere else in memory.
+const SWEEP_LOOKS: usize = 4;
 
 /// How many swarms are looked at for one that makes room when there are too many.
 const SPARE_LOOKS: usize = 64;

@@ -115,8 +115,8 @@ impl Swarms {
         // The golden ratio's bits, added up and stirred: chance that nobody outside can foretell without the seed.
         let stride = self.chance.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
         let chance = (stride ^ (stride >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
-        let mut kept = self.kept();
         let now = self.began.elapsed();
+        let mut kept = self.kept();
         let told = self.told.get().filter(|_| announce.event != AnnounceEvent::Stopped && !announce.is_seeder());
         let told = told.filter(|_| !asker.is_this_process() && !kept.table.contains(announce, asker));
         let reply = kept.table.announce(announce, asker, now, chance ^ (chance >> 32));

@@ -2,7 +2,7 @@
 //!
 //! `promises` holds the limits, every other figure is measured here and now. `pair` and `swarm` are the same `room` with
 //! different links, `mixed` has other clients fetch from our source; `scale` is what must not grow with the work; `create`,
-//! `upload`, `announces` and `binary` need no hosts. `table` prints, and the same lines are kept as JSON
+//! `upload`, `announces`, `udp_announces` and `binary` need no hosts. `table` prints, and the same lines are kept as JSON
 //! in `target/bench`. What could not be measured is said below the table, with the reason.
 
 mod announces;
@@ -20,6 +20,7 @@ mod room;
 mod scale;
 mod swarm;
 mod table;
+mod udp_announces;
 mod upload;
 mod workplace;
 
@@ -91,6 +92,7 @@ fn measure(options: &Options, place: &Workplace, notes: &mut Vec<String>) -> Vec
             Part::Create => create::measure(options, place, notes),
             Part::Upload => upload::measure(options, place, notes),
             Part::Announces => announces::measure(options, place, notes),
+            Part::Udp => udp_announces::measure(options, place, notes),
             Part::Binary => binary::measure(options, notes),
         };
         match measured {

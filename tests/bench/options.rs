@@ -12,7 +12,7 @@ use crate::swarm::Shape;
 /// What a run measures, and how often.
 #[derive(Debug, Serialize)]
 pub struct Options {
-    /// BENCH_ROWS, of `pair,swarm,mixed,scale,create,upload,announces,binary`.
+    /// BENCH_ROWS, of `pair,swarm,mixed,scale,create,upload,announces,udp,binary`.
     pub parts: Vec<Part>,
     /// BENCH_CLIENTS, of `aria2,transmission,libtorrent,rqbit`; ours is always among them, and the first.
     #[serde(serialize_with = "names")]
@@ -39,12 +39,22 @@ pub enum Part {
     Create,
     Upload,
     Announces,
+    Udp,
     Binary,
 }
 
 impl Part {
-    const ALL: [Part; 8] =
-        [Part::Pair, Part::Swarm, Part::Mixed, Part::Scale, Part::Create, Part::Upload, Part::Announces, Part::Binary];
+    const ALL: [Part; 9] = [
+        Part::Pair,
+        Part::Swarm,
+        Part::Mixed,
+        Part::Scale,
+        Part::Create,
+        Part::Upload,
+        Part::Announces,
+        Part::Udp,
+        Part::Binary,
+    ];
 }
 
 impl Options {

@@ -52,6 +52,10 @@ pub const UPLOAD_MEMORY: Limit = AtMost(32.0);
 /// Announces a second over HTTP on one core, a connection each ÷ what bare tiny_http answers.
 pub const ANNOUNCES_OVER_TINY_HTTP: Limit = AtLeast(0.75);
 
+/// Answers over UDP for each second of CPU ÷ those of aquatic_udp, and of opentracker.
+pub const UDP_OVER_AQUATIC: Limit = AtLeast(0.9);
+pub const UDP_OVER_OPENTRACKER: Limit = AtLeast(1.0);
+
 /// The stripped binary, in MiB.
 pub const BINARY: Limit = AtMost(3.0);
 /// The same without TLS.
@@ -60,8 +64,7 @@ pub const BINARY_WITHOUT_TLS: Limit = AtMost(1.8);
 pub const START: Limit = AtMost(10.0);
 
 /// The promises that are not measured here, and why.
-pub const NOT_MEASURED: [&str; 3] = [
-    "announces over UDP: not measured: the tracker does not answer UDP yet",
+pub const NOT_MEASURED: [&str; 2] = [
     "after kill -9: not a measurement; `cargo test kill9` holds it",
     "after a power cut: not measured: it takes a machine that loses power",
 ];

@@ -11,7 +11,7 @@ use std::{
 
 use nix::{
     cmsg_space,
-    libc::{in_pktinfo, in6_pktinfo},
+    libc::{in_addr, in_pktinfo, in6_pktinfo},
     sys::socket::{
         ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage, recvmmsg, sendmmsg,
         setsockopt,
@@ -95,20 +95,27 @@ impl PacketInfo {
         }
     }
 
-    /// The same for an answer. The interface that it leaves by is the routing table's to choose, but where the address means
-    /// nothing without one.
+    /// The same for an answer: the shorter form for IPv4, which the kernel takes without allocating. The interface that it leaves by
+    /// is the routing table's to choose, but where the address means nothing without one.
     fn of_answer(self) -> PacketInfo {
-        match self {
-            PacketInfo::V4(info) => PacketInfo::V4(in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: info.ipi_addr, ..info }),
-            PacketInfo::V6(info) if Ipv6Addr::from(info.ipi6_addr.s6_addr).is_unicast_link_local() => self,
-            PacketInfo::V6(info) => PacketInfo::V6(in6_pktinfo { ipi6_ifindex: 0, ..info }),
+        match (self, self.reached()) {
+            (_, IpAddr::V4(ip)) => {
+                let address = in_addr { s_addr: ip.to_bits().to_be() };
+                PacketInfo::V4(in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: address, ipi_addr: address })
+            }
+            (PacketInfo::V6(info), IpAddr::V6(ip)) if !ip.is_unicast_link_local() => {
+                PacketInfo::V6(in6_pktinfo { ipi6_ifindex: 0, ..info })
+            }
+            _ => self,
         }
     }
 }
 
 /// The answers to a batch. Its buffers are used again.
 struct Answers {
-    headers: MultiHeaders<SockaddrStorage>,
+    /// With room for that much beside each datagram, which all of it is sent.
+    v4_headers: MultiHeaders<SockaddrStorage>,
+    v6_headers: MultiHeaders<SockaddrStorage>,
     bytes: Vec<Vec<u8>>,
     to: Vec<Option<SockaddrStorage>>,
     infos: Vec<PacketInfo>,
@@ -116,8 +123,13 @@ struct Answers {
 
 impl Answers {
     fn new() -> Answers {
-        let bytes = vec![Vec::new(); BATCH];
-        Answers { headers: headers(), bytes, to: Vec::with_capacity(BATCH), infos: Vec::with_capacity(BATCH) }
+        Answers {
+            v4_headers: MultiHeaders::preallocate(BATCH, Some(cmsg_space!(in_pktinfo))),
+            v6_headers: headers(),
+            bytes: vec![Vec::new(); BATCH],
+            to: Vec::with_capacity(BATCH),
+            infos: Vec::with_capacity(BATCH),
+        }
     }
 
     /// Where the next answer is to be written.
@@ -143,12 +155,12 @@ impl Answers {
             // One call says one address that they come from.
             let run = self.infos[sent..].iter().take_while(|other| **other == info).count();
             let slices: Vec<_> = self.bytes[sent..sent + run].iter().map(|bytes| [IoSlice::new(bytes)]).collect();
-            let by = match &info {
-                PacketInfo::V4(info) => [ControlMessage::Ipv4PacketInfo(info)],
-                PacketInfo::V6(info) => [ControlMessage::Ipv6PacketInfo(info)],
+            let (headers, by) = match &info {
+                PacketInfo::V4(info) => (&mut self.v4_headers, [ControlMessage::Ipv4PacketInfo(info)]),
+                PacketInfo::V6(info) => (&mut self.v6_headers, [ControlMessage::Ipv6PacketInfo(info)]),
             };
             let to = &self.to[sent..sent + run];
-            let gone = sendmmsg(socket.as_raw_fd(), &mut self.headers, &slices, to, by, MsgFlags::MSG_DONTWAIT);
+            let gone = sendmmsg(socket.as_raw_fd(), headers, &slices, to, by, MsgFlags::MSG_DONTWAIT);
             // It ends before the first that cannot be sent, and says why only if that is the very first.
             sent += gone.map_or(1, |gone| gone.count().max(1));
         }

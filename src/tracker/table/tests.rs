@@ -78,6 +78,15 @@ fn who_stops_is_gone_and_completed_counts_once() {
 }
 
 #[test]
+fn peers_that_leave_out_their_id_are_told_of_each_other() {
+    let mut table = SwarmTable::default();
+    for (number, met) in [(1, vec![]), (2, vec![1]), (3, vec![1, 2]), (3, vec![1, 2])] {
+        let nameless = Announce { peer_id: PeerId([0; 20]), ..announce(number, 5, AnnounceEvent::Started) };
+        assert_eq!(ports(&table.announce(&nameless, &host(number as u8), NOW, 0)), met);
+    }
+}
+
+#[test]
 fn a_goodbye_to_an_unknown_swarm_makes_none() {
     let mut table = SwarmTable::default();
     table.announce(&announce(1, 0, AnnounceEvent::Stopped), &host(1), NOW, 0);

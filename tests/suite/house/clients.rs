@@ -264,7 +264,7 @@ fn libtorrent_python() -> PathBuf {
 }
 
 /// Where tests/setup.sh builds what comes from crates.io.
-fn tools_folder() -> PathBuf {
+pub fn tools_folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("tools")
 }
 
