@@ -487,7 +487,9 @@ impl Room<'_> {
     }
 
     fn order(&mut self, host: usize, id: SessionId, order: SendOrder) {
-        if let Some(end) = self.end_of(host, id) {
+        // A free rider unchokes nobody.
+        let is_refused = matches!(order, SendOrder::Unchoke) && !self.hosts[host].uploads;
+        if let Some(end) = self.end_of(host, id).filter(|_| !is_refused) {
             self.push(end, order);
         }
     }
@@ -594,11 +596,7 @@ impl Room<'_> {
             Message::Unchoke => PeerEvent::Unchoked(id, one.requests.unchoke()),
             Message::Interested | Message::NotInterested => {
                 one.wants = message == Message::Interested;
-                // Whoever uploads nothing unchokes nobody.
-                if !self.hosts[one.host].uploads {
-                    return;
-                }
-                PeerEvent::Interested(id, self.ends[end].wants)
+                PeerEvent::Interested(id, one.wants)
             }
             Message::Have(index) => {
                 one.spoke = true;

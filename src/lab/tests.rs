@@ -45,6 +45,12 @@ fn hosts_that_leave_or_upload_nothing_keep_nobody_from_the_file() {
 }
 
 #[test]
+fn a_room_with_free_riders_is_slower() {
+    let seconds = |free_riders| run(&Plan { free_riders, ..small() }).seconds;
+    assert!(seconds(2) > seconds(0));
+}
+
+#[test]
 fn in_one_wi_fi_cell_a_swarm_is_slower_than_on_cables() {
     let (air, cable) = (run(&Plan { air: Some(20e6), ..small() }), run(&small()));
     assert!(air.seconds > cable.seconds, "{air}\n{cable}");

@@ -352,3 +352,29 @@ fn read(file: &Path) -> String {
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
+
+#[test]
+fn the_afternoon_of_the_readme_is_as_long_as_it_says_and_the_readme_is_short() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let afternoon = readme.split("## The afternoon").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    let files: Vec<&str> =
+        afternoon.lines().filter_map(|line| line.split('`').nth(1)).filter(|path| path.starts_with("src/")).collect();
+    let listed: Vec<&str> = files.iter().copied().filter(|path| *path != "src/lib.rs").collect();
+    let lines = |path: &&str| {
+        let text = fs::read_to_string(root().join(path)).unwrap();
+        text.split("#[cfg(test)]\nmod tests {").next().unwrap().lines().count()
+    };
+    let counted: usize = listed.iter().map(lines).sum();
+    let words: Vec<&str> = afternoon.split_whitespace().collect();
+    let number = |unit: &str| {
+        let at = words.iter().position(|word| word.trim_end_matches(',') == unit).unwrap();
+        words[at - 1].replace(',', "").parse::<usize>().unwrap()
+    };
+    assert_eq!(number("files"), listed.len());
+    assert!(
+        counted.abs_diff(number("lines")) * 20 <= counted,
+        "the README says {} lines; there are {counted}",
+        number("lines")
+    );
+    assert!(readme.split_whitespace().count() < 1200, "the README has 1,200 words or more");
+}
