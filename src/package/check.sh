@@ -96,6 +96,9 @@ for tool in curl openssl qemu-aarch64-static qemu-arm-static; do
 done
 openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=nobody -days 2 -keyout "$folder/self.key" -out "$folder/self.pem" 2>/dev/null
 (cd "$dist" && sha256sum --check --quiet SHA256SUMS) || fail "the sums are wrong"
-[ $# -gt 0 ] || set -- $(sed -n 's/.*minitorrent-[^-]*-//p' "$dist/SHA256SUMS")
+if [ $# = 0 ]; then
+    mapfile -t targets < <(sed -n 's/.*minitorrent-[^-]*-//p' "$dist/SHA256SUMS")
+    set -- "${targets[@]}"
+fi
 for target; do main_job "$target"; done
 for target in $again; do same_bytes "$target"; done

@@ -6,7 +6,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 target=$1 out=$2 profile=${3:-release}
-export PATH=$(realpath -m "${CARGO_TARGET_DIR:-target}")/tools/bin:$PATH
+PATH=$(realpath -m "${CARGO_TARGET_DIR:-target}")/tools/bin:$PATH
+export PATH
 
 CARGO=${CARGO:-cargo}
 "$CARGO" deb --version >/dev/null 2>&1 || { echo "cargo-deb is not installed: cargo install cargo-deb" >&2; exit 2; }
