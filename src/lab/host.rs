@@ -38,6 +38,8 @@ pub(super) enum Role {
     Source {
         /// What it shows to whom; nothing where it shows everything at once.
         offer: Option<Box<SuperSeeding>>,
+        /// Whether it is due to look what peers ask for that say nothing of what they have.
+        has_look: bool,
         choker: Box<Choker>,
         /// Bytes that each session had been sent at the last tick.
         uploaded: HashMap<SessionId, u64>,

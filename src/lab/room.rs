@@ -22,7 +22,7 @@ use crate::{
         ChokeChange, Choker, DEFAULT_UPLOAD_SLOTS, Direction, FetchSettings, Home, Payload, PeerEvent, PieceInFlight,
         Remote, SendOrder, SessionId,
         coordinator::{Action, Coordinator, SessionPace},
-        super_seed::{Showing, SuperSeeding},
+        super_seed::{self, Showing, SuperSeeding},
     },
     session::{Expected, Requests, outgoing::turns::UplinkState},
     wire::{self, DecodeStep, Message, MessageLimits},
@@ -65,6 +65,8 @@ enum Due {
     Start(usize),
     Leave(usize),
     Tick(usize),
+    /// The source looks what peers ask for that say nothing of what they have.
+    Look(usize),
     /// The uplink has sent what it was sending.
     Sent(usize),
     /// What the other end sent first of all that is under way has come.
@@ -133,6 +135,7 @@ impl Room<'_> {
                 };
                 Role::Source {
                     offer,
+                    has_look: false,
                     choker: Box::new(Choker::new(DEFAULT_UPLOAD_SLOTS, now)),
                     uploaded: HashMap::new(),
                 }
@@ -189,6 +192,7 @@ impl Room<'_> {
                 Due::Start(host) => self.start(host),
                 Due::Leave(host) => self.leave(host),
                 Due::Tick(host) => self.tick(host),
+                Due::Look(host) => self.look(host),
                 Due::Sent(host) => self.sent(host),
                 Due::Arrived(end) => self.arrived(end),
                 Due::Haves(end) => {
@@ -289,7 +293,7 @@ impl Room<'_> {
     fn source_tick(&mut self, host: usize, paces: &[(SessionId, SessionPace)]) {
         let now = self.instant();
         let is_idle = self.hosts[host].writing == 0;
-        let Role::Source { offer, choker, uploaded } = &mut self.hosts[host].role else { return };
+        let Role::Source { offer, choker, uploaded, .. } = &mut self.hosts[host].role else { return };
         let mut shown = Vec::new();
         if let Some(offer) = offer {
             for (id, pace) in paces {
@@ -303,6 +307,31 @@ impl Room<'_> {
         changes.extend(choker.take_unused(now, |id| uploaded.get(&id).copied().unwrap_or(0)));
         self.tell(host, changes);
         self.show(host, shown);
+    }
+
+    fn look(&mut self, host: usize) {
+        let now = self.instant();
+        let (hosts, ends) = (&mut self.hosts, &self.ends);
+        let Host { role, sessions, writing, .. } = &mut hosts[host];
+        let Role::Source { offer: Some(offer), has_look, .. } = role else { return };
+        *has_look = false;
+        let is_uploading = |end: &EndId| {
+            let end = &ends[*end];
+            end.outbox.has_uploads() || !matches!(end.writing, WriterState::Nothing)
+        };
+        let shown = offer.look(*writing == 0, |id| sessions.get(&id).is_some_and(is_uploading), now);
+        self.show(host, shown);
+        self.look_later(host);
+    }
+
+    fn look_later(&mut self, host: usize) {
+        if let Role::Source { offer: Some(offer), has_look, .. } = &mut self.hosts[host].role
+            && !*has_look
+            && offer.needs_look()
+        {
+            *has_look = true;
+            self.after(super_seed::LOOK.as_nanos() as Nanos, Due::Look(host));
+        }
     }
 
     fn show(&mut self, host: usize, shown: Vec<Showing>) {
@@ -400,7 +429,7 @@ impl Room<'_> {
                     coordinator.closed(id, false, pieces, now, &mut actions);
                     self.perform(host, actions);
                 }
-                Role::Source { offer, choker, uploaded } => {
+                Role::Source { offer, choker, uploaded, .. } => {
                     uploaded.remove(&id);
                     let shown = offer.as_mut().map(|offer| offer.closed(id, now)).unwrap_or_default();
                     let changes = choker.closed(id, now);
@@ -530,6 +559,7 @@ impl Room<'_> {
                     _ => {}
                 }
                 self.show(host, shown);
+                self.look_later(host);
                 if self.ends[end].theirs.is_full() {
                     self.close(end);
                 }

@@ -57,6 +57,9 @@ const SILENT_PATIENCE: Duration = Duration::from_millis(500);
 /// How often to look whether peers that say nothing still ask for what they were shown; and how long they may take to ask.
 pub const LOOK: Duration = Duration::from_millis(50);
 
+/// A peer that was sent so many pieces and has said nothing since counts as one that says nothing.
+const SILENT_AFTER: u32 = 3;
+
 /// Candidates looked at for the rarest, once everything has been shown.
 const SAMPLE: usize = 24;
 
@@ -97,8 +100,8 @@ struct Shown {
     /// Pieces that it was sent and nobody says to have, and since when.
     unconfirmed: BTreeMap<u32, Instant>,
     standing: Standing,
-    /// Whether it has said nothing of its own since it was sent a piece.
-    is_silent: bool,
+    /// Pieces that it was sent since it last said anything of its own.
+    unsaid: u32,
     /// Whether it has let pieces lie that it was shown, and has taken none since.
     is_sitting: bool,
     /// Pieces to keep pending.
@@ -154,7 +157,7 @@ impl SuperSeeding {
             pending: 0,
             unconfirmed: BTreeMap::new(),
             standing: Standing::New,
-            is_silent: false,
+            unsaid: 0,
             is_sitting: false,
             lead: self.first_lead(),
             reach: 0,
@@ -192,24 +195,26 @@ impl SuperSeeding {
         if self.copies[piece.as_usize()] == 0 {
             peer.unconfirmed.insert(index, now);
         }
-        (peer.moved, peer.is_sitting, peer.is_silent) = (now, false, true);
+        (peer.moved, peer.is_sitting) = (now, false);
+        peer.unsaid = peer.unsaid.saturating_add(1);
         let is_news = peer.settle(index, self.geometry.piece_count());
         self.go_on(session, is_news && idle, idle, now)
     }
 
     /// Whether there are peers for whose sake [`SuperSeeding::look`] is to be called after [`LOOK`].
     pub fn needs_look(&self) -> bool {
-        self.peers.values().any(|peer| peer.is_silent && (peer.pending > 0 || !peer.unconfirmed.is_empty()))
+        self.peers.values().any(|peer| peer.is_silent() && (peer.pending > 0 || !peer.unconfirmed.is_empty()))
     }
 
     /// Looks at what peers ask for that say nothing of what they have. `asks` tells whether a peer has requests open with us.
     /// Returns what to show to whom.
     pub fn look(&mut self, idle: bool, asks: impl Fn(SessionId) -> bool, now: Instant) -> Vec<Showing> {
-        let is_silent = |peer: &Shown| peer.is_silent && now.saturating_duration_since(peer.told) >= LOOK;
+        let is_silent = |peer: &Shown| peer.is_silent() && now.saturating_duration_since(peer.told) >= LOOK;
         let free = self.peers.iter().filter(|(id, peer)| is_silent(peer) && !asks(**id));
         let free: Vec<_> = free.map(|(id, _)| *id).collect();
         let mut shown: Vec<_> = free.into_iter().flat_map(|session| self.asks_nothing(session, now)).collect();
-        if idle && shown.is_empty() && self.peers.values().any(|peer| !peer.unconfirmed.is_empty()) {
+        if idle && shown.is_empty() && self.peers.values().any(|peer| peer.is_silent() && !peer.unconfirmed.is_empty())
+        {
             shown = self.show_late(now);
         }
         shown
@@ -258,7 +263,7 @@ impl SuperSeeding {
                 // Nor does it wait any longer itself: it may have got them elsewhere, and not say so.
                 ahead.iter().for_each(|index| _ = peer.settled.set(*index));
                 (peer.pending, peer.is_sitting, peer.moved) = (0, true, now);
-                if peer.is_silent {
+                if peer.unsaid > 0 {
                     peer.reach = peer.reach.max(peer.lead).saturating_mul(2).min(self.geometry.piece_count());
                     let unseen = ahead.iter().filter(|index| self.copies[**index as usize] == 0);
                     unseen.for_each(|index| _ = peer.unconfirmed.entry(*index).or_insert(now));
@@ -326,7 +331,7 @@ impl SuperSeeding {
             self.pending[piece.as_usize()] -= 1;
             (peer.moved, peer.is_sitting, peer.standing) = (now, false, Standing::Confirmed);
         }
-        peer.is_silent = false;
+        peer.unsaid = 0;
         peer.unconfirmed.remove(&index);
         let from_us = !peer.settle(index, self.geometry.piece_count());
         let copies = &mut self.copies[piece.as_usize()];
@@ -497,9 +502,14 @@ impl Shown {
         }
     }
 
+    /// Whether it says nothing of what it is sent, as far as can be told: pieces are always on their way to it.
+    fn is_silent(&self) -> bool {
+        self.unsaid >= SILENT_AFTER
+    }
+
     /// How long it may let lie what it was shown. One that takes pieces and says nothing of them waits for us to go on.
     fn patience(&self) -> Duration {
-        if self.is_silent { SILENT_PATIENCE } else { PATIENCE }
+        if self.unsaid > 0 { SILENT_PATIENCE } else { PATIENCE }
     }
 }
 
