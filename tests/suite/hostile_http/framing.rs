@@ -236,7 +236,8 @@ fn what_is_framed_well_is_answered_as_often_as_it_was_asked() {
         (format!("GET /healthz HTTP/1.1\r\n{host}\r\nContent-Length: 5\r\n\r\nhello{ok}"), vec!["200"; 2]),
         (format!("GET /healthz HTTP/1.1\r\n{host}\r\nContent-Length: 5\r\n\r\nhell"), vec![]),
         (format!("GET /healthz HTTP/1.1\r\n{host}\r\nContent-Length: 4\r\n\r\nhello\0{ok}"), vec!["200", "400"]),
-        (format!("GET /healthz HTTP/1.1\r\n{host}\r\nContent-Length: 60000\r\n\r\n{ok}"), vec![]),
+        (format!("GET /healthz HTTP/1.1\r\n{host}\r\nContent-Length: 8192\r\n\r\n{ok}"), vec![]),
+        (format!("GET /healthz HTTP/1.1\r\n{host}\r\nContent-Length: 8193\r\n\r\n{ok}"), vec!["413"]),
         (
             format!("GET /healthz HTTP/1.1\r\n{host}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\n{ok}"),
             vec!["200"; 2],
