@@ -15,7 +15,7 @@
 //! | [`policy`] | 4 WHO and WHICH, pure: picker, choker, super-seeding, roster, candidates, coordinator |
 //! | [`session`] | 5 ONE CONNECTION: `incoming` (socket → protocol → requests → arrival → hash workers), `outgoing` (outbox → queue → writer) |
 //! | [`tracker`] | 6 the tracker's memory and its answers, over HTTP and UDP; pure |
-//! | [`announce`] | 7 asking trackers over HTTP and UDP: tiers, schedule |
+//! | [`announce`] | 7 finding peers: trackers over HTTP and UDP (tiers, schedule), local discovery |
 //! | [`status`] | 8 what a person is told of a torrent, filled by the coordinators |
 //! | [`seeder`] | 9 threads that UPLOAD: listener, admission, the coordinator of all that is only seeded, file watch |
 //! | [`downloader`] | 10 threads that DOWNLOAD: the fetch loop, the worker pool that dials |
@@ -53,6 +53,7 @@
 //! | `download worker`, started on demand | one dialled session | a bounded queue of addresses |
 //! | `hash worker`, one a core | nothing | pieces in; right or wrong out |
 //! | `journal` | resume logs | a bounded queue |
+//! | `local discovery` | a socket for each interface; its schedule's lock to look and to note | peers that are heard to the coordinators |
 //! | `announcer`, up to 16 | nothing; the schedule's lock to look and to note | results to the coordinator |
 //! | `file watch` | nothing | torrents to look at in; those whose files have changed out |
 //! | `fetch`, one for each that the page asked for | nothing | waits for the disk, then for the outcome |

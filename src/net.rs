@@ -126,6 +126,14 @@ pub fn may_dial(address: SocketAddr, named_by: NamedBy, own: &[SocketAddr]) -> b
         && (named_by != NamedBy::Tracker || !ip.is_loopback())
 }
 
+/// The address as it is dialled: one of IPv4 within IPv6 as the former, and a link-local one with its interface.
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
+    }
+}
+
 /// Whether one machine can listen at this address and be found there.
 pub fn can_be_listened_on(address: SocketAddr) -> bool {
     let is_hosts = match address.ip().to_canonical() {
@@ -253,6 +261,13 @@ mod tests {
                 assert_eq!(may_dial(parsed, named_by, &own), may.contains(&named_by), "{address} by {named_by:?}");
             }
         }
+    }
+
+    #[test]
+    fn an_address_is_known_again_by_its_interface_and_ipv4_as_such() {
+        let canonical = |text: &str| canonical(text.parse().unwrap()).to_string();
+        assert_eq!(canonical("[::ffff:10.0.0.1]:6881"), "10.0.0.1:6881");
+        assert_eq!(canonical("[fe80::1%2]:6881"), "[fe80::1%2]:6881");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Asking trackers who has a torrent: over HTTP and UDP, tier by tier (BEP 12), when it is time (BEP 3).
+//! Finding peers: asking trackers who has a torrent, over HTTP and UDP, tier by tier (BEP 12), when it is time (BEP 3); and asking
+//! the machines on the same link (`local`, BEP 14).
 
 pub mod announcer;
 pub mod answer;
@@ -6,6 +7,7 @@ pub mod client;
 pub mod encoding;
 mod error;
 pub mod hosts;
+pub mod local;
 pub mod reach;
 mod redirect;
 pub mod tiers;
@@ -13,3 +15,4 @@ mod tls;
 pub mod udp;
 
 pub use announcer::{Announcer, OwnTracker, TrackerNews};
+pub use local::LocalDiscovery;

@@ -87,6 +87,9 @@ pub struct TrackerArguments {
     /// folder that is shared as it fills: what is whole in it is seeded, what disappears is withdrawn
     #[argh(option, from_str_fn(any_path))]
     pub watch: Option<PathBuf>,
+    /// look for no peers on the local network, and let none find this (trackers are asked all the same)
+    #[argh(switch)]
+    pub no_announce: bool,
     /// announces only: no page, no uploads, nothing seeded
     #[argh(switch)]
     pub no_web: bool,
@@ -131,9 +134,15 @@ pub struct Seed {
     /// folder in which the data of a metainfo lies (the current one)
     #[argh(option, from_str_fn(any_path))]
     pub dir: Option<PathBuf>,
-    /// tracker to announce to; may be given again (the one on this machine)
+    /// tracker to announce to; may be given again (the one on this machine, if there is one)
     #[argh(option, from_str_fn(tracker))]
     pub tracker: Vec<String>,
+    /// peer to connect to besides those that are found, such as 192.168.1.7:6881; may be given again
+    #[argh(option, from_str_fn(peer_address))]
+    pub peer: Vec<NamedPeer>,
+    /// look for no peers on the local network, and let none find this (trackers are asked all the same)
+    #[argh(switch)]
+    pub no_announce: bool,
     /// where to write the metainfo; the ending says the form (NAME.json and NAME.torrent, here)
     #[argh(option, from_str_fn(any_path))]
     pub out: Option<PathBuf>,
@@ -187,6 +196,12 @@ pub struct FetchArguments {
     /// tracker to ask besides those of the metainfo; may be given again
     #[argh(option, from_str_fn(tracker))]
     pub tracker: Vec<String>,
+    /// peer to connect to besides those that are found, such as 192.168.1.7:6881; may be given again
+    #[argh(option, from_str_fn(peer_address))]
+    pub peer: Vec<NamedPeer>,
+    /// look for no peers on the local network, and let none find this (trackers are asked all the same)
+    #[argh(switch)]
+    pub no_announce: bool,
     /// reserve the space on disk first
     #[argh(switch)]
     pub preallocate: bool,
@@ -460,6 +475,29 @@ fn tracker(word: &str) -> Result<String, String> {
     is_known.then_some(url.clone()).ok_or_else(sentence)
 }
 
+/// A peer, as the user types it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedPeer {
+    /// A name or an address.
+    pub host: String,
+    /// The port; never 0.
+    pub port: u16,
+}
+
+/// A host and a port, an IPv6 address in brackets: `192.168.1.7:6881`, `laptop.local:6881`, `[fe80::1]:6881`.
+fn peer_address(word: &str) -> Result<NamedPeer, String> {
+    let text = plain_text(word)?;
+    let read = |text: &str| {
+        let (host, port) = text.rsplit_once(':')?;
+        let port = port.parse().ok().filter(|port| *port != 0)?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let is_plain = !host.is_empty() && !host.contains(['[', ']', '/', '@', ' ']) && !host.contains(':');
+        let host = bare.filter(|host| host.contains(':')).or(is_plain.then_some(host))?;
+        Some(NamedPeer { host: host.to_owned(), port })
+    };
+    read(&text).ok_or_else(|| format!("{text:?} is not a peer; write a host and a port, such as 192.168.1.7:6881"))
+}
+
 /// A rate such as `800`, `500K` or `10M`: bytes per second, with 1024 to the K.
 fn rate(word: &str) -> Result<u64, String> {
     let sentence = || format!("{:?} is not a rate; write bytes per second, such as 500K or 10M", readable(word));
@@ -510,6 +548,24 @@ mod tests {
         assert!(
             matches!(parsed("create a --tracker a:5000"), Err(Stop::Usage(text)) if text.contains("is not a tracker"))
         );
+    }
+
+    #[test]
+    fn a_peer_is_a_host_and_a_port() {
+        for (word, host, port) in [
+            ("192.168.1.7:6881", "192.168.1.7", 6881),
+            ("laptop.local:80", "laptop.local", 80),
+            ("[fe80::1%eth0]:65535", "fe80::1%eth0", 65535),
+        ] {
+            assert_eq!(peer_address(word), Ok(NamedPeer { host: host.to_owned(), port }));
+        }
+        for bad in ["", "a", ":6881", "a:", "a:0", "a:65536", "fe80::1:6881", "[]:1", "[a]:1", "http://a:1", "a b:1"] {
+            assert!(peer_address(bad).is_err(), "{bad}");
+        }
+        let Ok(Arguments { command: Some(Command::Fetch(fetch)), .. }) = parsed("fetch a --peer b:1 --peer=c:2") else {
+            panic!()
+        };
+        assert_eq!(fetch.peer.len(), 2);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, select, tick};
 
-use super::{check_folder, page, say_some, signals, source};
+use super::{check_folder, page, peers, say_some, signals, source};
 use crate::{
     announce::client::TrackerReach,
     cli,
@@ -17,7 +17,7 @@ use crate::{
     metainfo::Metainfo,
     net::PortChoice,
     node::{
-        Failure, Node, NodeOptions,
+        Failure, Node, NodeOptions, Sources,
         process::{ENDING, cores},
     },
     policy::{DEFAULT_UPLOAD_SLOTS, FetchSettings},
@@ -54,6 +54,7 @@ const QUIET: Duration = Duration::from_secs(5);
 pub fn run(arguments: cli::FetchArguments) -> Result<ExitCode, Failure> {
     let interrupts = signals::listen(INTERRUPTED)?;
     check_folder(&arguments.out, "--out")?;
+    let peers = peers::resolve(&arguments.peer)?;
     let metainfo = Arc::new(source::read(&arguments.meta)?);
     say_renamed(&metainfo);
     let begun = Instant::now();
@@ -68,15 +69,19 @@ pub fn run(arguments: cli::FetchArguments) -> Result<ExitCode, Failure> {
         page::open_if_asked(address, password, Kind::Fetch, &node, arguments.json)?
     };
     let signals = interrupts.end_in_order();
-    let trackers = trackers(&metainfo, &arguments.tracker);
-    let has_tracker = !trackers.is_empty();
-    let reach = TrackerReach::on_command_line(&arguments.tracker, source::url(&arguments.meta));
-    let view = node.download(begun_with, trackers, reach)?;
-    if !has_tracker && !arguments.json {
-        terminal::say(format_args!(
-            "{} names no tracker: only peers that connect here can help",
-            arguments.meta.display()
-        ));
+    let finding = Finding {
+        has_tracker: !(metainfo.trackers().is_empty() && arguments.tracker.is_empty()),
+        is_local: !arguments.no_announce && !metainfo.is_private(),
+        has_peers: !peers.is_empty(),
+    };
+    let sources = Sources {
+        trackers: trackers(&metainfo, &arguments.tracker),
+        reach: TrackerReach::on_command_line(&arguments.tracker, source::url(&arguments.meta)),
+        peers,
+    };
+    let view = node.download(begun_with, sources)?;
+    if let Some(sentence) = finding.sentence().filter(|_| !arguments.json) {
+        terminal::say(format_args!("{} {sentence}", arguments.meta.display()));
     }
     match &page {
         Some(page) if arguments.json => {
@@ -92,7 +97,7 @@ pub fn run(arguments: cli::FetchArguments) -> Result<ExitCode, Failure> {
         begun,
         json: arguments.json,
         name: metainfo.name(),
-        has_tracker,
+        finding,
         has_page: page.is_some(),
     };
     let ending = watch.until_complete().and_then(|ending| match ending {
@@ -140,6 +145,7 @@ fn open_node(arguments: &cli::FetchArguments) -> Result<Arc<Node>, Failure> {
             memory: u64::from(arguments.memory) << 20,
         },
         port: arguments.port.map_or(PortChoice::From(PORT), PortChoice::Asked),
+        local_discovery: !arguments.no_announce,
         own_tracker: None,
         folder: arguments.out.clone(),
         memory: None,
@@ -160,8 +166,30 @@ struct FetchProgress<'a> {
     begun: Instant,
     json: bool,
     name: &'a str,
-    has_tracker: bool,
+    finding: Finding,
     has_page: bool,
+}
+
+/// How peers are found.
+#[derive(Debug, Clone, Copy)]
+struct Finding {
+    has_tracker: bool,
+    is_local: bool,
+    has_peers: bool,
+}
+
+impl Finding {
+    /// What a person should know from the start, where there is no tracker; it follows the name of the metainfo.
+    fn sentence(self) -> Option<&'static str> {
+        match self {
+            Finding { has_tracker: true, .. } => None,
+            Finding { is_local: true, .. } => Some("names no tracker: peers are found by local discovery"),
+            Finding { has_peers: true, .. } => {
+                Some("names no tracker: only --peer, and peers that connect here, can help")
+            }
+            _ => Some("names no tracker: only peers that connect here can help"),
+        }
+    }
 }
 
 impl FetchProgress<'_> {
@@ -195,7 +223,7 @@ impl FetchProgress<'_> {
                     if report.downloaded != moved.1 {
                         moved = (Instant::now(), report.downloaded);
                     }
-                    let note = (moved.0.elapsed() > QUIET).then(|| why_quiet(&report, self.has_tracker));
+                    let note = (moved.0.elapsed() > QUIET).then(|| why_quiet(&report, self.finding));
                     progress.fetch(&report, note.as_deref());
                 },
             }
@@ -270,14 +298,18 @@ impl FetchProgress<'_> {
 }
 
 /// What a fetch without progress is waiting for.
-fn why_quiet(report: &FetchReport, has_tracker: bool) -> String {
+fn why_quiet(report: &FetchReport, finding: Finding) -> String {
     match (&report.tracker_trouble, report.peers, report.unavailable) {
         (Some(trouble), 0, _) => format!("no peers; {trouble}"),
         (None, 0, _) if report.banned > 0 => {
             format!("no peers but {} that gave wrong pieces; waiting for others", report.banned)
         }
-        (None, 0, _) if !has_tracker => "no peers yet, and no tracker to ask for any; --tracker names one".to_owned(),
-        (None, 0, _) => "no peers yet; the tracker knows of none that can be reached".to_owned(),
+        (None, 0, _) if finding.has_tracker => "no peers yet; the tracker knows of none that can be reached".to_owned(),
+        (None, 0, _) if finding.has_peers => "no peers yet; those that were named do not answer".to_owned(),
+        (None, 0, _) if finding.is_local => {
+            "no peers yet; local discovery has found none, and there is no tracker to ask".to_owned()
+        }
+        (None, 0, _) => "no peers yet, and no tracker to ask for any; --tracker names one".to_owned(),
         (_, _, 0) => "waiting for peers to answer".to_owned(),
         (_, _, pieces) => format!("no peer has {pieces} of the missing pieces; waiting for one that has"),
     }

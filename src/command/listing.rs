@@ -17,7 +17,7 @@ use crate::{
     announce::client::{AnnounceError, Client, is_on_loopback},
     metainfo::Metainfo,
     net::shown_addresses,
-    node::Failure,
+    node::{Failure, Node},
     terminal,
     web::address::{UrlOrigin, lan_address},
 };
@@ -57,7 +57,7 @@ enum Found {
     Nothing,
 }
 
-/// The announce URL of the tracker on this machine, as others reach it, and a sentence where there is none yet.
+/// The announce URL of the tracker on this machine, as others reach it; a sentence where there is none yet.
 pub fn own_tracker() -> (String, Option<String>) {
     let client = Client::new(0);
     let look =
@@ -109,14 +109,19 @@ fn ask(client: &Client, base: &str, limit: Duration) -> Result<Found, AnnounceEr
     }
 }
 
-/// Has the pages of the trackers list what is seeded here; one that is started later hears of it then. On a thread of its own,
-/// which ends when each has been found to be ours or not.
-pub fn start(metainfo: &Arc<Metainfo>, quiet: bool) -> Result<(), Failure> {
+/// Has the pages of the trackers list what is seeded here; one that is started later hears of it then. Where the metainfo `has_none`,
+/// that goes for a tracker on this machine. On a thread of its own, which ends when each has been found to be ours or not.
+pub fn start(node: &Arc<Node>, metainfo: &Arc<Metainfo>, has_none: bool, quiet: bool) -> Result<(), Failure> {
     let mut bases = bases(metainfo, &shown_addresses());
-    let metainfo = metainfo.clone();
+    let (node, metainfo) = (node.clone(), metainfo.clone());
     let listing = move || {
-        let (client, mut wait) = (Client::new(0), AGAIN);
-        while !bases.is_empty() {
+        let (client, mut wait, mut awaits_own) = (Client::new(0), AGAIN, has_none);
+        while awaits_own || !bases.is_empty() {
+            if awaits_own && let (url, None) = own_tracker() {
+                awaits_own = false;
+                bases.extend(url.strip_suffix("/announce").map(str::to_owned));
+                node.announce_also(metainfo.info_hash(), url);
+            }
             bases.retain(|base| !is_settled(&client, base, &metainfo, quiet));
             thread::sleep(wait);
             wait = (wait * 2).min(AGAIN_AT_LAST);

@@ -5,6 +5,7 @@ mod fetch;
 mod lab;
 mod listing;
 mod page;
+mod peers;
 mod seed;
 mod show;
 mod signals;

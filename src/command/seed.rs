@@ -9,7 +9,7 @@ use std::{
 use super::{
     check_folder, create, listing,
     page::{self, ServedPage},
-    signals, source, verify,
+    peers, signals, source, verify,
 };
 use crate::{
     announce::client::TrackerReach,
@@ -19,7 +19,7 @@ use crate::{
         create::{CreateOptions, Created, DEFAULT_PIECE_LENGTH},
     },
     net::PortChoice,
-    node::{FETCH_MEMORY, FETCH_PEERS, Failure, NodeOptions, process::ENDING},
+    node::{FETCH_MEMORY, FETCH_PEERS, Failure, NodeOptions, Sources, process::ENDING},
     policy::{DEFAULT_UPLOAD_SLOTS, FetchSettings},
     session::SharedTorrent,
     storage::{Claim, Stamps, Store, StoreAccess},
@@ -36,6 +36,7 @@ pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
     let interrupts = signals::listen(0)?;
     arguments.dir.as_deref().map_or(Ok(()), |dir| check_folder(dir, "--dir"))?;
     let what = prepare(&arguments)?;
+    let peers = peers::resolve(&arguments.peer)?;
     let signals = interrupts.end_in_order();
     let node = super::open_node(NodeOptions {
         upload_limit: arguments.upload_limit,
@@ -43,6 +44,7 @@ pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
         max_peers: arguments.max_peers,
         fetching: FetchSettings { max_peers: FETCH_PEERS, upload_slots: DEFAULT_UPLOAD_SLOTS, memory: FETCH_MEMORY },
         port: arguments.port.map_or(PortChoice::From(PORT), PortChoice::Asked),
+        local_discovery: !arguments.no_announce,
         own_tracker: None,
         folder: arguments.dir.clone().unwrap_or_else(|| ".".into()),
         memory: None,
@@ -51,10 +53,10 @@ pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
         let (address, password) = (arguments.page.as_deref(), arguments.password_file.as_deref());
         page::open_if_asked(address, password, Kind::Seed, &node, arguments.json)?
     };
-    let trackers = what.metainfo.trackers();
-    let share = node.seed(what.metainfo.clone(), &what.dir, what.stamps.clone(), trackers, what.reach.clone(), None)?;
+    let sources = Sources { trackers: what.metainfo.trackers().to_vec(), reach: what.reach.clone(), peers };
+    let share = node.seed(what.metainfo.clone(), &what.dir, what.stamps.clone(), sources, None)?;
     say(&arguments, &what, node.port(), page.as_ref());
-    listing::start(&what.metainfo, arguments.json)?;
+    listing::start(&node, &what.metainfo, what.is_without_tracker(), arguments.json)?;
 
     // Whoever asks it to end is the only one who can; the sender lives as long as the process.
     let _ = signals.recv();
@@ -76,6 +78,13 @@ struct What {
     _claim: Option<Claim>,
     /// Where its metainfo was written, if it was made here.
     made: Option<create::Out>,
+}
+
+impl What {
+    /// Whether its metainfo was made here, and there was no tracker to name in it.
+    fn is_without_tracker(&self) -> bool {
+        self.made.is_some() && self.metainfo.trackers().is_empty()
+    }
 }
 
 /// A metainfo is what --dir belongs to, what comes from a URL or ends in .torrent, and a .json that reads like one.
@@ -117,11 +126,13 @@ fn from_data(arguments: &cli::Seed) -> Result<What, Failure> {
     let path = arguments.what.as_path();
     let out = create::Out::checked(path, arguments.out.as_deref())?;
     let trackers = match arguments.tracker.is_empty() {
-        true => {
-            let (url, sentence) = listing::own_tracker();
-            sentence.into_iter().for_each(terminal::say);
-            vec![url]
-        }
+        true => match listing::own_tracker() {
+            (_, Some(_)) if !arguments.no_announce => Vec::new(),
+            (url, sentence) => {
+                sentence.into_iter().for_each(terminal::say);
+                vec![url]
+            }
+        },
         false => arguments.tracker.clone(),
     };
     let options = CreateOptions {
@@ -173,10 +184,16 @@ fn say(arguments: &cli::Seed, what: &What, port: u16, page: Option<&ServedPage>)
         terminal::print_json(line);
         return;
     }
-    let announced = if trackers.is_empty() { "no tracker".to_owned() } else { trackers.join(", ") };
+    let found = match () {
+        () if !trackers.is_empty() => format!("announced to {}", trackers.join(", ")),
+        () if arguments.no_announce || what.metainfo.is_private() => {
+            format!("no tracker; others find it by --peer ADDRESS:{port} alone")
+        }
+        () => "no tracker; found by local discovery".to_owned(),
+    };
     page.inspect(|page| page.say());
     what.made.as_ref().inspect(|out| _ = create::said(&what.metainfo, out));
-    terminal::print(format_args!("seeding on port {port}, announced to {announced}; Ctrl-C ends it"));
+    terminal::print(format_args!("seeding on port {port}, {found}; Ctrl-C ends it"));
 }
 
 fn say_goodbye(arguments: &cli::Seed, share: &SharedTorrent) {

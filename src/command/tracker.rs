@@ -194,6 +194,7 @@ impl Sharing {
                 memory: FETCH_MEMORY,
             },
             port: arguments.seed_port.map_or(PortChoice::From(seed::PORT), PortChoice::Asked),
+            local_discovery: !arguments.no_announce,
             own_tracker: Some((tracker.clone(), own_tracker(tracker, port, swarms))),
             folder: data.join("fetched"),
             memory: Some(data.join("metainfos").join(".settings.json")),

@@ -225,6 +225,8 @@ impl FetchThread {
                 self.coordinator.found(addresses, Instant::now(), actions);
             }
             TrackerNews::Trouble(hash, reason) => self.tracker_trouble(hash, Some(reason)),
+            TrackerNews::Named(_, addresses) => self.coordinator.found(addresses, Instant::now(), actions),
+            TrackerNews::Given(_, addresses) => self.coordinator.given(addresses, Instant::now(), actions),
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::{fs, path::Path, sync::Arc, thread};
 
-use super::{Node, Torrent, Work};
+use super::{Node, Sources, Torrent, Work};
 use crate::{
     announce::client::Reach,
     downloader::FetchOutcome,
@@ -57,9 +57,10 @@ impl Node {
         let mut trackers = metainfo.trackers().to_vec();
         trackers.extend(self.tracker.iter().map(|url| vec![url.clone()]));
         let (work, dir) = (Work::Preparing(ticket.clone()), self.folder.clone());
-        let (metainfo, reach, port) = (metainfo.clone(), Reach::OtherMachines.into(), self.port());
+        let (metainfo, port) = (metainfo.clone(), self.port());
         let (hash, shown) = (metainfo.info_hash(), metainfo.clone());
-        torrents.insert(hash, Torrent { metainfo, dir, is_fetched: true, work, trackers, reach, port });
+        let sources = Sources::of_trackers(trackers, Reach::OtherMachines);
+        torrents.insert(hash, Torrent { metainfo, dir, is_fetched: true, work, sources, port });
         self.board.add(shown, &self.folder, Activity::Verifying);
         Ok(())
     }

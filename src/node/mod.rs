@@ -31,13 +31,13 @@ use std::{
 
 use crate::{
     announce::{
-        Announcer, OwnTracker,
+        Announcer, LocalDiscovery, OwnTracker, TrackerNews,
         client::{Client, Reach, TrackerReach},
     },
     chance::Chance,
     downloader::{Fetch, FetchPlan, View},
     metainfo::{InfoHash, Metainfo},
-    net::PortChoice,
+    net::{self, NamedBy, PortChoice, may_dial},
     node::process::{chance, cores, new_peer_id},
     policy::{DEFAULT_UPLOAD_SLOTS, FetchSettings},
     seeder::{Admission, SeedCoordinator, TorrentRegistry},
@@ -69,6 +69,8 @@ pub struct NodeOptions {
     pub fetching: FetchSettings,
     /// Where peers connect.
     pub port: PortChoice,
+    /// Whether peers are looked for on the local network too.
+    pub local_discovery: bool,
     /// The tracker of this process, if it runs one, and its announce URL.
     pub own_tracker: Option<(String, OwnTracker)>,
     /// The folder that what is ordered is fetched into.
@@ -104,11 +106,27 @@ struct Torrent {
     /// Whether it was to be fetched, so that what is missing is; otherwise all of it was here.
     is_fetched: bool,
     work: Work,
-    trackers: Vec<Vec<String>>,
-    /// Which machines they may lead to: the page, which others control too, has none asked on this one.
-    reach: TrackerReach,
+    sources: Sources,
     /// The port that it is announced at.
     port: u16,
+}
+
+/// Whom a torrent's peers are heard of from.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// Announce URLs, in tiers.
+    pub trackers: Vec<Vec<String>>,
+    /// Which machines they may lead to: the page, which others control too, has none asked on this one.
+    pub reach: TrackerReach,
+    /// Peers that the user has named.
+    pub peers: Vec<SocketAddr>,
+}
+
+impl Sources {
+    /// Trackers alone, all of the same reach.
+    pub fn of_trackers(trackers: Vec<Vec<String>>, reach: Reach) -> Sources {
+        Sources { trackers, reach: reach.into(), peers: Vec::new() }
+    }
 }
 
 /// What is done with a torrent.
@@ -136,7 +154,11 @@ impl Node {
         let ports = Ports::open(options.port, &host, gate)?;
         let (tracker, own_tracker) = options.own_tracker.unzip();
         let client = Client::new(chance()? as u32);
-        let announcer = Announcer::new(client, host.peer_id(), own_tracker);
+        let local = options.local_discovery.then(LocalDiscovery::start).transpose().unwrap_or_else(|error| {
+            log::warn!("peers on the local network are not looked for: {error}");
+            None
+        });
+        let announcer = Announcer::new(client, host.peer_id(), own_tracker, local);
         let (slots, seed) = (DEFAULT_UPLOAD_SLOTS, chance()?);
         let service =
             SeedCoordinator::start(host.clone(), registry.clone(), announcer.clone(), board.clone(), slots, seed);
@@ -179,8 +201,7 @@ impl Node {
         metainfo: Arc<Metainfo>,
         dir: &Path,
         stamps: Stamps,
-        trackers: &[Vec<String>],
-        reach: TrackerReach,
+        sources: Sources,
         port: Option<u16>,
     ) -> Result<Arc<SharedTorrent>, Failure> {
         let (port, refused) = match port.map(|port| self.ports.also(port)) {
@@ -190,8 +211,8 @@ impl Node {
         };
         let store = Store::open(metainfo.clone(), dir, StoreAccess::Read)?;
         let share = self.service.share(metainfo.clone(), Arc::new(store), stamps);
-        let (work, trackers) = (Work::Seeding(share.clone()), trackers.to_vec());
-        self.put(Torrent { metainfo, dir: dir.to_owned(), is_fetched: false, work, trackers, reach, port });
+        let work = Work::Seeding(share.clone());
+        self.put(Torrent { metainfo, dir: dir.to_owned(), is_fetched: false, work, sources, port });
         refused.map_or(Ok(share), Err)
     }
 
@@ -209,19 +230,19 @@ impl Node {
             Some(stamps) => stamps,
             None => Stamps::of(&Store::open(metainfo.clone(), dir, StoreAccess::Read)?)?,
         };
-        let trackers: Vec<_> = self.tracker.iter().map(|url| vec![url.clone()]).collect();
-        self.seed(metainfo, dir, stamps, &trackers, Reach::Anywhere.into(), port).map(|_| ())
+        let trackers = self.tracker.iter().map(|url| vec![url.clone()]).collect();
+        self.seed(metainfo, dir, stamps, Sources::of_trackers(trackers, Reach::Anywhere), port).map(|_| ())
     }
 
     /// Fetches from now on what has begun, and gives it.
-    pub fn download(&self, begun: Begun, trackers: Vec<Vec<String>>, reach: TrackerReach) -> Result<View, Failure> {
+    pub fn download(&self, begun: Begun, sources: Sources) -> Result<View, Failure> {
         let (metainfo, dir) = (begun.store.metainfo().clone(), begun.store.dir().to_owned());
         self.board.add(metainfo.clone(), &dir, Activity::Fetching);
         let taking = self.start_fetch(begun)?;
         let view = taking.fetch.view();
         let work = Work::Downloading(taking);
         let port = self.port();
-        self.put(Torrent { metainfo, dir, is_fetched: true, work, trackers, reach, port });
+        self.put(Torrent { metainfo, dir, is_fetched: true, work, sources, port });
         Ok(view)
     }
 
@@ -277,13 +298,32 @@ impl Node {
         if !self.registry.add(share.clone()) {
             return;
         }
+        self.announce(hash, torrent, share);
+    }
+
+    /// Announces a torrent to a further tracker from now on.
+    pub fn announce_also(&self, hash: InfoHash, url: String) {
+        let mut torrents = self.torrents();
+        let Some(torrent) = torrents.get_mut(&hash) else { return };
+        torrent.sources.trackers.push(vec![url]);
+        if let Some(share) = torrent.work.share().filter(|_| self.registry.find(hash).is_some()) {
+            self.announce(hash, torrent, share);
+        }
+    }
+
+    fn announce(&self, hash: InfoHash, torrent: &Torrent, share: &Arc<SharedTorrent>) {
         let news = match &torrent.work {
             Work::Downloading(taking) => taking.fetch.news(),
             Work::Preparing(_) | Work::Seeding(_) => self.service.news(),
         };
         let mut chance = Chance::new(self.chance.fetch_add(1, Ordering::Relaxed));
-        let (share, trackers) = (share.clone(), &torrent.trackers);
-        self.announcer.add(share, trackers, torrent.port, news, torrent.reach.clone(), |bound| chance.below(bound));
+        let (share, Sources { trackers, reach, peers }) = (share.clone(), &torrent.sources);
+        let listening = net::listening_on(torrent.port);
+        let peers: Vec<_> = peers.iter().copied().filter(|it| may_dial(*it, NamedBy::User, &listening)).collect();
+        if !peers.is_empty() && news.try_send(TrackerNews::Given(hash, peers)).is_err() {
+            log::error!("the peers that were named are not dialled: too much is going on");
+        }
+        self.announcer.add(share, trackers, torrent.port, news, reach.clone(), |bound| chance.below(bound));
     }
 
     /// Has the sessions of a torrent obey its limits.

@@ -38,7 +38,7 @@ impl Source {
         let metainfo = Arc::new(create::create(&dir.path().join("it.bin"), &options, &|_| {}).unwrap().metainfo);
         let node = Node::open(options_in(dir.path(), None)).unwrap();
         let stamps = Stamps::of(&Store::open(metainfo.clone(), dir.path(), StoreAccess::Read).unwrap()).unwrap();
-        node.seed(metainfo.clone(), dir.path(), stamps, &[], Reach::Trackers.into(), None).unwrap();
+        node.seed(metainfo.clone(), dir.path(), stamps, Sources::of_trackers(vec![], Reach::Trackers), None).unwrap();
         Source { node, metainfo, content, dir }
     }
 
@@ -66,6 +66,7 @@ fn options_in(folder: &Path, source: Option<u16>) -> NodeOptions {
         max_peers: 20,
         fetching: FetchSettings { max_peers: FETCH_PEERS, upload_slots: DEFAULT_UPLOAD_SLOTS, memory: FETCH_MEMORY },
         port: PortChoice::Asked(0),
+        local_discovery: false,
         own_tracker: source.map(|_| ("http://own/announce".to_owned(), own)),
         folder: folder.to_owned(),
         memory: Some(folder.join(".settings.json")),

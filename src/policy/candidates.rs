@@ -1,7 +1,7 @@
-//! The peers that trackers name to a seeder: which to dial next, which never again. Pure.
+//! The peers that others name to a seeder: which to dial next, which never again. Pure.
 //!
 //! Invariant: at most `MAX_HALF_OPEN` addresses are being dialled, `MAX_A_SECOND` were within the last second, and at most
-//! [`MAX_DIALLED`] sessions have come of it, whatever trackers say. An address is dialled only while there is no session with the peer
+//! [`MAX_DIALLED`] sessions have come of it, whatever others say. An address is dialled only while there is no session with the peer
 //! that listens there, as far as can be known: by the address that was dialled, by the port that a peer says it listens on,
 //! by its peer id. Where both sides have dialled, the other side may choose; after `GRACE` we do.
 
@@ -55,6 +55,8 @@ struct Known {
     state: CandidateState,
     /// How often in a row dialling it came to nothing.
     failures: u32,
+    /// Whether the user named it, so that it is never forgotten for another.
+    is_kept: bool,
 }
 
 /// What is going on with an address.
@@ -80,12 +82,21 @@ struct Session {
 }
 
 impl Candidates {
-    /// A tracker names these peers of a torrent.
+    /// A tracker or local discovery names these peers of a torrent.
     pub fn found(&mut self, torrent: InfoHash, addresses: &[SocketAddr], now: Instant) {
         for address in addresses {
             if !self.known.contains_key(&(torrent, *address)) && (self.known.len() < MAX_KNOWN || self.forget_one()) {
-                self.known.insert((torrent, *address), Known { state: CandidateState::Waiting(now), failures: 0 });
+                let known = Known { state: CandidateState::Waiting(now), failures: 0, is_kept: false };
+                self.known.insert((torrent, *address), known);
             }
+        }
+    }
+
+    /// The user names them.
+    pub fn given(&mut self, torrent: InfoHash, addresses: &[SocketAddr], now: Instant) {
+        self.found(torrent, addresses, now);
+        for address in addresses {
+            self.known.get_mut(&(torrent, *address)).into_iter().for_each(|known| known.is_kept = true);
         }
     }
 
@@ -132,7 +143,7 @@ impl Candidates {
     /// A peer says on which port it listens.
     pub fn listens(&mut self, session: SessionId, port: u16) {
         if let Some(session) = self.sessions.get_mut(&session) {
-            session.listens.get_or_insert(SocketAddr::new(session.remote.ip(), port));
+            session.listens.get_or_insert(session.remote.listening_on(port));
         }
     }
 
@@ -219,10 +230,10 @@ impl Candidates {
 
     /// Makes room by forgetting the address that is of least use; false when none may be forgotten.
     fn forget_one(&mut self) -> bool {
-        let idle = self
-            .known
-            .iter()
-            .filter(|(_, known)| matches!(known.state, CandidateState::Waiting(_) | CandidateState::Useless));
+        let is_idle = |known: &Known| {
+            matches!(known.state, CandidateState::Waiting(_) | CandidateState::Useless) && !known.is_kept
+        };
+        let idle = self.known.iter().filter(|(_, known)| is_idle(known));
         let worst = idle.max_by_key(|(_, known)| known.failures).map(|(place, _)| *place);
         worst.is_some_and(|place| self.known.remove(&place).is_some())
     }

@@ -48,6 +48,13 @@ impl Remote {
         self.address.ip()
     }
 
+    /// Where it listens, if it does so on this port.
+    pub fn listening_on(&self, port: u16) -> SocketAddr {
+        let mut address = self.address;
+        address.set_port(port);
+        address
+    }
+
     /// Whether it is the same peer, perhaps on another connection.
     pub fn is_same_peer(&self, other: &Remote) -> bool {
         self.ip() == other.ip() && self.peer_id == other.peer_id

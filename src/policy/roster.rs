@@ -47,6 +47,8 @@ struct KnownAddress {
     failures: u32,
     /// Whether it had everything when it was seen last.
     is_seed: bool,
+    /// Whether the user named it, so that it is never forgotten for another.
+    is_kept: bool,
 }
 
 /// What a session was like that is over.
@@ -99,8 +101,15 @@ impl Roster {
                 state: DialState::Idle(now),
                 failures: 0,
                 is_seed: false,
+                is_kept: false,
             });
         }
+    }
+
+    /// The user says so.
+    pub fn keep(&mut self, address: SocketAddr, now: Instant) {
+        self.add(address, now);
+        self.known.get_mut(&address).into_iter().for_each(|known| known.is_kept = true);
     }
 
     /// The next address to dial, if one's time has come; it counts as being dialled from now on. Whoever is `complete`
@@ -187,7 +196,7 @@ impl Roster {
     /// A peer that dialled us says on which port it listens: it need not be dialled while it is here.
     pub fn listens(&mut self, session: SessionId, port: u16, now: Instant) {
         let Some(connected) = self.sessions.get_mut(&session) else { return };
-        let address = SocketAddr::new(connected.remote.ip(), port);
+        let address = connected.remote.listening_on(port);
         if connected.listens.is_none() && net::may_dial(address, NamedBy::Peer, &[]) {
             connected.listens = Some(address);
             self.add(address, now);
@@ -244,7 +253,10 @@ impl Roster {
         let listens = self.sessions.get(&remote.session).and_then(|connected| connected.listens);
         let dialled = (remote.direction == Direction::Dialled).then_some(remote.address);
         if let Some(address) = listens.or(dialled) {
-            self.known.insert(address, KnownAddress { state: DialState::Banned, failures: 0, is_seed: false });
+            self.known.insert(
+                address,
+                KnownAddress { state: DialState::Banned, failures: 0, is_seed: false, is_kept: false },
+            );
         }
         true
     }
@@ -271,7 +283,8 @@ impl Roster {
 
     /// Makes room by forgetting the idle address that failed most; false when none is idle.
     fn forget_one(&mut self) -> bool {
-        let idle = self.known.iter().filter(|(_, known)| matches!(known.state, DialState::Idle(_)));
+        let is_idle = |known: &KnownAddress| matches!(known.state, DialState::Idle(_)) && !known.is_kept;
+        let idle = self.known.iter().filter(|(_, known)| is_idle(known));
         let worst = idle.max_by_key(|(_, known)| known.failures).map(|(address, _)| *address);
         worst.is_some_and(|address| self.known.remove(&address).is_some())
     }

@@ -171,12 +171,14 @@ impl SeedThread {
             TrackerNews::Peers(hash, addresses) => {
                 self.status.board().update(hash, |report| report.trouble = None);
                 self.candidates.found(hash, &addresses, now);
-                self.dial(now);
             }
+            TrackerNews::Named(hash, addresses) => self.candidates.found(hash, &addresses, now),
+            TrackerNews::Given(hash, addresses) => self.candidates.given(hash, &addresses, now),
             TrackerNews::Trouble(hash, reason) => {
-                self.status.board().update(hash, |report| report.trouble = Some(reason));
+                return self.status.board().update(hash, |report| report.trouble = Some(reason));
             }
         }
+        self.dial(now);
     }
 
     /// Dials whoever is due.

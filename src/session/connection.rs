@@ -23,6 +23,7 @@ use super::{
 use crate::{
     bitfield::Bitfield,
     metainfo::Block,
+    net,
     policy::{Direction, PeerEvent, PieceInFlight, Remote, SendOrder, SessionId},
     wire::{self, ExtendedHandshake, Handshake},
 };
@@ -198,9 +199,8 @@ impl SessionHandle {
         direction: Direction,
     ) -> io::Result<SessionHandle> {
         let session = host.next_session();
-        let address = connection.socket.peer_addr()?;
         // A listener for both families shows IPv4 peers as IPv6 addresses that stand for them.
-        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let address = net::canonical(connection.socket.peer_addr()?);
         let remote = Arc::new(Remote { session, address, peer_id: theirs.peer_id, direction });
         let none = Bitfield::empty(share.geometry().piece_count());
         Ok(SessionHandle {

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::path::Component;
 
 use minitorrent::announce::answer::{self, Answer};
-use minitorrent::announce::{client, encoding, udp};
+use minitorrent::announce::{client, encoding, local, udp};
 use minitorrent::bencode::{self, BencodeNode, Value};
 use minitorrent::http::framing::{BodyDecoder, Framing};
 use minitorrent::http::head::{self, Head};
@@ -31,13 +31,14 @@ use minitorrent::wire::{
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
-pub const ALL: [(&str, Target); 12] = [
+pub const ALL: [(&str, Target); 13] = [
     ("bencode", bencode),
     ("torrent", torrent),
     ("json", json),
     ("wire", wire),
     ("mse", encrypted),
     ("utp", utp_packet),
+    ("local", local_search),
     ("announce", announce),
     ("answer", answer),
     ("udp", udp_request),
@@ -229,6 +230,18 @@ fn utp_packet(bytes: &[u8]) {
         assert!(reset.len() <= bytes.len() && bytes.len() <= utp::MAX_SYN);
         assert!(bytes[0] == 0x41 && reset[2..4] == bytes[2..4] && reset[18..] == bytes[16..18]);
         assert_eq!(utp::reset_for(&reset), None);
+    }
+}
+
+/// What is understood of a search is understood again when we send the same.
+fn local_search(datagram: &[u8]) {
+    let Some(search) = local::message::decode(datagram) else { return };
+    assert!(local::message::can_be_told(search.port) && !search.info_hashes.is_empty());
+    let Ok(cookie) = String::from_utf8(search.cookie.clone()) else { return };
+    for hash in search.info_hashes {
+        let again = local::message::encode(local::message::GROUP_V4, search.port, hash, &cookie);
+        let again = local::message::decode(&again).unwrap();
+        assert_eq!((again.port, again.info_hashes), (search.port, vec![hash]));
     }
 }
 

@@ -20,6 +20,7 @@ mod hostile_http;
 mod kill9;
 mod layering;
 mod liar;
+mod local;
 mod matrix;
 mod package;
 mod page;

@@ -19,6 +19,7 @@ use crossbeam_channel::Sender;
 use self::schedule::{AnnouncedTorrent, DueAnnounce, Next, Schedule, Trouble};
 use crate::{
     announce::{
+        LocalDiscovery,
         answer::Answer,
         client::{self, Client, TrackerReach},
         tiers::Tiers,
@@ -52,13 +53,17 @@ const END_CHECK: Duration = Duration::from_millis(100);
 /// A thread's stack, in bytes; TLS needs the most of it.
 const STACK: usize = 512 * 1024;
 
-/// What trackers say about a torrent, for its coordinator.
+/// What is said about a torrent by others, for its coordinator.
 #[derive(Debug)]
 pub enum TrackerNews {
     /// Peers of its swarm, those that may be dialled.
     Peers(InfoHash, Vec<SocketAddr>),
     /// No answer, and why, as a sentence.
     Trouble(InfoHash, String),
+    /// Peers that local discovery has heard of, those that may be dialled.
+    Named(InfoHash, Vec<SocketAddr>),
+    /// Peers that the user has named, which are never forgotten.
+    Given(InfoHash, Vec<SocketAddr>),
 }
 
 /// A tracker that runs in this process and is called directly.
@@ -77,6 +82,8 @@ pub struct Announcer {
 }
 
 struct Inner {
+    /// Whom else to ask, without any tracker; gone once goodbye is said.
+    local: Mutex<Option<LocalDiscovery>>,
     client: Client,
     peer_id: PeerId,
     own: Option<OwnTracker>,
@@ -90,15 +97,16 @@ struct Inner {
 
 impl Announcer {
     /// Nothing to announce yet.
-    pub fn new(client: Client, peer_id: PeerId, own: Option<OwnTracker>) -> Announcer {
+    pub fn new(client: Client, peer_id: PeerId, own: Option<OwnTracker>, local: Option<LocalDiscovery>) -> Announcer {
         let (schedule, changed) = (Mutex::default(), Condvar::new());
         let joined = Mutex::new(Allowances::new(JOINED_AT_ONCE, JOINED_A_SECOND));
-        let inner = Inner { client, peer_id, own, epoch: Instant::now(), schedule, changed, joined };
+        let (local, epoch) = (Mutex::new(local), Instant::now());
+        let inner = Inner { local, client, peer_id, own, epoch, schedule, changed, joined };
         Announcer { inner: Arc::new(inner) }
     }
 
-    /// Announces this torrent, as listening on `port`, from now on, and tells `news` what comes of it. Only trackers
-    /// within `reach` are asked. `chance` gives a random number below its argument.
+    /// Announces this torrent, as listening on `port`, from now on, on the local network too unless it is private, and tells
+    /// `news` what comes of it. Only trackers within `reach` are asked. `chance` gives a random number below its argument.
     pub fn add(
         &self,
         share: Arc<SharedTorrent>,
@@ -108,6 +116,11 @@ impl Announcer {
         reach: impl Into<TrackerReach>,
         chance: impl FnMut(usize) -> usize,
     ) {
+        if !share.metainfo.is_private()
+            && let Some(local) = &*self.inner.local()
+        {
+            local.add(share.clone(), port, news.clone());
+        }
         let entry = AnnouncedTorrent::new(share, Tiers::new(trackers, chance), port, news).within(reach.into());
         self.inner.lock().add(entry);
         self.wake();
@@ -115,6 +128,7 @@ impl Announcer {
 
     /// Says goodbye for this torrent where its trackers know us, and forgets it.
     pub fn remove(&self, info_hash: InfoHash) {
+        self.inner.local().iter().for_each(|local| local.remove(info_hash));
         if let Some(entry) = self.inner.lock().entries.get_mut(&info_hash) {
             entry.leaving = true;
         }
@@ -147,6 +161,8 @@ impl Announcer {
 
     /// Begins to say goodbye to every tracker that knows us; nothing else is announced from now on.
     pub fn say_goodbye(&self) {
+        let local = self.inner.local().take();
+        drop(local);
         self.inner.client.end();
         self.inner.lock().ending = true;
         self.wake();
@@ -253,6 +269,10 @@ impl Inner {
         };
         // The coordinator may have ended meanwhile. While its queue is full this thread waits, and holds no lock.
         let _ = due.news.send(news);
+    }
+
+    fn local(&self) -> MutexGuard<'_, Option<LocalDiscovery>> {
+        self.local.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Schedule> {

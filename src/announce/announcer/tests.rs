@@ -40,7 +40,7 @@ impl Stage {
         let is_away = Arc::new(AtomicBool::new(false));
         let (away, is_own) = (is_away.clone(), own.is_own);
         let own = OwnTracker { is_own: Arc::new(move |url| is_own(url) && !away.load(Ordering::Relaxed)), ..own };
-        let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own));
+        let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own), None);
         Stage { inner: Arc::into_inner(announcer.inner).unwrap(), hears, is_away }
     }
 
@@ -176,7 +176,7 @@ fn goodbye_is_said_only_where_we_are_known() {
 #[test]
 fn ending_waits_until_goodbye_is_said() {
     let (own, hears) = own_tracker();
-    let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own));
+    let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own), None);
     let torrents = [1, 2, 3].map(Torrent::all_of);
     for torrent in &torrents {
         announcer.add(
@@ -205,12 +205,12 @@ fn a_seeder_asks_for_peers_and_its_coordinator_gets_them() {
         Answer { peers: named.clone(), ..Answer::parse(b"d5:peers0:e").unwrap() }
     };
     let own = OwnTracker { is_own: Arc::new(|_| true), announce: Arc::new(announce) };
-    let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own));
+    let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own), None);
     let (torrent, (news, hears)) = (Torrent::all_of(1), unbounded());
     announcer.add(torrent.share.clone(), &[vec!["http://own".to_owned()]], 6881, news, Reach::Anywhere, |_| 0);
     match hears.recv_timeout(PATIENCE).unwrap() {
         TrackerNews::Peers(hash, found) => assert_eq!((hash, found), (torrent.share.metainfo.info_hash(), peers)),
-        TrackerNews::Trouble(_, trouble) => panic!("{trouble}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -236,7 +236,7 @@ fn of_the_peers_that_a_tracker_names_only_those_that_may_be_dialled_are_passed_o
 #[test]
 fn a_torrent_that_ends_as_soon_as_it_is_complete_says_so_first() {
     let (own, hears) = own_tracker();
-    let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own));
+    let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own), None);
     let torrent = Torrent::nothing_of(1);
     announcer.add(torrent.share.clone(), &[vec!["http://own".to_owned()]], 6881, unbounded().0, Reach::Anywhere, |_| 0);
     assert_eq!(hears.recv_timeout(PATIENCE).unwrap().event, AnnounceEvent::Started);
@@ -251,7 +251,7 @@ fn a_torrent_that_ends_as_soon_as_it_is_complete_says_so_first() {
 fn trackers_that_take_a_connection_and_say_nothing_hold_up_neither_the_others_nor_the_end() {
     let silent = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let (own, hears) = own_tracker();
-    let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own));
+    let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own), None);
     let silent = silent.each_ref().map(|listener| format!("http://{}/announce", listener.local_addr().unwrap()));
     let trackers: Vec<_> =
         silent.iter().map(String::as_str).chain(["http://own"]).map(|url| vec![url.to_owned()]).collect();
@@ -270,7 +270,7 @@ fn trackers_that_take_a_connection_and_say_nothing_hold_up_neither_the_others_no
 #[test]
 fn a_peer_that_joins_at_our_own_tracker_is_named_at_once_and_one_address_names_few() {
     let (own, _hears) = own_tracker();
-    let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own));
+    let announcer = Announcer::new(Client::new(1), PeerId([1; 20]), Some(own), None);
     let (torrent, elsewhere) = (Torrent::all_of(1), Torrent::all_of(2));
     let (news, heard) = unbounded();
     for (torrent, url) in [(&torrent, "http://own/announce"), (&elsewhere, "http://127.0.0.1:1/announce")] {

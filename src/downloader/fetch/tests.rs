@@ -58,7 +58,7 @@ fn fetches(sources: &[SocketAddr], room: QueueLimits) {
         host: Arc::new(LocalPeer::new(PeerId([1; 20]), 0, 0)),
         ledger: journal.attach(begun),
         have,
-        announcer: Announcer::new(Client::new(1), PeerId([1; 20]), None),
+        announcer: Announcer::new(Client::new(1), PeerId([1; 20]), None, None),
         board,
         registry: Arc::default(),
         settings: FetchSettings { max_peers: 20, upload_slots: 4, memory: 1 << 20 },

@@ -178,6 +178,12 @@ impl Coordinator {
         self.dial(now, out);
     }
 
+    /// The user has named addresses.
+    pub fn given(&mut self, addresses: impl IntoIterator<Item = SocketAddr>, now: Instant, out: &mut Vec<Action>) {
+        addresses.into_iter().for_each(|address| self.roster.keep(address, now));
+        self.dial(now, out);
+    }
+
     /// Dialling an address came to nothing; `violation` says whether what listens there broke the protocol.
     pub fn dial_failed(&mut self, address: SocketAddr, violation: bool, now: Instant) {
         self.roster.failed(address, violation, now);

@@ -33,6 +33,8 @@ pub enum Setup {
     /// The same without uTP. Transmission 3.00 begins with uTP; when that is turned down it connects by TCP, but closes its own
     /// connection before it has sent a byte, and does not come back for minutes.
     WithoutUtp,
+    /// The same with local discovery where that is not a default: aria2 and Transmission have it switched off.
+    LocalDiscovery,
     TrackerAndTcp,
 }
 
@@ -119,7 +121,7 @@ impl Client {
             command.args(["--port", &port.to_string()]);
         }
         command.arg(&torrent.path);
-        Process::start(command, logs, &format!("seed-{}-{port}", self.name()))
+        start(setup, command, logs, &format!("seed-{}-{port}", self.name()))
     }
 
     /// Starts a fetch into `out`, listening on `port`. It serves on when it has everything, until it is dropped.
@@ -178,7 +180,7 @@ impl Client {
             command.args(["--port", &port.to_string()]);
         }
         command.arg(&torrent.path);
-        Process::start(command, logs, &format!("fetch-{}-{port}", self.name()))
+        start(setup, command, logs, &format!("fetch-{}-{port}", self.name()))
     }
 
     fn rqbit(self, setup: Setup, host: &Host, port: u16) -> Command {
@@ -198,6 +200,13 @@ impl Client {
     }
 }
 
+fn start(setup: Setup, command: Command, logs: &Path, name: &str) -> Process {
+    match setup {
+        Setup::LocalDiscovery => Process::start_announced(command, logs, name),
+        _ => Process::start(command, logs, name),
+    }
+}
+
 fn with<const N: usize>(mut command: Command, arguments: [&str; N], last: &Path) -> Command {
     command.args(arguments).arg(last).env("LANG", "C.UTF-8");
     command
@@ -209,6 +218,7 @@ fn aria2(setup: Setup, host: &Host, port: u16) -> Command {
     if setup == Setup::TrackerAndTcp {
         command.args(["--bt-enable-lpd=false", "--enable-peer-exchange=false", "--file-allocation=none"]);
     }
+    command.args((setup == Setup::LocalDiscovery).then_some("--bt-enable-lpd=true"));
     command.arg(format!("--listen-port={port}"));
     command
 }
@@ -236,8 +246,9 @@ fn transmission(
     if setup != Setup::Defaults {
         settings["utp-enabled"] = false.into();
     }
+    settings["lpd-enabled"] = (setup == Setup::LocalDiscovery).into();
     if setup == Setup::TrackerAndTcp {
-        for name in ["lpd-enabled", "pex-enabled", "rename-partial-files"] {
+        for name in ["pex-enabled", "rename-partial-files"] {
             settings[name] = false.into();
         }
         settings["encryption"] = 0.into();

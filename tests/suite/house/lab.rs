@@ -124,6 +124,16 @@ impl Host {
         self.run(&format!("curl -sS --fail -o /dev/null -c {} {link}", jar.display())).unwrap();
     }
 
+    /// Gives it a way to everywhere, as a room with a router has: some clients find no interface for multicast without one.
+    pub fn route_everywhere(&self) {
+        self.run("ip route add default dev eth0").unwrap();
+    }
+
+    /// Takes its IPv4 address away; one of IPv6 is there as soon as the system has made sure that nobody else has it.
+    pub fn use_ipv6_alone(&self) {
+        self.run("ip -4 address flush dev eth0").unwrap();
+    }
+
     /// Drops whatever would open a connection to it.
     pub fn refuse_connections(&self) {
         self.run("nft add table ip wall").unwrap();

@@ -72,8 +72,20 @@ pub struct Ended {
 }
 
 impl Process {
-    /// Starts `command`, whose output goes to `NAME.out` and `NAME.err` in `logs`.
+    /// Starts `command`, whose output goes to `NAME.out` and `NAME.err` in `logs`. One of ours says nothing to the network around it, nor
+    /// hears of what other tests share.
     pub fn start(mut command: Command, logs: &Path, name: &str) -> Process {
+        let words: Vec<_> = [command.get_program()].into_iter().chain(command.get_args()).collect();
+        let verb = words.iter().position(|word| *word == MINITORRENT).and_then(|at| words.get(at + 1)?.to_str());
+        let is_asking = words.iter().any(|word| *word == "--help" || *word == "-h");
+        if matches!(verb, Some("tracker" | "seed" | "fetch")) && !is_asking {
+            command.arg("--no-announce");
+        }
+        Process::start_announced(command, logs, name)
+    }
+
+    /// The same for one that finds and is found, in a lab of its own.
+    pub fn start_announced(mut command: Command, logs: &Path, name: &str) -> Process {
         use std::os::unix::process::CommandExt;
         let (stdout, stderr) = (logs.join(format!("{name}.out")), logs.join(format!("{name}.err")));
         stop_if_ended();
