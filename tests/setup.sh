@@ -24,7 +24,7 @@ has() { PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null; }
 has_libtorrent() { "$clients/bin/python" -c "import libtorrent; assert libtorrent.version.startswith('$LIBTORRENT')" 2>/dev/null; }
 has_rqbit() { "$tools/bin/rqbit" --version 2>/dev/null | grep -q "rqbit $RQBIT"; }
 has_aquatic() { [ -x "$tools/bin/aquatic_udp" ] && [ -x "$tools/bin/aquatic_udp_load_test" ]; }
-has_cargo_deb() { PATH=$tools/bin:$PATH cargo deb --version 2>/dev/null | grep -qx "$CARGO_DEB"; }
+has_cargo_deb() { PATH=$tools/bin:$PATH cargo deb --version 2>/dev/null | grep -q " $CARGO_DEB$"; }
 has_debian() { [ -e "$tools/debian/usr/bin/curl" ]; }
 has_axe() { ls "$clients"/lib/python3*/site-packages/axe_playwright_python/axe.min.js >/dev/null 2>&1; }
 # A python that can make a folder of its own; the system's first, because another one may lack what venv needs.
