@@ -11,14 +11,16 @@ use crate::room::{self, Room};
 use crate::table::{Figure, Limit, Line, OURS};
 use crate::workplace::Workplace;
 
-/// Those that a mixed swarm is promised to be faster for.
-const GUESTS: [Client; 2] = [Client::Libtorrent, Client::Aria2];
+/// With our source, fetchers of each take at most so much of the time that they take with their own.
+const OUR_SOURCE: [(Client, Limit); 4] = [
+    (Client::Libtorrent, Limit::AtMost(0.9)),
+    (Client::Rqbit, Limit::AtMost(0.9)),
+    (Client::Aria2, Limit::AtMost(1.0)),
+    (Client::Transmission, Limit::AtMost(1.0)),
+];
 
-/// With our source they take at most so much of the time that their own takes.
-const OUR_SOURCE: Limit = Limit::AtMost(0.9);
-
-/// The mean time of our fetchers among as many guests ÷ the guests': ours lose nothing.
-const AMONG_GUESTS: Limit = Limit::AtMost(1.0);
+/// The mean time of our fetchers among as many of another client ÷ theirs: ours lose nothing.
+const AMONG_OTHERS: Limit = Limit::AtMost(1.0);
 
 const LIMIT: Duration = Duration::from_secs(180);
 
@@ -28,7 +30,7 @@ pub fn measure(options: &Options, place: &Workplace, notes: &mut Vec<String>) ->
     let torrent = room::torrent(place, shape.mebibytes);
     let room = Room { place, torrent: &torrent, links: shape.links(), limit: LIMIT };
     let mut lines = Vec::new();
-    for guest in GUESTS.into_iter().filter(|guest| options.clients.contains(guest)) {
+    for (other, limit) in OUR_SOURCE.into_iter().filter(|(client, _)| options.clients.contains(client)) {
         let (mut sources, mut beside) = (Vec::new(), Vec::new());
         for _ in 0..options.runs {
             let mut run = |source: Client, fetchers: &[Client]| {
@@ -42,22 +44,22 @@ pub fn measure(options: &Options, place: &Workplace, notes: &mut Vec<String>) ->
                 }
                 outcome.ok()
             };
-            if let (Some(theirs), Some(ours)) = (run(guest, &[guest]), run(Client::Ours, &[guest])) {
+            if let (Some(theirs), Some(ours)) = (run(other, &[other]), run(Client::Ours, &[other])) {
                 sources.push(ours.last / theirs.last);
             }
             // Ours are the first, third and so on.
-            if let Some(outcome) = run(Client::Ours, &[Client::Ours, guest]) {
+            if let Some(outcome) = run(Client::Ours, &[Client::Ours, other]) {
                 let mean = |skip| mean(outcome.ends.iter().skip(skip).step_by(2));
                 beside.push(mean(0) / mean(1));
             }
         }
         let line = |what: String, samples| Line::new(what, vec![Figure::new(OURS, samples)]);
-        let name = guest.name();
+        let name = other.name();
         lines.push(
-            line(format!("{shape}, {name} fetches: our source's time ÷ its own's"), sources).promised(OUR_SOURCE, true),
+            line(format!("{shape}, {name} fetches: our source's time ÷ its own's"), sources).promised(limit, true),
         );
         lines.push(
-            line(format!("{shape}, half {name}: our fetchers' time ÷ theirs"), beside).promised(AMONG_GUESTS, true),
+            line(format!("{shape}, half {name}: our fetchers' time ÷ theirs"), beside).promised(AMONG_OTHERS, true),
         );
     }
     Ok(lines)
