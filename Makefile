@@ -106,7 +106,7 @@ small: build
 
 # What the variables mean stands in tests/bench/options.rs.
 bench bench-quick:
-	@tests/setup.sh
+	@tests/setup.sh bench
 	@$(if $(filter bench-quick,$@),BENCH_QUICK=1 )$(CARGO) bench --quiet --bench bench
 
 # The long campaign of the fault bench, and the zoo; tests/suite/faults/mod.rs says more.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests against real clients and the bench need, by name, where it may; says plainly what will be skipped where it may not.
-# Fast when everything is there. It never fails: the tests run with what there is, and say aloud what they skip.
+# With `bench`, also what only the bench needs. Fast when everything is there. It never fails: the tests run with what there is, and say aloud what they skip.
 set -u
 cd "$(dirname "$0")/.."
 
@@ -77,7 +77,7 @@ if ! has_rqbit && has cargo; then
     build=$(mktemp -d) && CARGO_TARGET_DIR=$build cargo install --quiet --locked --root "$tools" "rqbit@$RQBIT" && rm -rf "$build"
 fi
 
-if ! has_aquatic && has cargo; then
+if [ "${1:-}" = bench ] && ! has_aquatic && has cargo; then
     say "building aquatic_udp $AQUATIC from crates.io into $tools; that takes two minutes on two cores, once"
     # Its figures for Prometheus are built with a crate that today's compiler refuses.
     build=$(mktemp -d) &&
@@ -109,7 +109,7 @@ has_axe || say "axe-core is missing: the page is not checked for what keeps peop
 has_libtorrent || say "libtorrent is missing: its rows of the matrix will be skipped"
 has_cargo_deb || say "cargo-deb $CARGO_DEB is missing: the Debian package is not tested"
 has_debian || say "there is no Debian in $tools/debian: nothing is installed on a machine that has nothing"
-has_aquatic || say "aquatic_udp is missing: the bench does not measure announces over UDP"
+[ "${1:-}" != bench ] || has_aquatic || say "aquatic_udp is missing: the bench does not measure announces over UDP"
 has_rqbit || say "rqbit $RQBIT is missing: its rows of the matrix will be skipped"
 [ "$(id -u)" = 0 ] || say "not root: the tests on hosts of their own (network namespaces) will be skipped"
 exit 0
