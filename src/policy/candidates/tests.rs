@@ -161,3 +161,26 @@ fn sessions_that_came_of_dialling_and_memory_are_bounded() {
     candidates.forget(TORRENT);
     assert!(candidates.known.is_empty());
 }
+
+#[test]
+fn what_the_user_named_makes_no_room_for_what_others_name() {
+    let (mut candidates, now) = (Candidates::default(), Instant::now());
+    candidates.given(TORRENT, &addresses(0..1), now);
+    let place = candidates.next(now).unwrap();
+    candidates.failed(place, false, now);
+    candidates.found(TORRENT, &addresses(1..10_000), now);
+    assert_eq!(candidates.known.len(), MAX_KNOWN);
+    assert!(candidates.known.contains_key(&place));
+}
+
+#[test]
+fn a_peer_that_was_dialled_over_an_interface_is_known_again() {
+    let (mut candidates, now) = (Candidates::default(), Instant::now());
+    let near: SocketAddr = "[fe80::1%2]:6881".parse().unwrap();
+    candidates.found(TORRENT, &[near], now);
+    let (_, dialled) = candidates.next(now).unwrap();
+    assert_eq!(dialled, near);
+    candidates.opened(TORRENT, &remote(1, near, 1, Direction::Dialled), now);
+    assert_eq!(candidates.known[&(TORRENT, near)].state, CandidateState::Connected);
+    assert_eq!(remote(2, "[fe80::1%2]:50000".parse().unwrap(), 1, Direction::Accepted).listening_on(6881), near);
+}

@@ -179,3 +179,13 @@ fn memory_is_bounded_and_the_worst_go_first() {
     assert_eq!(roster.known.len(), MAX_KNOWN);
     assert!(roster.known.contains_key(&address(60_000)));
 }
+
+#[test]
+fn what_the_user_named_makes_no_room_for_what_others_name() {
+    let (mut roster, now) = (Roster::default(), Instant::now());
+    roster.keep(address(1), now);
+    assert_eq!(roster.next_to_dial(false, now), Some(address(1)));
+    roster.failed(address(1), false, now);
+    (2..=2 * MAX_KNOWN as u16).for_each(|port| roster.add(address(port), now));
+    assert!(roster.known.len() <= MAX_KNOWN && roster.known.contains_key(&address(1)));
+}
