@@ -3,8 +3,12 @@
 import { attribute, copyOf, fill, list, show } from "./fill.js";
 import * as said from "./said.js";
 
-export function cards(files) {
-  list(document.getElementById("files"), files, { data: "file", of: (file) => file.info_hash }, make, update);
+// `changed` names the files that have changed; without it all may have.
+export function cards(files, changed) {
+  const place = document.getElementById("files");
+  const known = changed?.map((hash) => [files.find((file) => file.info_hash === hash), place.querySelector(`[data-file="${hash}"]`)]);
+  if (known?.every(([file, card]) => file && card)) for (const [file, card] of known) update(card, file);
+  else list(place, files, { data: "file", of: (file) => file.info_hash }, make, update);
   document.getElementById("nothing").hidden = files.length > 0;
   show(document, "[data-do=pause-all]", files.some((file) => !["paused", "listed", "failed"].includes(file.activity)));
   show(document, "[data-do=resume-all]", files.some((file) => file.activity === "paused"));

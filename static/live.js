@@ -5,10 +5,36 @@ const ASK_EVERY = 2000; // ms between questions
 const TRY_AGAIN = 30000; // ms until events are tried again
 const SILENCE = 4000; // ms until the first event: a proxy may keep back what it should pass on
 
-// Calls `on.state` or, with a hash, `on.file`, and `on.transfers`, `on.connected(isLive)`.
+// Calls `on.state`, with the info hashes of what has changed where not all may have, or, with a hash, `on.file`, and `on.transfers`, `on.connected(isLive)`.
 export function live(hash, on) {
   const path = hash ? `/api/files/${hash}` : "/api/state";
-  const shown = (json) => (hash ? on.file : on.state)(JSON.parse(json));
+  let known = null;
+  const shown = (json) => {
+    const value = JSON.parse(json);
+    if (hash) return on.file(value);
+    known = value;
+    on.state(known, null);
+  };
+  // One file of all has changed, or is gone. What is told at once is shown at once.
+  const changed = new Set();
+  const change = (json, isGone) => {
+    if (!known) return;
+    const file = JSON.parse(json);
+    const at = known.files.findIndex((one) => one.info_hash === file.info_hash);
+    if (isGone) known.files.splice(at, at < 0 ? 0 : 1);
+    else if (at >= 0) known.files[at] = file;
+    else {
+      known.files.push(file);
+      known.files.sort((a, b) => (a.name < b.name ? -1 : 1));
+    }
+    if (changed.size === 0) queueMicrotask(() => on.state(known, drained()));
+    changed.add(file.info_hash);
+  };
+  const drained = () => {
+    const all = [...changed];
+    changed.clear();
+    return all;
+  };
   let source = null;
   let asking = null;
   let retry = 0;
@@ -25,6 +51,10 @@ export function live(hash, on) {
       show(event.data);
     };
     source.addEventListener(hash ? "file" : "state", hear(shown));
+    if (!hash) {
+      source.addEventListener("file", hear((json) => change(json, false)));
+      source.addEventListener("gone", hear((json) => change(json, true)));
+    }
     source.addEventListener("transfers", hear((json) => on.transfers(JSON.parse(json))));
     source.onerror = () => {
       on.connected(false);

@@ -23,8 +23,8 @@ if (page) save(page, () => document.getElementById("title").textContent);
 if (canvas) {
   const light = document.getElementById("live");
   live(page?.dataset.file, {
-    state(state) {
-      cards(state.files);
+    state(state, changed) {
+      cards(state.files, changed);
       sky.showFiles(state.files);
     },
     file(file) {

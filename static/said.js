@@ -33,27 +33,56 @@ export function shareHere(file) {
   return (file.verified ?? 0) / Math.max(file.length, 1);
 }
 
-// What the ring and the bar of a file show, from 0 to 1: what is here while that grows, else how many have it.
+// What the ring of a file shows, from 0 to 1: what is here while that grows, else what the room holds.
 export function share(file) {
   const grows = ["verifying", "fetching", "paused"].includes(file.activity) && shareHere(file) < 1;
-  return grows ? shareHere(file) : file.done / Math.max(file.machines, 1);
+  return grows ? shareHere(file) : shareOfRoom(file);
 }
 
-export function room({ done, machines }) {
-  if (machines === 0) return "Nobody is here yet";
+export function shareOfRoom(file) {
+  return file.held / Math.max(file.wanted, 1);
+}
+
+export function room(file) {
+  const { done, machines } = file;
+  if (machines === 0) return "Nobody is sharing it now";
   if (machines === 1 && done === 1) return "One machine has it";
-  return done === machines ? `All ${machines} have it` : `${done} of ${machines} have it`;
+  if (done === machines) return `All ${machines} have it`;
+  return `${done} of ${machines} complete \u00b7 ${percent(shareOfRoom(file) * 100)} of the room`;
 }
 
 export function counts(file) {
-  return `${file.seeders} seeding, ${file.leechers} fetching`;
+  return `${file.seeders} seeding, ${file.leechers} fetching${departed(file)}`;
+}
+
+export function departed({ departed, machines }) {
+  if (departed === 0) return "";
+  return machines === 0 ? ` \u00b7 ${departed} had it and left` : ` \u00b7 ${departed} more had it and left`;
+}
+
+export function round({ machines, elapsed_ms: elapsed, factor }) {
+  const who = machines === 1 ? "1 machine" : `${machines} machines`;
+  const faster = factor == null ? "" : `, ${factor.toFixed(1)} times faster than one server`;
+  return `${who} in ${time(elapsed / 1000)}${faster}`;
+}
+
+// What there is to say of a machine's state.
+export function ofState(row) {
+  if (["fetching", "downloading"].includes(row.state) && row.time_left != null) return `${time(row.time_left)} left`;
+  return row.state === "seeding" && row.super_seeding ? "showing its pieces one by one" : "";
+}
+
+// How much a machine has; marked where only its last announce tells.
+export function has(row) {
+  const isOld = !row.live && row.state === "fetching" && row.percent != null;
+  return percent(row.percent) + (isOld ? " announced" : "");
 }
 
 export function activity(file) {
   const fixed = {
-    listed: "with others",
-    verifying: "being checked here",
-    seeding: "shared from here",
+    listed: "on other machines",
+    verifying: "verifying",
+    seeding: "seeding here",
     paused: "paused here",
     failed: "stopped here",
   };

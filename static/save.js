@@ -19,7 +19,7 @@ export function save(page, name) {
     button.hidden = true;
     words.textContent =
       `With ${size(length)} it is too large for that: a browser would have to hold it in memory. ` +
-      `Take the direct download, then check it with: minitorrent verify ${absolute(place.dataset.json)}`;
+      `Use the plain download, then check it with: minitorrent verify ${absolute(place.dataset.json)}`;
     return;
   }
   button.addEventListener("click", () => {
@@ -46,13 +46,13 @@ export function save(page, name) {
       button.disabled = false;
       if (data.blob) hand(data.blob, name());
       words.textContent = data.blob
-        ? "Every piece is right. Your browser saves it now."
+        ? "All pieces verified. Your browser saves it now."
         : `That did not work: ${data.problem}`;
       say(words.textContent);
     };
     worker.onerror = () => {
       button.disabled = false;
-      words.textContent = "This browser cannot check files in the background. Take the direct download.";
+      words.textContent = "This browser cannot check files in the background. Use the plain download.";
     };
     worker.postMessage({ download: absolute(place.querySelector("a").href), json: absolute(place.dataset.json) });
   });

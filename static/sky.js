@@ -69,8 +69,8 @@ export class Sky {
 
   // One file with its machines.
   showFile(file) {
-    const present = file.rows.filter((row) => row.state !== "gone").slice(0, MOST_MOONS);
-    const moons = present.map((row) => ({ id: row.id, kind: row.state === "fetching" ? "fetching" : "seeding" }));
+    const present = file.rows.filter((row) => ["fetching", "seeding", "downloading"].includes(row.state)).slice(0, MOST_MOONS);
+    const moons = present.map((row) => ({ id: row.id, kind: row.state === "seeding" ? "seeding" : "fetching" }));
     this.#show([{ hash: file.info_hash, share: share(file), moons }]);
   }
 

@@ -19,6 +19,9 @@ use crate::{
     web::{Kind, RateLimits, Rules, Setup, Web, access::MAX_PASSWORD, address::all_urls},
 };
 
+/// How often it is noted who is here.
+const NOTE: Duration = Duration::from_secs(1);
+
 /// How often what has had its time is forgotten.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -138,10 +141,11 @@ impl ServedPage {
         let (stop, stopped) = bounded::<()>(0);
         let web = web.clone();
         let sweeping = thread::Builder::new().name("page".into()).spawn(move || {
-            let ticks = tick(SWEEP);
+            let (notes, ticks) = (tick(NOTE), tick(SWEEP));
             loop {
                 select! {
                     recv(stopped) -> _ => return,
+                    recv(notes) -> _ => web.note(),
                     recv(ticks) -> _ => if let Err(error) = web.sweep() {
                         log::warn!("tidying up failed: {error}");
                     },

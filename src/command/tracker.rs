@@ -36,6 +36,9 @@ use crate::{
     },
 };
 
+/// How often it is noted who is here.
+const NOTE: Duration = Duration::from_secs(1);
+
 /// How often what has had its time is forgotten.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -113,10 +116,11 @@ fn answer_udp(port: u16, swarms: &Arc<Swarms>) -> Option<UdpThread> {
 
 /// Waits for the end; forgets meanwhile what has had its time.
 fn wait(web: &Web, signals: &Receiver<i32>) {
-    let ticks = tick(SWEEP);
+    let (notes, ticks) = (tick(NOTE), tick(SWEEP));
     loop {
         select! {
             recv(signals) -> _ => return,
+            recv(notes) -> _ => web.note(),
             recv(ticks) -> _ => if let Err(error) = web.sweep() {
                 log::warn!("tidying up failed: {error}");
             },

@@ -220,7 +220,8 @@ impl FetchThread {
 
     fn tracker_news(&mut self, news: TrackerNews, actions: &mut Vec<Action>) {
         match news {
-            TrackerNews::Peers(hash, addresses) => {
+            TrackerNews::Peers(hash, addresses, complete) => {
+                self.status.board().update(hash, |report| report.complete = complete.or(report.complete));
                 self.tracker_trouble(hash, None);
                 self.coordinator.found(addresses, Instant::now(), actions);
             }

@@ -384,7 +384,13 @@ impl Room<'_> {
             Role::Fetch(coordinator) => {
                 coordinator.opened(&remote, now, &mut actions);
                 let session = remote.session;
-                let named = PeerEvent::ExtensionHandshake { session, port: Some(6881), client: None };
+                let named = PeerEvent::ExtensionHandshake {
+                    session,
+                    port: Some(6881),
+                    client: None,
+                    name: None,
+                    upload_only: false,
+                };
                 coordinator.event(named, now, &mut actions);
             }
             Role::Source { offer, choker, .. } => {

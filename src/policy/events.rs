@@ -19,6 +19,10 @@ pub enum PeerEvent {
         port: Option<u16>,
         /// Its client's name.
         client: Option<String>,
+        /// What it calls itself for people.
+        name: Option<Box<str>>,
+        /// Whether it says that it only uploads (BEP 21).
+        upload_only: bool,
     },
     /// The first word on what it has.
     Has(SessionId, Bitfield),

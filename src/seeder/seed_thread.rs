@@ -168,8 +168,11 @@ impl SeedThread {
 
     fn tracker_news(&mut self, news: TrackerNews, now: Instant) {
         match news {
-            TrackerNews::Peers(hash, addresses) => {
-                self.status.board().update(hash, |report| report.trouble = None);
+            TrackerNews::Peers(hash, addresses, complete) => {
+                self.status.board().update(hash, |report| {
+                    report.trouble = None;
+                    report.complete = complete.or(report.complete);
+                });
                 self.candidates.found(hash, &addresses, now);
             }
             TrackerNews::Named(hash, addresses) => self.candidates.found(hash, &addresses, now),

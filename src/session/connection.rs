@@ -127,6 +127,9 @@ fn run(
             port: host.port(),
             request_queue: Some(MAX_OPEN_REQUESTS as u32),
             client: Some(CLIENT.to_owned()),
+            name: host.name().map(Into::into),
+            // A source that shows its pieces one by one would look like a leecher.
+            upload_only: handle.share.have.is_full(),
         };
         handle.order(SendOrder::Extended(wire::EXTENDED_HANDSHAKE, ours.to_bytes()));
     }

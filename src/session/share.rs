@@ -22,6 +22,8 @@ use crate::{
 #[derive(Debug)]
 pub struct LocalPeer {
     peer_id: PeerId,
+    /// What people call this machine, where its owner chose a name.
+    name: OnceLock<Box<str>>,
     /// 0 until a listener is open.
     port: AtomicU16,
     next_session: AtomicU64,
@@ -97,6 +99,7 @@ impl LocalPeer {
     pub fn new(peer_id: PeerId, upload_limit: u64, download_limit: u64) -> LocalPeer {
         LocalPeer {
             peer_id,
+            name: OnceLock::new(),
             port: AtomicU16::new(0),
             next_session: AtomicU64::new(0),
             upload: Limiter::new(upload_limit),
@@ -110,6 +113,16 @@ impl LocalPeer {
     /// Our peer id.
     pub fn peer_id(&self) -> PeerId {
         self.peer_id
+    }
+
+    /// What people call this machine; peers are told.
+    pub fn name(&self) -> Option<&str> {
+        self.name.get().map(|name| &**name)
+    }
+
+    /// From now on it is called that; the first name stays.
+    pub fn set_name(&self, name: Box<str>) {
+        _ = self.name.set(name);
     }
 
     /// The port on which we take connections, once there is one.

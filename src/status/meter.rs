@@ -38,6 +38,10 @@ impl RateMeter {
     /// Notes what the count is at `now`, on any clock. A count that went back begins anew: its program did, too.
     pub fn look(&mut self, count: u64, now: Duration) {
         let now = Mark { millis: now.as_millis() as u64, count };
+        // A look that comes late tells nothing new.
+        if self.marks.is_some_and(|[_, newer]| now.millis < newer.millis) {
+            return;
+        }
         let Some([mut older, mut newer]) = self.marks.filter(|[_, newer]| count >= newer.count) else {
             (self.marks, self.rate) = (Some([now; 2]), None);
             return;
@@ -57,6 +61,12 @@ impl RateMeter {
     /// Bytes a second over the last looks, once that can be told.
     pub fn rate(&self) -> Option<f64> {
         self.rate.map(f64::from)
+    }
+
+    /// The same; nothing where the last look was longer ago than that.
+    pub fn rate_within(&self, time: Duration, now: Duration) -> Option<f64> {
+        let [_, newer] = self.marks?;
+        self.rate().filter(|_| now.saturating_sub(Duration::from_millis(newer.millis)) <= time)
     }
 
     /// The highest rate there was.

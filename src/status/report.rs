@@ -12,7 +12,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use crate::{
@@ -79,6 +79,10 @@ pub struct TorrentReport {
     pub finished: Option<SystemTime>,
     /// Why its tracker has no answer, while it has none.
     pub trouble: Option<String>,
+    /// Seeders in its swarm, by the last answer of a tracker.
+    pub complete: Option<u32>,
+    /// When rates and peers were noted.
+    pub noted: Instant,
     /// The peers connected for it, those that came first ahead.
     pub peers: Vec<PeerReport>,
 }
@@ -107,7 +111,11 @@ pub struct PeerReport {
     pub peer_id: PeerId,
     /// Its client's name, where it sent one (BEP 10, `v`).
     pub client: Option<String>,
-    /// The pieces that it says it has.
+    /// What it calls itself for people, where it says so.
+    pub name: Option<Box<str>>,
+    /// Whether it says that it only uploads (BEP 21).
+    pub upload_only: bool,
+    /// The pieces that it says it has, and those that were sent to it whole.
     pub have: Bitfield,
     /// Bytes a second that it uploads to us, over the last seconds.
     pub down_rate: f64,
@@ -127,6 +135,8 @@ pub struct PeerReport {
     pub we_choke: bool,
     /// Whether it wants something that we have.
     pub they_want: bool,
+    /// Whether it ever wanted something that we have.
+    pub has_wanted: bool,
     /// When it connected.
     pub since: SystemTime,
 }
@@ -264,6 +274,8 @@ impl TorrentReport {
             began: SystemTime::now(),
             finished: None,
             trouble: None,
+            complete: None,
+            noted: Instant::now(),
             peers: Vec::new(),
         }
     }

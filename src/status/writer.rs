@@ -46,6 +46,8 @@ pub struct StatusWriter {
 struct SessionStatus {
     handle: SessionHandle,
     client: Option<String>,
+    name: Option<Box<str>>,
+    upload_only: bool,
     they_choke: bool,
     they_want: bool,
     /// Whether it ever did, so that it is known to be fetching: a source may tell bit by bit what it has had all along.
@@ -104,8 +106,12 @@ impl StatusWriter {
 
     fn peer_event(&mut self, event: &PeerEvent) {
         match event {
-            PeerEvent::ExtensionHandshake { session, client, .. } => {
-                self.with(*session, |status| status.client.clone_from(client));
+            PeerEvent::ExtensionHandshake { session, client, name, upload_only, .. } => {
+                self.with(*session, |status| {
+                    status.client.clone_from(client);
+                    status.name.clone_from(name);
+                    status.upload_only = *upload_only;
+                });
             }
             PeerEvent::Unchoked(session, _) => self.with(*session, |status| status.they_choke = false),
             PeerEvent::Choked(session, _) => self.with(*session, |status| status.they_choke = true),
@@ -190,6 +196,8 @@ impl SessionStatus {
     fn new(handle: SessionHandle, watched: bool, now: Instant) -> SessionStatus {
         SessionStatus {
             client: None,
+            name: None,
+            upload_only: false,
             they_choke: true,
             they_want: false,
             is_fetcher: false,
@@ -229,13 +237,28 @@ impl SessionStatus {
         passed.extend(elsewhere.take(room).map(|piece| self.transfer(piece, TransferKind::Elsewhere)));
     }
 
+    /// What it says it has, and what was sent to it: not every client tells of what it got from us.
+    fn known_pieces(&self, told: &Bitfield) -> Bitfield {
+        let mut known = told.clone();
+        if !known.is_full() {
+            self.handle.uploaded_pieces.snapshot().iter().for_each(|piece| _ = known.set(piece));
+            if known.is_full() {
+                // Only it says that all of it is right.
+                (0..told.len()).find(|piece| !told.get(*piece)).map(|piece| known.clear(piece));
+            }
+        }
+        known
+    }
+
     fn report(&self, knowledge: PeerKnowledge<'_>) -> PeerReport {
         let ((down_rate, up_rate), (peak_down, peak_up)) = (self.meter.rates(), self.meter.peaks());
         PeerReport {
             address: self.handle.remote.address,
             peer_id: self.handle.remote.peer_id,
             client: self.client.clone(),
-            have: knowledge.have.clone(),
+            name: self.name.clone(),
+            upload_only: self.upload_only,
+            have: self.known_pieces(knowledge.have),
             down_rate,
             up_rate,
             peak_down,
@@ -245,6 +268,7 @@ impl SessionStatus {
             they_choke: self.they_choke,
             we_choke: knowledge.we_choke,
             they_want: self.they_want,
+            has_wanted: self.is_fetcher,
             since: self.since,
         }
     }
@@ -278,7 +302,7 @@ impl TorrentRates {
             (report.down_rate, report.up_rate) = self.meter.rates();
             report.peak_down = report.peak_down.max(peak_down);
             report.peak_up = report.peak_up.max(peak_up);
-            report.peers = peers;
+            (report.peers, report.noted) = (peers, now);
         });
     }
 }

@@ -4,8 +4,8 @@
 //! - [`Web`] is what is served: `routes` tells which path leads where. With a [`Site`] it has the page: `views` and `api`
 //!   show, `control` and `add` change, `access` says who may, `events` tell what happens; `upload`, `register` and `download` move bytes, [`library`] and `parts`
 //!   own what lies on disk. `program` hands out the program itself.
-//! - [`swarms`] puts a clock and a lock around the tracker's table and `history`, what is remembered of the files on the
-//!   page; `clients`, `meter` and `measure` make figures of it.
+//! - `live` is the one model of who has what of the files on the page: rows, counts, bar, map and rounds are made of it. [`swarms`] puts a
+//!   clock and a lock around it and the tracker's table.
 //!
 //! Nothing here knows a seeder: what its torrents do is read off a [`Board`](crate::status::report::Board), and what it shall do goes out as a [`NodeOrder`]
 //! that `command` carries out.
@@ -21,9 +21,8 @@ mod events;
 mod failure;
 mod form;
 mod hashing;
-mod history;
 pub mod library;
-mod measure;
+mod live;
 pub mod multipart;
 mod names;
 mod parts;
@@ -90,6 +89,11 @@ impl Web {
         let door = Door::open(listener, limits, Arc::clone(self) as Arc<dyn http::HttpService>)?;
         self.gauge.get_or_init(|| door.gauge());
         Ok(door)
+    }
+
+    /// Notes who is here. To be called once a second.
+    pub fn note(&self) {
+        self.site.as_ref().inspect(|site| site.note());
     }
 
     /// Forgets what has had its time: peers, parts, registered metainfos. To be called about once a minute.

@@ -92,8 +92,8 @@ fn list(
     let tiers = metainfo.trackers().iter();
     let tiers: Vec<_> =
         tiers.map(|tier| tier.iter().filter(|url| !names.is_own_tracker(url, local)).cloned().collect()).collect();
-    claim.list_registered(&metainfo.with_trackers(tiers), by)?;
-    site.swarms.follow(info_hash);
+    let entry = claim.list_registered(&metainfo.with_trackers(tiers), by)?;
+    site.swarms.follow(info_hash, entry.length);
     Ok(Registered { info_hash, name, is_new: true })
 }
 

@@ -1,6 +1,6 @@
 //! Which path leads where, and who may use which method there.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use tiny_http::Method;
 
@@ -12,7 +12,9 @@ use super::{
     control::{self, Verb},
     download, events,
     failure::HttpFailure,
-    form, names, program, qr, register,
+    form,
+    live::kept_as,
+    names, program, qr, register,
     swarms::AnswerFormat,
     upload, views,
 };
@@ -22,7 +24,7 @@ use crate::{
 };
 
 /// Every path, with the methods that it takes as the field `Allow` lists them. `{…}` stands for one part of a path.
-const ROUTES: [(&str, &str, RouteTarget); 31] = [
+const ROUTES: [(&str, &str, RouteTarget); 32] = [
     ("/announce", READ, RouteTarget::Announce(AnswerFormat::Bencode)),
     ("/tracker", READ, RouteTarget::Announce(AnswerFormat::Json)),
     ("/scrape", READ, RouteTarget::Scrape),
@@ -42,6 +44,7 @@ const ROUTES: [(&str, &str, RouteTarget); 31] = [
     ("/api/state", READ, RouteTarget::Page(PageRoute::ApiState)),
     ("/api/files", READ, RouteTarget::Page(PageRoute::ApiFiles)),
     ("/api/files/{info_hash}", READ, RouteTarget::Page(PageRoute::ApiFile)),
+    ("/api/files/{info_hash}/piece", READ, RouteTarget::Page(PageRoute::ApiPiece)),
     ("/api/files/{info_hash}/pause", "POST", RouteTarget::Page(PageRoute::Change(Verb::Pause))),
     ("/api/files/{info_hash}/resume", "POST", RouteTarget::Page(PageRoute::Change(Verb::Resume))),
     ("/api/files/{info_hash}/remove", "POST", RouteTarget::Page(PageRoute::Change(Verb::Remove))),
@@ -85,6 +88,7 @@ enum PageRoute {
     ApiState,
     ApiFiles,
     ApiFile,
+    ApiPiece,
     Change(Verb),
     LimitAll,
     Fetch,
@@ -238,7 +242,7 @@ impl Site {
         match page {
             PageRoute::Home => {
                 let viewer = self.viewer(request);
-                let here = Here::of(self, &viewer);
+                let here = Here { you: self.you(request), ..Here::of(self, &viewer) };
                 let programs = program::programs(self, request);
                 let home = || views::home(&here, &api::state::all(self, &viewer), &programs);
                 Ok(self.in_turn(|| views::page(200, &here, "minitorrent", home())))
@@ -246,7 +250,7 @@ impl Site {
             PageRoute::File => {
                 let viewer = self.viewer(request);
                 let view = api::view(self, &viewer, part)?;
-                let here = Here::of(self, &viewer);
+                let here = Here { you: self.you(request), ..Here::of(self, &viewer) };
                 Ok(views::page(200, &here, &view.file.name, views::file(&here, &view)))
             }
             PageRoute::Static => asset(request, part),
@@ -265,6 +269,7 @@ impl Site {
             }
             PageRoute::ApiFiles => Ok(self.in_turn(|| api::files(self))),
             PageRoute::ApiFile => api::file(self, &self.viewer(request), part),
+            PageRoute::ApiPiece => api::piece(self, request, part),
             PageRoute::Change(verb) => control::change(self, request, part, verb),
             PageRoute::LimitAll => control::limit_all(self, request),
             PageRoute::Fetch => add::fetch(self, request),
@@ -275,6 +280,13 @@ impl Site {
             PageRoute::Script => program::script(self, request),
             PageRoute::Program => program::send(self, request, part),
         }
+    }
+
+    /// Where the rows show the machine that asks: this one under the address that others know.
+    fn you(&self, request: &Request<'_>) -> Option<IpAddr> {
+        let own = self.swarms.own_addresses();
+        let ip = kept_as(self.swarms.names().sender(request)?, &own);
+        Some(if ip.is_loopback() { address::lan_address(&own).unwrap_or(ip) } else { ip })
     }
 
     /// Whether whoever sends a change may, and says how long its body is where that matters.

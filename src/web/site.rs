@@ -108,7 +108,7 @@ impl Site {
     ) -> io::Result<Site> {
         let parts = PartStore::open(library.parts_path())?;
         for (_, entry) in library.entries() {
-            swarms.follow(entry.info_hash);
+            swarms.follow(entry.info_hash, entry.length);
         }
         let site = Site::node(Kind::Tracker, swarms, setup).map_err(io::Error::other)?;
         Ok(Site { shelf: Some(Shelf { library, parts, registry: Registrations::new(metainfos)? }), ..site })
@@ -132,11 +132,16 @@ impl Site {
         })
     }
 
-    /// Forgets what has had its time, and notes who is here: also when nobody has looked at the page meanwhile.
+    /// Notes who is here, so that rounds are measured also when nobody looks at the page. To be called once a second.
+    pub(super) fn note(&self) {
+        self.board.torrents().iter().for_each(|report| api::state::remember(self, report));
+        self.swarms.measure_rounds();
+    }
+
+    /// Forgets what has had its time.
     pub(super) fn sweep(self: &Arc<Site>) -> io::Result<()> {
         self.newsroom.sweep();
         let reports = self.board.torrents();
-        reports.iter().for_each(|report| api::state::remember(self, report));
         let mut kept: HashSet<InfoHash> = reports.iter().map(|report| report.metainfo.info_hash()).collect();
         let swept = self.shelf.as_ref().map_or(Ok(()), |shelf| {
             shelf.parts.sweep(SystemTime::now())?;
@@ -185,9 +190,9 @@ impl Site {
         if !shelf.library.list_again(&name) {
             return;
         }
-        let hash = metainfo.info_hash();
+        let (hash, length) = (metainfo.info_hash(), metainfo.length());
         log::info!("{hash} is listed again: its file is back");
-        self.swarms.follow(hash);
+        self.swarms.follow(hash, length);
         self.order(NodeOrder::Seed { metainfo, file, port })
             .unwrap_or_else(|sentence| log::warn!("{name:?}: {sentence}"));
         shelf.stamp_soon(name);

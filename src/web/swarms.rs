@@ -1,4 +1,4 @@
-//! The swarm table, and what is remembered of the files on the page, with a clock, a lock and this machine's addresses
+//! The swarm table and the model of the rooms of the files on the page, with a clock, a lock and this machine's addresses
 //! around them: what announces are answered from, and rows are made of.
 
 use std::{
@@ -8,14 +8,14 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use data_encoding::HEXLOWER;
 
 use super::{
     address::{self, Names},
-    history::{History, HistoryAnswer, MAX_MACHINES, Machine, Sight},
+    live::{FileRoom, MAX_MACHINES, RoomModel, Sighting, SightingKind},
 };
 use crate::{
     http::{Reply, Request},
@@ -26,7 +26,7 @@ use crate::{
         announce::{Announce, AnnounceEvent, LEFT_UNKNOWN},
         connection_ids::ConnectionIds,
         reply, scrape,
-        table::{self, Counts, PeerView, SwarmTable},
+        table::{self, Counts, SwarmTable},
         udp::{self, UdpQuestion},
     },
 };
@@ -41,6 +41,7 @@ type Told = Box<dyn Fn(InfoHash, SocketAddr) + Send + Sync>;
 pub struct Swarms {
     kept: Mutex<Kept>,
     began: Instant,
+    began_at: SystemTime,
     tracker_id: String,
     chance: AtomicU64,
     names: Names,
@@ -64,7 +65,7 @@ pub struct UdpCounters {
 #[derive(Debug)]
 struct Kept {
     table: SwarmTable,
-    history: History,
+    model: RoomModel,
 }
 
 /// A swarm as it is now.
@@ -72,12 +73,12 @@ struct Kept {
 pub struct Snapshot {
     /// On the clock of all times in it.
     pub now: Duration,
-    /// Who is in it.
+    /// How many are in it.
     pub counts: Counts,
-    /// Its peers; in a swarm of more than `MAX_MACHINES` some of them.
-    pub peers: Vec<PeerView>,
-    /// Whom the page remembers, those among them who have left.
-    pub machines: Vec<(PeerId, Machine)>,
+    /// Who is in it; in a swarm of more than `MAX_MACHINES` some of them.
+    pub present: HashSet<PeerId>,
+    /// Its machines that the page remembers, those among them that have left.
+    pub room: FileRoom,
 }
 
 /// The form that an announce is answered in.
@@ -93,8 +94,9 @@ impl Swarms {
     /// No swarms yet, on a machine of these names.
     pub fn new(limits: crate::tracker::TrackerLimits, names: Names) -> Result<Swarms, getrandom::Error> {
         Ok(Swarms {
-            kept: Mutex::new(Kept { table: SwarmTable::new(limits), history: History::default() }),
+            kept: Mutex::new(Kept { table: SwarmTable::new(limits), model: RoomModel::default() }),
             began: Instant::now(),
+            began_at: SystemTime::now(),
             tracker_id: HEXLOWER.encode(&getrandom::u32()?.to_be_bytes()),
             chance: AtomicU64::new(getrandom::u64()?),
             names,
@@ -121,7 +123,7 @@ impl Swarms {
         let told = told.filter(|_| !asker.is_this_process() && !kept.table.contains(announce, asker));
         let reply = kept.table.announce(announce, asker, now, chance ^ (chance >> 32));
         if reply.unlisted.is_none() {
-            kept.history.see(&announce.info_hash, &sight(announce, asker), now);
+            kept.model.see(&announce.info_hash, sighting(announce, asker, now));
         }
         drop(kept);
         if let Some(told) = told.filter(|_| reply.unlisted.is_none())
@@ -132,38 +134,53 @@ impl Swarms {
         reply
     }
 
-    /// Remembers the machines of a torrent that is on the page.
-    pub(super) fn follow(&self, info_hash: InfoHash) {
-        self.kept().history.follow(info_hash);
+    /// Remembers the machines of a torrent of so many bytes that is on the page.
+    pub(super) fn follow(&self, info_hash: InfoHash, length: u64) {
+        self.kept().model.follow(info_hash, length);
     }
 
     /// Forgets what [`Swarms::follow`] has remembered.
     pub(super) fn unfollow(&self, info_hash: &InfoHash) {
-        self.kept().history.unfollow(info_hash);
+        self.kept().model.unfollow(info_hash);
     }
 
     /// Forgets what is remembered of all torrents but these.
     pub(super) fn follow_only(&self, hashes: &HashSet<InfoHash>) {
-        self.kept().history.follow_only(hashes);
+        self.kept().model.follow_only(hashes);
     }
 
-    /// Takes in machines that are connected to this one, for a torrent of the page.
-    pub(super) fn see(&self, info_hash: &InfoHash, sights: impl Iterator<Item = Sight>) {
+    /// Takes in what was seen of machines at a torrent of so many bytes, which is on the page.
+    pub(super) fn see(&self, info_hash: &InfoHash, length: u64, sightings: impl Iterator<Item = Sighting>) {
         let mut kept = self.kept();
-        let now = self.began.elapsed();
-        kept.history.follow(*info_hash);
-        sights.for_each(|sight| kept.history.see(info_hash, &sight, now));
+        kept.model.follow(*info_hash, length);
+        sightings.for_each(|sighting| kept.model.see(info_hash, sighting));
+    }
+
+    /// Measures the rounds that run; to be called about once a second.
+    pub(super) fn measure_rounds(&self) {
+        let kept = &mut *self.kept();
+        let table = &kept.table;
+        kept.model.measure_rounds(self.began.elapsed(), |hash| present(table, hash));
     }
 
     /// A swarm as it is now.
     pub(super) fn snapshot(&self, info_hash: &InfoHash) -> Snapshot {
-        let kept = self.kept();
-        Snapshot {
-            now: self.began.elapsed(),
-            counts: kept.table.counts(info_hash),
-            peers: kept.table.peers(info_hash).take(MAX_MACHINES).collect(),
-            machines: kept.history.machines(info_hash),
-        }
+        let kept = &mut *self.kept();
+        let now = self.began.elapsed();
+        let present = present(&kept.table, info_hash);
+        kept.model.measure_round(info_hash, now, &present);
+        let room = kept.model.file(info_hash).cloned().unwrap_or_default();
+        Snapshot { now, counts: kept.table.counts(info_hash), present, room }
+    }
+
+    /// A moment on the clock of all sightings.
+    pub(super) fn at(&self, moment: Instant) -> Duration {
+        moment.saturating_duration_since(self.began)
+    }
+
+    /// The time of day of a moment on that clock.
+    pub(super) fn time_of(&self, moment: Duration) -> SystemTime {
+        self.began_at + moment
     }
 
     /// How many are in a swarm.
@@ -182,7 +199,7 @@ impl Swarms {
         let mut kept = self.kept();
         let now = self.began.elapsed();
         kept.table.sweep(now, SWEEP_LOOKS);
-        kept.history.sweep(now);
+        kept.model.sweep(now);
     }
 
     /// What this machine is called.
@@ -281,15 +298,20 @@ fn check_port(announce: &Announce, asker: &Asker, trackers_port: u16) -> Result<
     }
 }
 
-fn sight(announce: &Announce, asker: &Asker) -> Sight {
+fn present(table: &SwarmTable, info_hash: &InfoHash) -> HashSet<PeerId> {
+    table.peers(info_hash).take(MAX_MACHINES).map(|peer| peer.peer_id).collect()
+}
+
+fn sighting(announce: &Announce, asker: &Asker, at: Duration) -> Sighting {
     let Announce { uploaded, downloaded, .. } = *announce;
-    Sight {
+    let left = (announce.left != LEFT_UNKNOWN).then_some(announce.left);
+    Sighting {
         peer_id: announce.peer_id,
         address: SocketAddr::new(asker.shown_as(), announce.port),
-        left: (announce.left != LEFT_UNKNOWN).then_some(announce.left),
+        at,
         told: match announce.event {
-            AnnounceEvent::Stopped => HistoryAnswer::Goodbye,
-            _ => HistoryAnswer::Announced { uploaded, downloaded },
+            AnnounceEvent::Stopped => SightingKind::Goodbye { left },
+            _ => SightingKind::Announced { left, uploaded, downloaded },
         },
     }
 }

@@ -158,7 +158,7 @@ pub(super) fn save(
     let entry =
         claim.list_upload(part.path(), &metainfo, port, bounded).map_err(|error| HttpFailure::of_disk(&error))?;
     part.discard();
-    site.swarms.follow(entry.info_hash);
+    site.swarms.follow(entry.info_hash, entry.length);
     let order = NodeOrder::Seed { metainfo: metainfo.into(), file: shelf.library.upload_path(&listed), port };
     let warning = site.order(order);
     if warning.is_err() && port.is_some() {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     bencode::{self, Encoder},
-    text::escape,
+    text::{escape, is_deceptive},
 };
 
 /// The extended message id of the handshake itself.
@@ -12,6 +12,9 @@ pub const EXTENDED_HANDSHAKE: u8 = 0;
 
 /// The longest client name that is kept, in bytes.
 const MAX_CLIENT: usize = 64;
+
+/// The longest name for people, in characters.
+pub const MAX_NAME: usize = 40;
 
 /// What we say of ourselves, and what we keep of what others say. Every field may be missing (BEP 10).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +25,10 @@ pub struct ExtendedHandshake {
     pub request_queue: Option<u32>,
     /// `v`: its client's name and version, made harmless.
     pub client: Option<String>,
+    /// `mt_name`, a key of ours: what people call the machine. Nothing but what its owner chose is ever sent.
+    pub name: Option<Box<str>>,
+    /// `upload_only` (BEP 21): it has all that it wants.
+    pub upload_only: bool,
 }
 
 /// A payload that is no bencode.
@@ -42,11 +49,17 @@ impl ExtendedHandshake {
         let mut out = Encoder::new();
         out.dict(|dict| {
             dict.key("m").dict(|_| {});
+            if let Some(name) = &self.name {
+                dict.key("mt_name").bytes(&**name);
+            }
             if let Some(port) = self.port {
                 dict.key("p").integer(port);
             }
             if let Some(open) = self.request_queue {
                 dict.key("reqq").integer(open);
+            }
+            if self.upload_only {
+                dict.key("upload_only").integer(1u8);
             }
             if let Some(client) = &self.client {
                 dict.key("v").bytes(client);
@@ -68,8 +81,19 @@ impl ExtendedHandshake {
             port: number(b"p").and_then(|port| port.try_into().ok()).filter(|port| *port != 0),
             request_queue: number(b"reqq").and_then(|open| open.try_into().ok()).filter(|open| *open != 0),
             client,
+            name: dict.get(b"mt_name").and_then(bencode::BencodeNode::as_bytes).and_then(name_of),
+            upload_only: number(b"upload_only") == Some(1),
         })
     }
+}
+
+/// A name for people as far as it is one: harmless, and no longer than [`MAX_NAME`].
+pub fn name_of(bytes: &[u8]) -> Option<Box<str>> {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MAX_NAME)]);
+    let kept = text.chars().filter(|c| !c.is_control() && !is_deceptive(*c) && *c != char::REPLACEMENT_CHARACTER);
+    let name: String = kept.take(MAX_NAME).collect();
+    let name = name.trim();
+    (!name.is_empty()).then(|| name.into())
 }
 
 #[cfg(test)]
@@ -78,8 +102,16 @@ mod tests {
 
     #[test]
     fn what_is_said_is_these_bytes_and_reads_back() {
-        let said = ExtendedHandshake { port: Some(6881), request_queue: Some(512), client: Some("mini 1".into()) };
-        assert_eq!(said.to_bytes(), b"d1:mde1:pi6881e4:reqqi512e1:v6:mini 1e");
+        let plain = ExtendedHandshake {
+            port: Some(6881),
+            request_queue: Some(512),
+            client: Some("mini 1".into()),
+            ..ExtendedHandshake::default()
+        };
+        assert_eq!(plain.to_bytes(), b"d1:mde1:pi6881e4:reqqi512e1:v6:mini 1e", "no name is sent that nobody chose");
+        let said = ExtendedHandshake { name: Some("Ada".into()), upload_only: true, ..plain };
+        let bytes = b"d1:mde7:mt_name3:Ada1:pi6881e4:reqqi512e11:upload_onlyi1e1:v6:mini 1e";
+        assert_eq!(said.to_bytes(), bytes);
         assert_eq!(ExtendedHandshake::from_bytes(&said.to_bytes()), Ok(said));
     }
 
@@ -95,6 +127,16 @@ mod tests {
         assert_eq!(nasty.as_deref(), Some(r"a\n\u{9b}m\u{202e}b"));
         let long = format!("d1:v100:{}e", "x".repeat(100));
         assert_eq!(ExtendedHandshake::from_bytes(long.as_bytes()).unwrap().client.unwrap().len(), MAX_CLIENT);
+    }
+
+    #[test]
+    fn a_name_is_short_and_harmless() {
+        assert_eq!(name_of("Bank 3 – 星".as_bytes()).as_deref(), Some("Bank 3 – 星"));
+        assert_eq!(name_of("a\u{202e}b\n\u{200b}\0cÿ".as_bytes()).as_deref(), Some("abcÿ"));
+        assert_eq!(name_of(b"\xff\xfe \x1b"), None);
+        for length in [MAX_NAME, MAX_NAME + 1, 100_000] {
+            assert_eq!(name_of("ü".repeat(length).as_bytes()).unwrap().chars().count(), MAX_NAME);
+        }
     }
 
     #[test]

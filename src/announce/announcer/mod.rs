@@ -56,8 +56,8 @@ const STACK: usize = 512 * 1024;
 /// What is said about a torrent by others, for its coordinator.
 #[derive(Debug)]
 pub enum TrackerNews {
-    /// Peers of its swarm, those that may be dialled.
-    Peers(InfoHash, Vec<SocketAddr>),
+    /// Peers of its swarm, those that may be dialled, and how many seeders the tracker counts, where it says so.
+    Peers(InfoHash, Vec<SocketAddr>, Option<u32>),
     /// No answer, and why, as a sentence.
     Trouble(InfoHash, String),
     /// Peers that local discovery has heard of, those that may be dialled.
@@ -155,7 +155,7 @@ impl Announcer {
         let is_heard = is_heard && trackers.iter().any(is_own);
         if is_heard && net::may_dial(peer, NamedBy::LocalTracker, &net::listening_on(port)) {
             // A coordinator that has much to do hears of it with our next announce.
-            let _ = news.try_send(TrackerNews::Peers(info_hash, vec![peer]));
+            let _ = news.try_send(TrackerNews::Peers(info_hash, vec![peer], None));
         }
     }
 
@@ -251,7 +251,7 @@ impl Inner {
                 answer.peers.retain(|peer| net::may_dial(*peer, named_by, &listening));
                 log::debug!("{} names {} peers", due.url, answer.peers.len());
                 answer.warning.into_iter().for_each(|warning| log::warn!("{} warns: {warning}", due.url));
-                TrackerNews::Peers(due.info_hash, answer.peers)
+                TrackerNews::Peers(due.info_hash, answer.peers, answer.complete)
             }
             Err(error) => {
                 let sentence = format!("tracker {}: {error}", excerpt(&due.url, MAX_URL_SHOWN));

@@ -209,7 +209,7 @@ fn a_seeder_asks_for_peers_and_its_coordinator_gets_them() {
     let (torrent, (news, hears)) = (Torrent::all_of(1), unbounded());
     announcer.add(torrent.share.clone(), &[vec!["http://own".to_owned()]], 6881, news, Reach::Anywhere, |_| 0);
     match hears.recv_timeout(PATIENCE).unwrap() {
-        TrackerNews::Peers(hash, found) => assert_eq!((hash, found), (torrent.share.metainfo.info_hash(), peers)),
+        TrackerNews::Peers(hash, found, _) => assert_eq!((hash, found), (torrent.share.metainfo.info_hash(), peers)),
         other => panic!("{other:?}"),
     }
 }
@@ -229,7 +229,7 @@ fn of_the_peers_that_a_tracker_names_only_those_that_may_be_dialled_are_passed_o
     inner.lock().add(entry);
     let Next::Announce(due) = inner.lock().next(inner.peer_id, inner.epoch.elapsed()) else { panic!("nothing due") };
     inner.run(*due);
-    let Ok(TrackerNews::Peers(_, named)) = told.try_recv() else { panic!("no peers") };
+    let Ok(TrackerNews::Peers(_, named, _)) = told.try_recv() else { panic!("no peers") };
     assert_eq!(named, ["127.0.0.1:6882".parse().unwrap()]);
 }
 
@@ -286,9 +286,9 @@ fn a_peer_that_joins_at_our_own_tracker_is_named_at_once_and_one_address_names_f
     let peer = |number, port| SocketAddr::from(([10, 0, 0, number], port));
     announcer.joined(hash, peer(1, 6881));
     assert!(
-        heard
-            .try_recv()
-            .is_ok_and(|news| matches!(news, TrackerNews::Peers(of, peers) if of == hash && peers == [peer(1, 6881)]))
+        heard.try_recv().is_ok_and(
+            |news| matches!(news, TrackerNews::Peers(of, peers, _) if of == hash && peers == [peer(1, 6881)])
+        )
     );
     announcer.joined(other, peer(2, 6881));
     announcer.joined(InfoHash([9; 20]), peer(2, 6881));
@@ -298,5 +298,5 @@ fn a_peer_that_joins_at_our_own_tracker_is_named_at_once_and_one_address_names_f
     (2000..4000).for_each(|port| announcer.joined(hash, peer(3, port)));
     assert!((1..20).contains(&heard.len()), "{} of one address", heard.len());
     announcer.joined(hash, peer(4, 6881));
-    assert!(heard.try_iter().any(|news| matches!(news, TrackerNews::Peers(_, peers) if peers == [peer(4, 6881)])));
+    assert!(heard.try_iter().any(|news| matches!(news, TrackerNews::Peers(_, peers, _) if peers == [peer(4, 6881)])));
 }

@@ -72,7 +72,7 @@ fn fetches(sources: &[SocketAddr], room: QueueLimits) {
     for _ in 0..20 {
         fetch
             .news()
-            .send_timeout(TrackerNews::Peers(torrent.share.metainfo.info_hash(), named.clone()), PATIENCE)
+            .send_timeout(TrackerNews::Peers(torrent.share.metainfo.info_hash(), named.clone(), None), PATIENCE)
             .expect("it takes what trackers say");
     }
     let outcome = fetch.view().outcome().recv_timeout(PATIENCE);

@@ -177,6 +177,8 @@ impl Protocol<'_> {
             session: self.handle.id(),
             port: said.port,
             client: said.client,
+            name: said.name,
+            upload_only: said.upload_only,
         })
     }
 

@@ -48,7 +48,7 @@ pub fn fetch(site: &Site, request: &mut Request<'_>) -> Result<Reply, HttpFailur
     let metainfo = Metainfo::read(&bytes).map_err(|error| HttpFailure::new(400, format!("no metainfo: {error}")))?;
     drop(bytes);
     let metainfo = Arc::new(metainfo);
-    let hash = metainfo.info_hash();
+    let (hash, length) = (metainfo.info_hash(), metainfo.length());
     let listed = list(site, &metainfo, request)?;
     let order = NodeOrder::Fetch { metainfo: Arc::clone(&metainfo) };
     if let Err(sentence) = site.order(order) {
@@ -57,7 +57,7 @@ pub fn fetch(site: &Site, request: &mut Request<'_>) -> Result<Reply, HttpFailur
         }
         return Err(HttpFailure::new(409, sentence));
     }
-    site.swarms.follow(hash);
+    site.swarms.follow(hash, length);
     let page = format!("/files/{hash}");
     if wants_json(request) {
         return Ok(api::json(&serde_json::json!({ "done": true, "info_hash": hash.to_string(), "page": page })));

@@ -2,29 +2,26 @@
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use data_encoding::HEXLOWER;
 use serde::Serialize;
 
-use super::{
-    map::{self, PieceMap},
-    rows::{Doing, Me, Row, RowSources, THIS_MACHINE},
-};
 use crate::{
-    metainfo::InfoHash,
+    bitfield::Bitfield,
+    metainfo::{Geometry, InfoHash},
     status::report::{Activity, TorrentReport},
     web::{
         Kind, RateLimits, Site,
         access::May,
         address::lan_address,
-        history::{HistoryAnswer, MAX_MACHINES, Sight},
         library::LibraryEntry,
-        measure::{Fetcher, SwarmFigures, measure},
+        live::{
+            MAX_MACHINES, Measure, OwnPart, Picture, PictureSources, PieceMap, Row, Sighting, SightingKind, kept_as,
+        },
         names,
         swarms::Snapshot,
     },
@@ -48,6 +45,9 @@ pub struct Here {
     pub may: May,
     /// What all transfers together may use.
     pub limits: RateLimits,
+    /// The address under which the rows show the viewer's own machine; only in pages, since events are the same for all.
+    #[serde(skip)]
+    pub you: Option<IpAddr>,
 }
 
 /// All that the first page shows.
@@ -110,10 +110,16 @@ pub struct SharedFile {
     pub seeders: usize,
     /// Machines that are here and lack some of it.
     pub leechers: usize,
-    /// Machines that were seen, those who left in the last hour among them.
+    /// Machines that are here.
     pub machines: usize,
     /// Machines of those that have it.
     pub done: usize,
+    /// Machines that had it and left in the last hour.
+    pub departed: usize,
+    /// Bytes of it that the machines here have, all together.
+    pub held: u64,
+    /// Bytes that they will have.
+    pub wanted: u64,
     /// Where its metainfo and its content are.
     pub links: Links,
     /// What fetches it, for a terminal.
@@ -135,20 +141,39 @@ pub struct Links {
     pub page: String,
 }
 
-/// Measured time beside what the links allow, and beside a server that sends every copy itself. The rates behind it are the
-/// highest seen of each machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// Measured time of the round that runs, or else of the last one, beside what the links allow, and beside one server that sends every copy
+/// itself.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SwarmState {
     /// From the first machine's begin to the last one's end, or until now.
     pub elapsed_ms: u64,
-    /// The least that the links allow.
+    /// Machines that fetch or have fetched in it.
+    pub machines: usize,
+    /// The least that the links allow, by the highest rate seen of each machine.
     pub bound_ms: Option<u64>,
-    /// What the source would need to send every copy itself.
+    /// What one server would need: the fastest source, at the rate that it goes on sending at.
     pub alone_ms: Option<u64>,
+    /// How many times faster than one server it is.
+    pub factor: Option<f64>,
+    /// How much of `wanted` would be here with one server alone, from 0 to 1.
+    pub ghost: Option<f64>,
     /// Whether anybody still fetches.
     pub running: bool,
-    /// All of it for people.
-    pub sentence: String,
+    /// All of it for people; null where there is nothing to compare.
+    pub sentence: Option<String>,
+}
+
+/// A round that is over.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PastRound {
+    /// When it ended, in seconds since 1970.
+    pub ended: u64,
+    /// How long it took.
+    pub elapsed_ms: u64,
+    /// Machines that fetched in it.
+    pub machines: usize,
+    /// How many times faster than one server it was.
+    pub factor: Option<f64>,
 }
 
 /// One file, with the machines that share it.
@@ -159,8 +184,47 @@ pub struct FileView {
     pub file: SharedFile,
     /// A row for each machine.
     pub rows: Vec<Row>,
-    /// Which pieces are where; null where no session is.
+    /// Which pieces are where; null where that is not known of any machine.
     pub map: Option<PieceMap>,
+    /// The last rounds that are over, the newest first.
+    pub rounds: Vec<PastRound>,
+}
+
+/// One piece, and where it is.
+#[derive(Debug, Serialize)]
+pub struct PieceView {
+    /// Its number, from 0.
+    pub piece: u32,
+    /// Bytes.
+    pub length: u32,
+    /// The hash that it must have, in hex, where the metainfo is at hand.
+    pub sha1: Option<String>,
+    /// The machines here that have it.
+    pub machines: Vec<PieceHolder>,
+    /// Machines here of which that is not known.
+    pub unknown: usize,
+    /// How it moved last, as far as that was watched.
+    pub last: Option<PieceMove>,
+}
+
+/// A machine that has a piece.
+#[derive(Debug, Serialize)]
+pub struct PieceHolder {
+    /// The `id` of its row.
+    pub id: String,
+    /// Where it is.
+    pub address: String,
+    /// What people call it.
+    pub name: Option<String>,
+}
+
+/// A piece that moved.
+#[derive(Debug, Serialize)]
+pub struct PieceMove {
+    /// The other machine: the `id` of its row.
+    pub peer: String,
+    /// From this machine, to it, or elsewhere.
+    pub way: &'static str,
 }
 
 /// One file of `/api/files`.
@@ -224,7 +288,7 @@ impl Here {
             version: env!("CARGO_PKG_VERSION"),
             address: viewer.base.clone(),
         };
-        Here { machine, may: viewer.may, limits: site.limits() }
+        Here { machine, may: viewer.may, limits: site.limits(), you: None }
     }
 }
 
@@ -297,6 +361,15 @@ impl KnownFile {
         }
     }
 
+    fn piece_length(&self) -> Option<u32> {
+        let of_report = self.report.as_ref().map(|report| report.metainfo.geometry().piece_length());
+        of_report.or(self.entry.as_ref().map(|entry| entry.piece_length))
+    }
+
+    fn pieces(&self) -> Option<u32> {
+        u32::try_from(self.length.div_ceil(self.piece_length()?.into())).ok()
+    }
+
     fn activity(&self) -> &'static str {
         match self.report.as_ref().map(|report| &report.activity) {
             None => "listed",
@@ -317,23 +390,66 @@ impl KnownFile {
     }
 }
 
-/// Notes who is connected: rates and who was here follow from it.
+/// Takes in who is connected and what this process has: rates and rounds follow from it.
 pub fn remember(site: &Site, report: &TorrentReport) {
     let geometry = report.metainfo.geometry();
-    let sights = report.peers.iter().map(|peer| {
-        let has = (u64::from(peer.have.count()) * u64::from(geometry.piece_length())).min(geometry.length());
-        let left = if peer.have.is_full() { 0 } else { (geometry.length() - has).max(1) };
-        let (peer_id, address) = (peer.peer_id, peer.address);
-        Sight { peer_id, address, left: Some(left), told: HistoryAnswer::Connected { has } }
+    let own = site.swarms.own_addresses();
+    let noted = site.swarms.at(report.noted);
+    let sessions = report.peers.iter().map(|peer| {
+        let has = bytes_of(geometry, &peer.have);
+        let told = SightingKind::Session { left: geometry.length() - has, has, name: peer.name.clone() };
+        let address = SocketAddr::new(kept_as(peer.address.ip(), &own), peer.address.port());
+        Sighting { peer_id: peer.peer_id, address, at: noted, told }
     });
-    let me = Sight {
+    let (uploaded, downloaded) = (report.uploaded, report.downloaded);
+    let me = Sighting {
         peer_id: site.peer_id,
         address: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0),
-        left: Some(geometry.length() - report.verified),
-        told: HistoryAnswer::Connected { has: report.verified },
+        at: site.swarms.at(Instant::now()),
+        told: SightingKind::Own { left: geometry.length() - report.verified, uploaded, downloaded },
     };
-    let is_known = !matches!(report.activity, Activity::Verifying | Activity::Failed(_));
-    site.swarms.see(&report.metainfo.info_hash(), sights.chain(is_known.then_some(me)));
+    site.swarms.see(&report.metainfo.info_hash(), geometry.length(), sessions.chain(is_sharing(report).then_some(me)));
+}
+
+fn is_sharing(report: &TorrentReport) -> bool {
+    matches!(report.activity, Activity::Fetching | Activity::Seeding)
+}
+
+/// Bytes of the pieces of a set.
+fn bytes_of(geometry: &Geometry, have: &Bitfield) -> u64 {
+    let all = u64::from(have.count()) * u64::from(geometry.piece_length());
+    let last = geometry.piece(geometry.piece_count().saturating_sub(1));
+    let missing =
+        last.filter(|last| have.get(last.get())).map(|last| geometry.piece_length() - geometry.length_of(last));
+    all - u64::from(missing.unwrap_or(0))
+}
+
+/// One piece of a file, and where it is.
+pub fn piece(site: &Site, hash: InfoHash, piece: u32) -> Option<PieceView> {
+    let found = find(site, hash)?;
+    let report = found.report.as_deref();
+    let pieces = found.pieces()?;
+    let piece_length = found.piece_length()?;
+    if piece >= pieces {
+        return None;
+    }
+    let lookout = Lookout::new(site);
+    let (holders, unknown) = lookout.look(&found, |sources| sources.holders(piece)).1;
+    let name = |row: Row| PieceHolder { id: row.id, address: row.address, name: row.name };
+    let (moves, _) = site.board.transfers_since(0);
+    let last = moves.into_iter().rev().find(|it| it.info_hash == hash && it.piece == piece);
+    Some(PieceView {
+        piece,
+        length: u32::try_from(found.length - u64::from(piece) * u64::from(piece_length))
+            .unwrap_or(piece_length)
+            .min(piece_length),
+        sha1: report
+            .and_then(|report| Some(report.metainfo.piece_hash(report.metainfo.geometry().piece(piece)?)))
+            .map(|hash| HEXLOWER.encode(&hash[..])),
+        machines: holders.into_iter().map(name).collect(),
+        unknown,
+        last: last.map(|it| PieceMove { peer: HEXLOWER.encode(&it.peer.0), way: super::way(it.way) }),
+    })
 }
 
 /// What is the same for all files of one look.
@@ -350,51 +466,83 @@ impl Lookout<'_> {
         Lookout { site, own, lan }
     }
 
-    /// The file with its rows, and its map where that is asked for.
-    fn view(&self, found: KnownFile, viewer: &Viewer, with_map: bool) -> FileView {
+    /// Makes something of all that is known of a file.
+    fn look<T>(&self, found: &KnownFile, make: impl FnOnce(&PictureSources<'_>) -> T) -> (Snapshot, T) {
         let report = found.report.as_deref();
         if let Some(report) = report {
             remember(self.site, report);
         }
         let snapshot = self.site.swarms.snapshot(&found.info_hash);
-        let sessions = report.map_or(&[][..], |report| &report.peers);
-        let me = report.map(|report| self.me(report));
-        let parts =
-            RowSources { snapshot: &snapshot, sessions, length: found.length, own: &self.own, lan: self.lan, me };
-        let rows = parts.rows();
-        let map = report.filter(|_| with_map).and_then(|it| map::of(&it.have, it.peers.iter().map(|peer| &peer.have)));
-        FileView { file: self.file(&found, &snapshot, &rows, viewer), rows, map }
+        let made = make(&PictureSources {
+            now: snapshot.now,
+            room: &snapshot.room,
+            present: &snapshot.present,
+            sessions: report.map_or(&[][..], |report| &report.peers),
+            // A tracker knows better than its own earlier answers.
+            complete: report.and_then(|report| report.complete).filter(|_| self.site.kind != Kind::Tracker),
+            length: found.length,
+            pieces: found.pieces().unwrap_or(0),
+            own: &self.own,
+            lan: self.lan,
+            me: report.map(|report| self.me(report)),
+        });
+        (snapshot, made)
     }
 
-    fn me(&self, report: &TorrentReport) -> Me {
-        Me {
+    /// The file with its rows, and its map where that is asked for.
+    fn view(&self, found: KnownFile, viewer: &Viewer, with_map: bool) -> FileView {
+        let (snapshot, picture) = self.look(&found, |sources| sources.picture(with_map));
+        let file = self.file(&found, &snapshot, &picture, viewer);
+        FileView { file, rows: picture.rows, map: picture.map, rounds: self.past_rounds(&snapshot) }
+    }
+
+    fn me<'a>(&self, report: &'a TorrentReport) -> OwnPart<'a> {
+        OwnPart {
             peer_id: self.site.peer_id,
+            have: &report.have,
             left: report.metainfo.length() - report.verified,
             down_rate: report.down_rate,
             up_rate: report.up_rate,
             peak_down: report.peak_down,
             peak_up: report.peak_up,
+            is_sharing: is_sharing(report),
         }
     }
 
-    fn file(&self, found: &KnownFile, snapshot: &Snapshot, rows: &[Row], viewer: &Viewer) -> SharedFile {
+    fn past_rounds(&self, snapshot: &Snapshot) -> Vec<PastRound> {
+        let mut rounds: Vec<PastRound> =
+            snapshot.room.past_rounds().map(|round| self.past_round(&round.measure)).collect();
+        rounds.reverse();
+        rounds
+    }
+
+    fn past_round(&self, measure: &Measure) -> PastRound {
+        let ended = self.site.swarms.time_of(measure.began + measure.elapsed);
+        PastRound {
+            ended: ended.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            elapsed_ms: milliseconds(measure.elapsed),
+            machines: measure.machines,
+            factor: measure.factor(),
+        }
+    }
+
+    fn file(&self, found: &KnownFile, snapshot: &Snapshot, picture: &Picture, viewer: &Viewer) -> SharedFile {
         let report = found.report.as_deref();
-        let geometry = report.map(|report| *report.metainfo.geometry());
-        let listed_piece_length = found.entry.as_ref().map(|entry| entry.piece_length);
-        let piece_length = geometry.map(|geometry| geometry.piece_length()).or(listed_piece_length);
         let links = found.links();
-        let count = |states: &[Doing]| rows.iter().filter(|row| states.contains(&row.state)).count();
-        // Of a swarm that is larger than what is looked at, the table counts those who are here.
-        let unseen = (snapshot.counts.complete + snapshot.counts.incomplete) as usize > MAX_MACHINES;
+        // Of a swarm that is larger than what is looked at, the table counts those that are here.
         let (complete, incomplete) = (snapshot.counts.complete as usize, snapshot.counts.incomplete as usize);
-        let seeders = if unseen { complete } else { count(&[Doing::Seeding]) };
-        let leechers = if unseen { incomplete } else { count(&[Doing::Fetching]) };
+        let is_large = complete + incomplete > MAX_MACHINES;
+        let seeders = if is_large { complete } else { picture.seeders };
+        let leechers = if is_large { incomplete } else { picture.leechers };
+        let shown = (picture.seeders + picture.leechers) as u64;
+        // Of one machine that fetches, or waits for a source, there is nothing to tell each second anew.
+        let told = snapshot.room.round().filter(|measure| !measure.is_running || measure.machines > 1);
         SharedFile {
             info_hash: found.info_hash.to_string(),
             name: found.name.clone(),
             length: found.length,
-            piece_length,
-            pieces: piece_length.and_then(|length| u32::try_from(found.length.div_ceil(length.into())).ok()),
+            piece_length: found.piece_length(),
+            pieces: found.pieces(),
             activity: found.activity(),
             trouble: found.trouble(),
             have: report.map(|report| report.have.count()),
@@ -403,51 +551,44 @@ impl Lookout<'_> {
             up_rate: report.map(|report| report.up_rate),
             time_left: report
                 .filter(|report| report.activity == Activity::Fetching)
-                .and_then(crate::status::report::TorrentReport::time_left)
+                .and_then(TorrentReport::time_left)
                 .map(|time| time.as_secs_f64()),
             downloaded: report.map(|report| report.downloaded),
             uploaded: report.map(|report| report.uploaded),
             limits: report.map(|it| RateLimits { upload: it.upload_limit, download: it.download_limit }),
             seeders,
             leechers,
-            machines: seeders + leechers + count(&[Doing::Done, Doing::Gone]),
-            done: seeders + count(&[Doing::Done]),
+            machines: seeders + leechers,
+            done: seeders,
+            departed: picture.departed,
+            held: picture.held,
+            wanted: shown * found.length,
             command: format!("minitorrent fetch {}{}", viewer.base, links.json),
             links,
-            swarm: swarm_state(found, snapshot, rows),
+            swarm: told.map(|measure| swarm_state(&measure, shown * found.length)),
         }
     }
 }
 
-fn swarm_state(found: &KnownFile, snapshot: &Snapshot, rows: &[Row]) -> Option<SwarmState> {
-    let rows: HashMap<&str, &Row> = rows.iter().map(|row| (&row.id[..], row)).collect();
-    let machines = snapshot.machines.iter().filter_map(|(id, machine)| {
-        let row = rows.get(&HEXLOWER.encode(&id.0)[..])?;
-        Some((machine, *row))
+fn swarm_state(measure: &Measure, wanted: u64) -> SwarmState {
+    let elapsed = measure.elapsed.as_secs_f64();
+    let ghost = measure.alone.filter(|_| measure.machines > 1).map(|alone| {
+        let sent = (elapsed / alone.as_secs_f64().max(0.001)).min(1.0) * measure.bytes as f64;
+        let had = wanted.saturating_sub(measure.bytes) as f64;
+        ((had + sent) / wanted.max(1) as f64).min(1.0)
     });
-    let (sources, fetching): (Vec<_>, Vec<_>) = machines.partition(|(machine, _)| machine.is_source());
-    let fetchers = fetching.iter().filter(|(machine, _)| machine.left.is_some()).map(|(machine, row)| Fetcher {
-        began: machine.began,
-        finished: machine.finished,
-        is_here: matches!(row.state, Doing::Fetching | Doing::Seeding),
-        peak_down: row.peak_down,
-        peak_up: row.peak_up,
-    });
-    let source_up = sources.iter().filter_map(|(_, row)| row.peak_up).reduce(|a, b| a + b);
-    let swarm = SwarmFigures { length: found.length, source_up, fetchers: fetchers.collect() };
-    // A time alone tells nothing before it has ended.
-    let measure = measure(&swarm, snapshot.now).filter(|measure| !measure.is_running || measure.alone.is_some())?;
-    let source = match &sources[..] {
-        [(_, row)] if row.live && row.name.as_deref() == Some(THIS_MACHINE) => THIS_MACHINE,
-        [_] => "the seeder",
-        _ => "the seeders",
-    };
-    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    Some(SwarmState {
-        elapsed_ms: ms(measure.elapsed),
-        bound_ms: measure.bound.map(ms),
-        alone_ms: measure.alone.map(ms),
+    SwarmState {
+        elapsed_ms: milliseconds(measure.elapsed),
+        machines: measure.machines,
+        bound_ms: measure.bound.map(milliseconds),
+        alone_ms: measure.alone.map(milliseconds),
+        factor: measure.factor(),
+        ghost,
         running: measure.is_running,
-        sentence: measure.sentence(source),
-    })
+        sentence: measure.sentence(),
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

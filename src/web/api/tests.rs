@@ -122,7 +122,7 @@ fn a_machine_that_leaves_is_still_told_of() {
     let rows = view["rows"].as_array().unwrap();
     let states: Vec<_> = rows.iter().map(|row| (row["state"].as_str().unwrap(), row["percent"].as_f64())).collect();
     assert_eq!(states, [("fetching", Some(0.0)), ("done", Some(100.0)), ("gone", Some(50.0))]);
-    assert_eq!((&view["machines"], &view["done"], &view["leechers"]), (&3.into(), &1.into(), &1.into()));
+    assert_eq!((&view["machines"], &view["departed"], &view["leechers"]), (&1.into(), &1.into(), &1.into()));
 }
 
 #[test]

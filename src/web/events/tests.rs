@@ -9,7 +9,7 @@ use std::{
 use super::*;
 use crate::{
     metainfo::PeerId,
-    status::report::{Activity, Transfer},
+    status::report::{Activity, Transfer, TransferKind},
     web::tests::{Room, metainfo},
 };
 
@@ -65,7 +65,7 @@ fn an_open_page_hears_of_the_swarm_of_a_file_and_of_its_pieces() {
     assert!(one.event("file")["rows"].as_array().unwrap().is_empty());
 
     announce(&room, &hash, 6881, 250);
-    assert_eq!(all.event("state")["files"][0]["leechers"], 1);
+    assert_eq!(all.event("file")["leechers"], 1, "only what has changed is told");
     let row = &one.event("file")["rows"][0];
     assert_eq!((&row["client"], &row["percent"]), (&"qBittorrent 4.6.5".into(), &75.0.into()));
 
@@ -122,14 +122,95 @@ fn what_does_not_change_is_made_once_and_told_once() {
     let may = crate::web::access::May { upload: true, control: false, login: false };
     let viewer = Viewer { may, base: "http://a".into() };
     let now = Instant::now();
-    let event = |after: Duration| site.newsroom.event(site, &viewer, None, now + after).unwrap();
-    let first = event(Duration::ZERO);
-    assert!(Arc::ptr_eq(&first, &event(TICK * 4)), "nothing has changed");
+    let page = |after: Duration| match site.newsroom.page(site, &viewer, None, now + after) {
+        PageNews::All(all) => all,
+        PageNews::One(_) => panic!("that is another page"),
+    };
+    let first = page(Duration::ZERO);
+    assert!(Arc::ptr_eq(&first, &page(TICK * 4)), "nothing has changed");
     room.board.add(metainfo("new", b"content").into(), room.folder.path(), Activity::Seeding);
-    assert!(!Arc::ptr_eq(&first, &event(TICK * 8)));
+    let second = page(TICK * 8);
+    assert!(second.last > first.last);
+    assert!(Arc::ptr_eq(&second.since(Some(first.last)).unwrap(), &second.newest.1), "it is made once for all");
     let other = Viewer { base: "http://b".into(), ..viewer.clone() };
-    site.newsroom.event(site, &other, None, now + TICK * 8 + KEPT_TIME).unwrap();
+    site.newsroom.page(site, &other, None, now + TICK * 8 + KEPT_TIME);
     assert_eq!(site.newsroom.made().len(), 1, "what nobody asks for is forgotten");
+}
+
+/// The names of the events, and the info hashes that they are about.
+fn told(bytes: Option<Arc<[u8]>>) -> Vec<(String, String)> {
+    let text = String::from_utf8(bytes.map(|bytes| bytes.to_vec()).unwrap_or_default()).unwrap();
+    let events = text.split_terminator("\n\n").map(|event| {
+        let (name, json) = event.strip_prefix("event: ").unwrap().split_once("\ndata: ").unwrap();
+        let value: serde_json::Value = serde_json::from_str(json).unwrap();
+        (name.to_owned(), value["info_hash"].as_str().unwrap_or_default()[..2].to_owned())
+    });
+    events.collect()
+}
+
+#[test]
+fn whoever_missed_changes_is_told_of_each_file_once_and_of_those_that_are_gone() {
+    let file = |digit: u8, leechers| SharedFile {
+        info_hash: format!("{digit:02}").repeat(20),
+        leechers,
+        ..SharedFile::default()
+    };
+    let number = AtomicU64::new(0);
+    let after = |before: &AllFiles, files: &[SharedFile]| {
+        AllFiles::after(before, b"{\"machine\":1}\n".to_vec(), files, || number.fetch_add(1, Ordering::Relaxed) + 1)
+    };
+    let first = after(&AllFiles::default(), &[file(1, 0), file(2, 0)]).unwrap();
+    assert!(after(&first, &[file(1, 0), file(2, 0)]).is_none(), "nothing has changed");
+    let second = after(&first, &[file(1, 1), file(2, 0)]).unwrap();
+    let third = after(&second, &[file(1, 2), file(3, 0)]).unwrap();
+    let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect::<Vec<_>>();
+    assert_eq!(told(second.since(Some(first.last))), pairs(&[("file", "01")]));
+    assert_eq!(told(third.since(Some(second.last))), pairs(&[("file", "01"), ("file", "03"), ("gone", "02")]));
+    assert_eq!(told(third.since(Some(first.last))), pairs(&[("file", "01"), ("file", "03"), ("gone", "02")]));
+    assert!(third.since(Some(third.last)).is_none());
+    let text = String::from_utf8(third.since(None).unwrap().to_vec()).unwrap();
+    let state: serde_json::Value = serde_json::from_str(text.strip_prefix("event: state\ndata: ").unwrap()).unwrap();
+    assert_eq!(state["files"].as_array().unwrap().len(), 2);
+    let many: Vec<_> =
+        (0..MAX_GONE + 1).map(|at| SharedFile { info_hash: format!("{at:040x}"), ..SharedFile::default() }).collect();
+    let (full, empty) = (after(&third, &many).unwrap(), AllFiles::default());
+    let none = after(&full, &[]).unwrap();
+    assert!(none.since(Some(third.last)).unwrap().starts_with(b"event: state"), "too many are gone: {}", empty.last);
+}
+
+#[test]
+fn three_hundred_files_of_which_one_moves_cost_an_open_page_little() {
+    const SECONDS: u64 = 5;
+    let room = Room::new();
+    for at in 0..301 {
+        room.board.add(
+            metainfo(&format!("a name as files have it {at}"), &[7; 9]).into(),
+            room.folder.path(),
+            Activity::Seeding,
+        );
+    }
+    for report in room.board.torrents() {
+        room.board.update(report.metainfo.info_hash(), |report| report.set_have(crate::bitfield::Bitfield::full(1)));
+    }
+    let moving = metainfo("a name as files have it 5", &[7; 9]).info_hash();
+    let mut page = Listener::open(&room, "/api/events");
+    assert_eq!(page.event("state")["files"].as_array().unwrap().len(), 301);
+    let (end, mut bytes, mut files) = (Instant::now() + Duration::from_secs(SECONDS), 0, 0);
+    let peer = PeerId(*b"-qB4650-000000006881");
+    while Instant::now() < end {
+        room.board.update(moving, |report| report.uploaded += 123_456);
+        let one = |piece| {
+            let address = ([10, 0, 0, 1], 6881).into();
+            Transfer { info_hash: moving, piece, peer, address, way: TransferKind::Uploaded }
+        };
+        room.board.record((0..50).map(one));
+        let line = page.line();
+        bytes += line.len() + 1;
+        files += usize::from(line == "event: file");
+    }
+    assert!(files >= 2, "it tells of {files} changes");
+    let most = 4000 * (SECONDS as usize + 1);
+    assert!(bytes < most, "{bytes} bytes in {SECONDS} seconds");
 }
 
 #[test]

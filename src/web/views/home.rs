@@ -21,11 +21,11 @@ pub fn home(here: &Here, files: &[SharedFile], programs: &[Program]) -> Markup {
             div.hero-words {
                 @if here.may.upload {
                     h1 #title { "Share a file, watch the room fill." }
-                    p.lead { "Everybody who has a " (word("piece", "piece")) " of it gives it on." }
+                    p.lead { "Everyone who has a " (word("piece", "piece")) " passes it on." }
                     (share::form())
                 } @else {
-                    h1 #title { (title(here.machine.kind)) }
-                    p.lead { "Every machine in the " (word("swarm", "swarm")) " gives on what it has." }
+                    h1 #title { (title(here.machine.kind, &here.machine.name)) }
+                    p.lead { "Every device in the " (word("swarm", "swarm")) " passes on what it has." }
                 }
             }
         }
@@ -36,8 +36,8 @@ pub fn home(here: &Here, files: &[SharedFile], programs: &[Program]) -> Markup {
                 @if here.may.control { (control::of_all(here.limits)) }
             }
             p #nothing.empty hidden[!files.is_empty()] {
-                @if here.may.upload { "Nothing is shared yet. The first file makes the first planet." }
-                @else { "Nothing is shared yet." }
+                @if here.may.upload { "No files yet. Choose one or drop it here." }
+                @else { "No files yet." }
             }
             div #files.stack {
                 @for file in files { (card(file, here.may)) }
@@ -50,10 +50,12 @@ pub fn home(here: &Here, files: &[SharedFile], programs: &[Program]) -> Markup {
     }
 }
 
-fn title(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Tracker => "Files in this room.",
-        Kind::Seed => "This machine shares.",
-        Kind::Fetch => "This machine fetches, and gives on.",
+fn title(kind: Kind, machine: &str) -> Markup {
+    html! {
+        @match kind {
+            Kind::Tracker => "Files in this room.",
+            Kind::Seed => { "Sharing from " bdi { (machine) } },
+            Kind::Fetch => { "Downloading to " bdi { (machine) } ", and sharing meanwhile" },
+        }
     }
 }

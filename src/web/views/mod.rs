@@ -63,8 +63,8 @@ fn document(here: &Here, title: &str, content: Markup) -> Markup {
                 link rel="stylesheet" href="/static/style.css";
                 script type="module" src="/static/main.js" {}
             }
-            body data-address=(here.machine.address) {
-                a.skip href="#content" { "To the content" }
+            body data-address=(here.machine.address) data-you=[here.you] {
+                a.skip href="#content" { "Skip to content" }
                 (header(here))
                 main #content { (content) }
                 footer {
@@ -81,7 +81,7 @@ fn header(here: &Here) -> Markup {
         header.top {
             a.brand href="/" { img src="/static/icon.svg" alt="" width="28" height="28"; "minitorrent" }
             p.machine.quiet { bdi { (here.machine.name) } " " span.pill { (said::kind(here.machine.kind)) } }
-            span #live.live title="Figures move by themselves" hidden { "live" }
+            span #live.live title="Updates live" hidden { "live" }
             @if here.may.login { (control::login()) }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::{
     Kind,
-    api::{Doing, SharedFile},
+    api::{Doing, PastRound, Row, SharedFile},
 };
 use crate::text::{Rate, Time};
 
@@ -38,11 +38,11 @@ pub fn moves(file: &SharedFile) -> bool {
 pub fn activity(file: &SharedFile) -> String {
     match file.activity {
         "fetching" => return fetching(file),
-        "verifying" => "being checked here",
-        "seeding" => "shared from here",
+        "verifying" => "verifying",
+        "seeding" => "seeding here",
         "paused" => "paused here",
         "failed" => "stopped here",
-        _ => "with others",
+        _ => "on other machines",
     }
     .to_owned()
 }
@@ -60,35 +60,79 @@ pub fn share_here(file: &SharedFile) -> f64 {
     file.verified.unwrap_or(0) as f64 / file.length.max(1) as f64
 }
 
-/// What the ring and the bar of a file show, from 0 to 1: what is here while that grows, else how many have it.
+/// What the ring of a file shows, from 0 to 1: what is here while that grows, else what the room holds.
 pub fn share(file: &SharedFile) -> f64 {
     let grows = matches!(file.activity, "verifying" | "fetching" | "paused") && share_here(file) < 1.0;
-    if grows { share_here(file) } else { file.done as f64 / file.machines.max(1) as f64 }
+    if grows { share_here(file) } else { share_of_room(file) }
 }
 
-/// How many have it.
+/// Bytes that the room holds of those that it will hold, from 0 to 1.
+pub fn share_of_room(file: &SharedFile) -> f64 {
+    file.held as f64 / file.wanted.max(1) as f64
+}
+
+/// How many have it, and how far the others are.
 pub fn room(file: &SharedFile) -> String {
     match (file.done, file.machines) {
-        (_, 0) => "Nobody is here yet".to_owned(),
+        (_, 0) => "Nobody is sharing it now".to_owned(),
         (1, 1) => "One machine has it".to_owned(),
         (done, machines) if done == machines => format!("All {machines} have it"),
-        (done, machines) => format!("{done} of {machines} have it"),
+        (done, machines) => {
+            format!("{done} of {machines} complete \u{b7} {} of the room", percent(Some(share_of_room(file) * 100.0)))
+        }
     }
 }
 
-/// Who is there.
+/// Who is there, and who has left.
 pub fn counts(file: &SharedFile) -> String {
-    format!("{} seeding, {} fetching", file.seeders, file.leechers)
+    format!("{} seeding, {} fetching{}", file.seeders, file.leechers, departed(file))
+}
+
+/// Who had it and left.
+pub fn departed(file: &SharedFile) -> String {
+    match (file.departed, file.machines) {
+        (0, _) => String::new(),
+        (departed, 0) => format!(" \u{b7} {departed} had it and left"),
+        (departed, _) => format!(" \u{b7} {departed} more had it and left"),
+    }
+}
+
+/// The last rounds, for people.
+pub fn round(round: &PastRound) -> String {
+    let machines = if round.machines == 1 { "1 machine".to_owned() } else { format!("{} machines", round.machines) };
+    let factor = round.factor.map_or(String::new(), |factor| format!(", {factor:.1} times faster than one server"));
+    format!("{machines} in {}{factor}", time(round.elapsed_ms as f64 / 1000.0))
 }
 
 /// What a machine does.
 pub fn doing(doing: Doing) -> &'static str {
     match doing {
         Doing::Fetching => "fetching",
+        Doing::Paused => "paused",
         Doing::Seeding => "seeding",
         Doing::Done => "done",
         Doing::Gone => "gone",
     }
+}
+
+/// What there is to say of a machine's state.
+pub fn of_state(row: &Row) -> String {
+    match (row.state, row.time_left) {
+        (Doing::Fetching, Some(left)) => format!("{} left", time(left)),
+        (Doing::Seeding, _) if row.super_seeding => "showing its pieces one by one".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// Whether a machine is part of the room at this moment.
+pub fn is_here(row: &Row) -> bool {
+    matches!(row.state, Doing::Fetching | Doing::Seeding)
+}
+
+/// How much a machine has; marked where only its last announce tells.
+pub fn has(row: &Row) -> String {
+    let is_old = !row.live && row.state == Doing::Fetching && row.percent.is_some();
+    format!("{}{}", percent(row.percent), if is_old { " announced" } else { "" })
 }
 
 /// What kind of machine serves the page.
@@ -106,11 +150,15 @@ mod tests {
 
     #[test]
     fn a_room_is_counted_as_people_count() {
-        let room = |done, machines| room(&SharedFile { done, machines, ..SharedFile::default() });
-        assert_eq!(room(0, 0), "Nobody is here yet");
+        let room =
+            |done, machines| room(&SharedFile { done, machines, held: 42, wanted: 100, ..SharedFile::default() });
+        assert_eq!(room(0, 0), "Nobody is sharing it now");
         assert_eq!(room(1, 1), "One machine has it");
-        assert_eq!(room(27, 30), "27 of 30 have it");
+        assert_eq!(room(27, 30), "27 of 30 complete \u{b7} 42 % of the room");
         assert_eq!(room(30, 30), "All 30 have it");
+        let left = |departed, machines| counts(&SharedFile { departed, machines, ..SharedFile::default() });
+        assert_eq!(left(4, 1), "0 seeding, 0 fetching \u{b7} 4 more had it and left");
+        assert_eq!(left(4, 0), "0 seeding, 0 fetching \u{b7} 4 had it and left");
     }
 
     #[test]

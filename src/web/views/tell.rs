@@ -51,7 +51,7 @@ pub fn tell(told: &ShareText) -> Markup {
             @if told.page.is_empty() { img.code alt="" width="148" height="148" data-told="code"; }
             @else { img.code src={ "/qr.svg?text=" (code) } alt="" width="148" height="148" data-told="code"; }
             div.tell-words {
-                p.told { span.label { "Open this page, or point a camera at the code" } (line(&told.page, "page")) }
+                p.told { span.label { "Open this link or scan the code" } (line(&told.page, "page")) }
                 p.told { span.label { "Or in a terminal" } (line(&told.command, "command")) }
                 p.links {
                     a data-told="json" href=(told.json) { "JSON metainfo" }
@@ -59,7 +59,7 @@ pub fn tell(told: &ShareText) -> Markup {
                     a data-told="download" href=[&told.download] hidden[told.download.is_none()] { "Direct download" }
                 }
                 p.quiet.small {
-                    "The " (word("metainfo", "metainfo")) " is all that a " (word("client", "client")) " needs; the file itself comes from everybody."
+                    "A BitTorrent " (word("client", "client")) " needs only this small " (word("torrent", ".torrent")) "; the data comes from everyone who has it."
                 }
             }
         }

@@ -11,7 +11,7 @@ const EVIL: &str = "<script>alert(\"x\")</script>&'.iso";
 
 fn here(may: bool) -> Here {
     let machine = MachineState { name: EVIL.into(), kind: Kind::Tracker, version: "1", address: "http://a".into() };
-    Here { machine, may: May { upload: may, control: may, login: may }, limits: RateLimits::default() }
+    Here { machine, may: May { upload: may, control: may, login: may }, limits: RateLimits::default(), you: None }
 }
 
 fn evil_file() -> SharedFile {
@@ -26,7 +26,7 @@ fn evil_file() -> SharedFile {
 
 fn pages(may: bool) -> [String; 2] {
     let row = Row { name: Some(EVIL.into()), client: Some(EVIL.into()), address: EVIL.into(), ..Row::default() };
-    let view = FileView { file: evil_file(), rows: vec![row], map: None };
+    let view = FileView { file: evil_file(), rows: vec![row], ..FileView::default() };
     let here = here(may);
     [home(&here, &[evil_file()], &[]), file(&here, &view)].map(|content| document(&here, EVIL, content).into_string())
 }

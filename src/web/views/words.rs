@@ -26,22 +26,22 @@ const WORDS: [Word; 16] = [
     Word {
         key: "choked",
         term: "choked",
-        meaning: "A machine is choked while the other one gives to others first; its turn comes.",
+        meaning: "Told to wait because the other machine is serving someone else; its turn will come.",
     },
     Word {
         key: "client",
         term: "client",
-        meaning: "The program that fetches or gives; any that speaks BitTorrent can join.",
+        meaning: "The program that downloads or seeds; any that speaks BitTorrent can join.",
     },
     Word {
         key: "info-hash",
         term: "info hash",
-        meaning: "Forty digits that name exactly this file; change one byte of it, and they are others.",
+        meaning: "A 40-digit fingerprint: change one byte of the file and it changes.",
     },
     Word {
         key: "leecher",
         term: "leecher",
-        meaning: "A machine that is still fetching; it gives on what it has already.",
+        meaning: "A machine that is still downloading; it uploads what it has already.",
     },
     Word {
         key: "metainfo",
@@ -64,11 +64,11 @@ const WORDS: [Word; 16] = [
         term: "rarest",
         meaning: "The rarest pieces are those that the fewest machines have; they are fetched first, so that none gets lost.",
     },
-    Word { key: "seeder", term: "seeder", meaning: "A machine that has the whole file and gives it to others." },
+    Word { key: "seeder", term: "seeder", meaning: "A machine that has the whole file and uploads it to others." },
     Word {
         key: "session",
         term: "session",
-        meaning: "A connection between two machines; only over one does either know which pieces the other has.",
+        meaning: "A connection between two machines; this is how they learn which pieces the other has.",
     },
     Word { key: "swarm", term: "swarm", meaning: "All machines that share one file." },
     Word { key: "torrent", term: ".torrent", meaning: "The metainfo in the form that every BitTorrent program reads." },

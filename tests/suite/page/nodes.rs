@@ -27,13 +27,13 @@ fn the_pages_of_a_seeder_and_a_fetcher_show_what_they_do_and_hand_out_what_is_wh
 
     let browser = Browser::open(lab.host(1), work.path());
     browser.go(&of_seeder);
-    assert_eq!(browser.text("h1"), "This machine shares.");
+    assert!(browser.text("h1").starts_with("Sharing from "), "{}", browser.text("h1"));
     browser.click("#files a[data-is=open]");
     the_rows_move(&browser, &["10.77.0.4".to_owned()]);
     browser.go(&of_fetcher);
     browser.click("#files a[data-is=open]");
     browser.wait_for("the page of the file", PATIENCE, "return document.querySelector('.whole') != null");
-    assert!(browser.text("#elsewhere").starts_with("This page hands out a file once all of it is here."));
+    assert!(browser.text("#elsewhere").starts_with("You can download it here once this machine has all of it."));
     let row = |who: &str| {
         browser.run(&format!(
             "return [...document.querySelectorAll('#rows tr')].find(row => row.textContent.includes('{who}'))?.innerText ?? null"
@@ -52,7 +52,7 @@ fn the_pages_of_a_seeder_and_a_fetcher_show_what_they_do_and_hand_out_what_is_wh
     let per_second = || lab.host(2).sent_in(Duration::from_secs(1));
     assert!(wait_until(PATIENCE, || per_second() < QUIET), "{} bytes a second still come", per_second());
     browser.click(".hero form[data-verb=resume] button");
-    browser.wait_for("the end of the fetch", LIMIT, &activity("shared from here"));
+    browser.wait_for("the end of the fetch", LIMIT, &activity("seeding here"));
     content.compare(&out).unwrap();
     browser.wait_for("the offer to fetch it", PATIENCE, "return document.getElementById('save').checkVisibility()");
     save(&browser, &content, &work.path().join("saved"));
@@ -68,7 +68,7 @@ fn the_pages_of_a_seeder_and_a_fetcher_show_what_they_do_and_hand_out_what_is_wh
 /// Has the browser fetch and check the file, and takes away what it saved.
 fn save(browser: &Browser, content: &Content, folder: &Path) {
     browser.click("[data-do=save]");
-    let right = "return document.querySelector('[data-is=saving]').textContent.startsWith('Every piece is right')";
+    let right = "return document.querySelector('[data-is=saving]').textContent.startsWith('All pieces verified')";
     browser.wait_for("the checked file", LIMIT, right);
     assert!(wait_until(LIMIT, || content.compare(folder).is_ok()), "{:?}", content.compare(folder));
     fs::remove_file(folder.join(&content.name)).unwrap();

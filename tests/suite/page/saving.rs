@@ -36,7 +36,7 @@ fn a_wrong_piece_is_fetched_again_and_never_saved() {
     browser.click("[data-do=save]");
     browser.wait_for("the word of the wrong piece", LIMIT, &says("it is fetched again"));
     put(original[5_000_000]);
-    browser.wait_for("the file that is right", LIMIT, &says("Every piece is right"));
+    browser.wait_for("the file that is right", LIMIT, &says("All pieces verified"));
     let is_right = || matches!(&saved()[..], [file] if fs::read(file).unwrap() == original);
     assert!(wait_until(LIMIT, is_right), "{:?}", saved());
     assert_eq!(own_complaints(&browser), Vec::<String>::new());

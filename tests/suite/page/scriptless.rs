@@ -21,7 +21,7 @@ fn the_page_works_without_a_script() {
     content.compare(&data.join("uploads")).unwrap();
     browser.click("h2 a");
     assert_eq!(shown(&browser, "h1"), NAME);
-    for (verb, says) in [("pause", "paused here"), ("resume", "shared from here")] {
+    for (verb, says) in [("pause", "paused here"), ("resume", "seeding here")] {
         browser.click(&format!("form[data-verb={verb}] button"));
         assert_eq!(shown(&browser, ".hero [data-is=activity]"), says);
     }

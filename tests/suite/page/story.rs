@@ -117,7 +117,7 @@ fn everything_to_tell_is_there(browser: &Browser, page: &str) {
 fn rows_move_and_pieces_are_seen(browser: &Browser, lab: &Lab) {
     the_rows_move(browser, &[2, 3].map(|device| lab.host(device).address.to_string()));
     browser.wait_for("the map", PATIENCE, "return document.getElementById('map').getBoundingClientRect().height > 0");
-    assert!(browser.text("#map-words").contains("connected to it"), "{}", browser.text("#map-words"));
+    assert!(browser.text("#map-words").contains("On these "), "{}", browser.text("#map-words"));
 }
 
 /// What motion takes of a slow core: the page with it, less the page without it.
@@ -153,7 +153,7 @@ fn the_browser_fetches_and_checks(browser: &Browser, content: &Content, folder: 
     browser.wait_for(
         "the checked file",
         LIMIT,
-        "return document.querySelector('[data-is=saving]').textContent.startsWith('Every piece is right')",
+        "return document.querySelector('[data-is=saving]').textContent.startsWith('All pieces verified')",
     );
     // Chromium may give a file that it saves another name; this folder holds only that one.
     let saved =
