@@ -52,6 +52,18 @@ pub fn is_deceptive(c: char) -> bool {
     )
 }
 
+/// The longest name of a machine for people, in characters.
+pub const MAX_NAME: usize = 40;
+
+/// A name for people as far as it is one: harmless, and no longer than [`MAX_NAME`].
+pub fn name_of(bytes: &[u8]) -> Option<Box<str>> {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MAX_NAME)]);
+    let kept = text.chars().filter(|c| !c.is_control() && !is_deceptive(*c) && *c != char::REPLACEMENT_CHARACTER);
+    let name: String = kept.take(MAX_NAME).collect();
+    let name = name.trim();
+    (!name.is_empty()).then(|| name.into())
+}
+
 /// A number of bytes: `1.5 GiB`.
 #[derive(Debug, Clone, Copy)]
 pub struct Size(pub u64);
@@ -114,6 +126,16 @@ pub fn parse_size(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_short_and_harmless() {
+        assert_eq!(name_of("Bank 3 – 星".as_bytes()).as_deref(), Some("Bank 3 – 星"));
+        assert_eq!(name_of("a\u{202e}b\n\u{200b}\0cÿ".as_bytes()).as_deref(), Some("abcÿ"));
+        assert_eq!(name_of(b"\xff\xfe \x1b"), None);
+        for length in [MAX_NAME, MAX_NAME + 1, 100_000] {
+            assert_eq!(name_of("ü".repeat(length).as_bytes()).unwrap().chars().count(), MAX_NAME);
+        }
+    }
 
     #[test]
     fn rates_and_times_are_said_as_people_say_them() {

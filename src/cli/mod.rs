@@ -6,6 +6,8 @@ use std::{ffi::OsString, path::PathBuf};
 
 use argh::{ArgsInfo, FromArgs};
 
+use crate::text::{MAX_NAME, name_of};
+
 use crate::text::parse_size;
 
 /// The exit code of a wrong command line.
@@ -114,6 +116,9 @@ pub struct TrackerArguments {
     /// peers connected at most (500)
     #[argh(option, default = "500", from_str_fn(count))]
     pub max_peers: usize,
+    /// what the pages of others call this machine, 40 characters at most (its address)
+    #[argh(option, from_str_fn(machine_name))]
+    pub name: Option<Box<str>>,
     /// log what happens; twice also what each peer does
     #[argh(switch, short = 'v')]
     pub verbose: u8,
@@ -164,6 +169,9 @@ pub struct Seed {
     /// peers connected at most (500)
     #[argh(option, default = "500", from_str_fn(count))]
     pub max_peers: usize,
+    /// what the pages of others call this machine, 40 characters at most (its address)
+    #[argh(option, from_str_fn(machine_name))]
+    pub name: Option<Box<str>>,
     /// print one line of JSON at the start, one at the end, and one with the next control link when a link is used
     #[argh(switch)]
     pub json: bool,
@@ -226,6 +234,9 @@ pub struct FetchArguments {
     /// mebibytes that pieces under way may hold in memory (12)
     #[argh(option, default = "12", from_str_fn(whole_mebibytes))]
     pub memory: u32,
+    /// what the pages of others call this machine, 40 characters at most (its address)
+    #[argh(option, from_str_fn(machine_name))]
+    pub name: Option<Box<str>>,
     /// print one line of JSON at the end, and no progress
     #[argh(switch)]
     pub json: bool,
@@ -390,6 +401,13 @@ fn any_path(word: &str) -> Result<PathBuf, String> {
 /// Anything that is text.
 fn plain_text(word: &str) -> Result<String, String> {
     words::decode(word).into_string().map_err(|_| format!("{:?} is not UTF-8", readable(word)))
+}
+
+/// A name for people.
+fn machine_name(word: &str) -> Result<Box<str>, String> {
+    let text = plain_text(word)?;
+    let name = name_of(text.as_bytes()).filter(|name| **name == *text.trim());
+    name.ok_or_else(|| format!("{:?} is not a name; write 1 to {MAX_NAME} printable characters", readable(word)))
 }
 
 /// A port to listen on; 0 is for any that is free.
@@ -593,6 +611,13 @@ mod tests {
                 other => panic!("{command}: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_name_is_short_and_printable() {
+        assert_eq!(machine_name("Bank 3").as_deref(), Ok("Bank 3"));
+        assert!(machine_name(&"a".repeat(MAX_NAME)).is_ok() && machine_name(&"a".repeat(MAX_NAME + 1)).is_err());
+        assert!(["", " ", "a\nb", "a\u{202e}b"].iter().all(|bad| machine_name(bad).is_err()));
     }
 
     #[test]

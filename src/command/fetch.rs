@@ -64,6 +64,7 @@ pub fn run(arguments: cli::FetchArguments) -> Result<ExitCode, Failure> {
     let store = begun_with.store.clone();
     say_some(&store.make_links(), "links are left out");
     let node = open_node(&arguments)?;
+    arguments.name.clone().into_iter().for_each(|name| node.host().set_name(name));
     let page = {
         let (address, password) = (arguments.page.as_deref(), arguments.password_file.as_deref());
         page::open_if_asked(address, password, Kind::Fetch, &node, arguments.json)?

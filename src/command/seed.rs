@@ -49,6 +49,7 @@ pub fn run(arguments: cli::Seed) -> Result<ExitCode, Failure> {
         folder: arguments.dir.clone().unwrap_or_else(|| ".".into()),
         memory: None,
     })?;
+    arguments.name.clone().into_iter().for_each(|name| node.host().set_name(name));
     let page = {
         let (address, password) = (arguments.page.as_deref(), arguments.password_file.as_deref());
         page::open_if_asked(address, password, Kind::Seed, &node, arguments.json)?

@@ -205,6 +205,7 @@ impl Sharing {
         })?;
         let told = Arc::downgrade(&node);
         swarms.tell_of_leechers(Box::new(move |hash, peer| _ = told.upgrade().map(|node| node.joined(hash, peer))));
+        arguments.name.clone().into_iter().for_each(|name| node.host().set_name(name));
         give_again(&library, &node)?;
         node.fetch_again();
         Ok(Sharing { library, node, _lock: lock })

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     bencode::{self, Encoder},
-    text::{escape, is_deceptive},
+    text::{escape, name_of},
 };
 
 /// The extended message id of the handshake itself.
@@ -12,9 +12,6 @@ pub const EXTENDED_HANDSHAKE: u8 = 0;
 
 /// The longest client name that is kept, in bytes.
 const MAX_CLIENT: usize = 64;
-
-/// The longest name for people, in characters.
-pub const MAX_NAME: usize = 40;
 
 /// What we say of ourselves, and what we keep of what others say. Every field may be missing (BEP 10).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -87,15 +84,6 @@ impl ExtendedHandshake {
     }
 }
 
-/// A name for people as far as it is one: harmless, and no longer than [`MAX_NAME`].
-pub fn name_of(bytes: &[u8]) -> Option<Box<str>> {
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MAX_NAME)]);
-    let kept = text.chars().filter(|c| !c.is_control() && !is_deceptive(*c) && *c != char::REPLACEMENT_CHARACTER);
-    let name: String = kept.take(MAX_NAME).collect();
-    let name = name.trim();
-    (!name.is_empty()).then(|| name.into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,16 +115,6 @@ mod tests {
         assert_eq!(nasty.as_deref(), Some(r"a\n\u{9b}m\u{202e}b"));
         let long = format!("d1:v100:{}e", "x".repeat(100));
         assert_eq!(ExtendedHandshake::from_bytes(long.as_bytes()).unwrap().client.unwrap().len(), MAX_CLIENT);
-    }
-
-    #[test]
-    fn a_name_is_short_and_harmless() {
-        assert_eq!(name_of("Bank 3 – 星".as_bytes()).as_deref(), Some("Bank 3 – 星"));
-        assert_eq!(name_of("a\u{202e}b\n\u{200b}\0cÿ".as_bytes()).as_deref(), Some("abcÿ"));
-        assert_eq!(name_of(b"\xff\xfe \x1b"), None);
-        for length in [MAX_NAME, MAX_NAME + 1, 100_000] {
-            assert_eq!(name_of("ü".repeat(length).as_bytes()).unwrap().chars().count(), MAX_NAME);
-        }
     }
 
     #[test]
