@@ -41,7 +41,7 @@ const STACK: usize = 128 * 1024;
 /// One datagram.
 #[derive(Debug, Clone, Copy)]
 pub struct Datagram<'a> {
-    /// What it says, up to [`MAX_DATAGRAM`] bytes.
+    /// What it says, up to `MAX_DATAGRAM` bytes.
     pub bytes: &'a [u8],
     /// Who sent it, as far as that is not forged; an IPv4 address is one, not within an IPv6 one.
     pub from: SocketAddr,

@@ -1,6 +1,6 @@
 //! A folder whose content is shared as it comes and goes: `tracker --watch`.
 //!
-//! [`folder`] decides, without a clock or a disk. Here is what looks and hashes: a thread each, so that what disappears is
+//! `folder` decides, without a clock or a disk. Here is what looks and hashes: a thread each, so that what disappears is
 //! withdrawn also while something large is hashed. A link is not shared, nor a folder that holds one: whoever may write into the
 //! folder could have any file of this machine sent by it.
 
