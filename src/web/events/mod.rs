@@ -13,7 +13,7 @@ use std::{
     collections::{HashMap, HashSet, VecDeque},
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -104,6 +104,8 @@ struct AllFiles {
     gone: VecDeque<(InfoHash, u64)>,
     /// The number up to which a page must have heard everything, to be told of changes alone.
     known_since: u64,
+    /// The whole state as one event, once a page has asked for it: all that ask share it.
+    whole: OnceLock<Arc<[u8]>>,
     /// What is told to whoever had heard of everything before the last change, and that number.
     newest: (u64, Arc<[u8]>),
 }
@@ -339,7 +341,8 @@ impl AllFiles {
         }
         let last = change.unwrap_or_else(number);
         let here = if is_same_page { before.here.clone() } else { (last, here) };
-        let mut after = AllFiles { last, here, files: now, gone, known_since, newest: Default::default() };
+        let mut after =
+            AllFiles { last, here, files: now, gone, known_since, whole: OnceLock::new(), newest: Default::default() };
         let newest = if is_same_page { changed.into() } else { after.everything() };
         after.newest = (before.last, newest);
         Some(after)
@@ -362,6 +365,10 @@ impl AllFiles {
 
     /// The whole state.
     fn everything(&self) -> Arc<[u8]> {
+        self.whole.get_or_init(|| self.made_whole()).clone()
+    }
+
+    fn made_whole(&self) -> Arc<[u8]> {
         let here = self.here.1.trim_ascii_end();
         let mut json = here.strip_suffix(b"}").unwrap_or(here).to_vec();
         json.extend_from_slice(b",\"files\":[");

@@ -77,9 +77,12 @@ impl Room {
         let work = folder();
         let data = work.path().join("data");
         std::fs::create_dir_all(&data).unwrap();
-        command.args([descriptors, MINITORRENT, "tracker", "--port", "0", "--seed-port", "0"]).args(options);
+        command
+            .args([descriptors, MINITORRENT, "tracker", "--port", "0", "--seed-port", "0", "--no-announce"])
+            .args(options);
         command.arg("--data").arg(&data);
-        let tracker = Process::start(command, work.path(), "tracker");
+        // The folder stays the last word, which a room on a small disk mounts.
+        let tracker = Process::start_announced(command, work.path(), "tracker");
         let port = || tracker.stdout().split_once("/announce;")?.0.rsplit_once(':')?.1.parse().ok();
         assert!(wait_until(LIMIT, || port().is_some()), "it does not say its port: {}", tracker.stderr());
         let room = Room { port: port().unwrap(), tracker, data, work };
