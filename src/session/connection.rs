@@ -45,6 +45,9 @@ const STACK: usize = 256 * 1024;
 /// What our client calls itself (BEP 10, `v`).
 const CLIENT: &str = concat!("minitorrent ", env!("CARGO_PKG_VERSION"));
 
+/// What the peer ids of our own program begin with (BEP 20).
+const OUR_PEER_IDS: &[u8] = b"-MI";
+
 /// A session, as its coordinator and its own threads hold it.
 #[derive(Debug, Clone)]
 pub struct SessionHandle {
@@ -128,8 +131,9 @@ fn run(
             request_queue: Some(MAX_OPEN_REQUESTS as u32),
             client: Some(CLIENT.to_owned()),
             name: host.name().map(Into::into),
-            // A source that shows its pieces one by one would look like a leecher.
-            upload_only: handle.share.have.is_full(),
+            // A source that shows its pieces one by one would look like a leecher. Others are not told: libtorrent leaves a peer that
+            // only uploads and shows nothing new for a moment.
+            upload_only: handle.share.have.is_full() && theirs.peer_id.0.starts_with(OUR_PEER_IDS),
         };
         handle.order(SendOrder::Extended(wire::EXTENDED_HANDSHAKE, ours.to_bytes()));
     }
