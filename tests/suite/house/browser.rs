@@ -72,6 +72,8 @@ impl Browser {
     pub fn open(host: &Host, folder: &Path) -> Browser {
         let port = free_port();
         let mut command = host.command("chromedriver");
+        // Without it a file whose name is not ASCII cannot be chosen.
+        command.env("LC_ALL", "C.UTF-8");
         command.arg(format!("--port={port}"));
         let driver = Process::start(command, folder, "chromedriver");
         let at = format!("http://127.0.0.1:{port}");
