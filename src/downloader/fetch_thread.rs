@@ -22,7 +22,7 @@ use crate::{
     metainfo::InfoHash,
     policy::{
         PieceInFlight, SessionId,
-        coordinator::{Action, Coordinator, SessionPace},
+        coordinator::{Action, Coordinator, ENDGAME_BLOCKS, SessionPace},
     },
     seeder::{FileWatch, TorrentRegistry},
     session::{End, SessionEvent, SessionHandle, SharedTorrent, incoming::hash::Hashed},
@@ -42,9 +42,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Files looked at a second at most, which takes about a hundredth of a core. What is sent is looked at anyway.
 const LOOKS_A_SECOND: u32 = 10_000;
-
-/// Blocks of another's piece that an idle session asks for at once in the endgame.
-const ENDGAME_BLOCKS: usize = 8;
 
 /// How a fetch came out.
 #[derive(Debug)]

@@ -21,10 +21,13 @@ use crate::{
     policy::{
         ChokeChange, Choker, DEFAULT_UPLOAD_SLOTS, Direction, FetchSettings, Home, Payload, PeerEvent, PieceInFlight,
         Remote, SendOrder, SessionId,
-        coordinator::{Action, Coordinator, SessionPace},
+        coordinator::{Action, Coordinator, ENDGAME_BLOCKS, SessionPace},
         super_seed::{self, Showing, SuperSeeding},
     },
-    session::{Expected, Requests, outgoing::turns::UplinkState},
+    session::{
+        Expected, Requests,
+        outgoing::{queue::HAVE_PAUSE, turns::UplinkState, writer::MAX_RUN},
+    },
     wire::{self, DecodeStep, Message, MessageLimits},
 };
 
@@ -33,12 +36,6 @@ const TICK: Nanos = 100_000_000;
 
 /// How often a source does.
 const SOURCE_TICK: Nanos = 1_000_000_000;
-
-/// Bytes of blocks that are taken from the outbox at once.
-const MAX_RUN: u64 = 64 * 1024;
-
-/// How long `have`s are gathered.
-const HAVE_PAUSE: Nanos = 3_000_000;
 
 /// The time that a hash worker takes for a byte, and for a piece besides.
 const HASH_BYTE: f64 = 1.2;
@@ -52,9 +49,6 @@ const UNNEEDED: Nanos = 2_000_000_000;
 
 /// Peers that the tracker names at once.
 const NUMWANT: usize = 50;
-
-/// Blocks that an idle session requests at once in the endgame.
-const ENDGAME_BLOCKS: usize = 8;
 
 /// A run ends after so many times the bound.
 const GIVE_UP: f64 = 40.0;
@@ -749,7 +743,7 @@ impl Room<'_> {
     fn write_control(&mut self, end: EndId, max_run: u64) {
         let one = &mut self.ends[end];
         if one.outbox.has_haves() {
-            one.haves_from = self.now + HAVE_PAUSE;
+            one.haves_from = self.now + HAVE_PAUSE.as_nanos() as Nanos;
         }
         let batch = one.outbox.next(max_run);
         if !batch.control.is_empty() {

@@ -35,6 +35,9 @@ use crate::{
 /// Addresses dialled at once: a room comes together at once, a list of dead addresses takes a few seconds each.
 const MAX_DIALLING: usize = 24;
 
+/// Blocks of another session's piece that an idle session requests at once in the endgame.
+pub const ENDGAME_BLOCKS: usize = 8;
+
 /// How long a block that was asked for may be awaited before its piece goes to others.
 const STALL: Duration = Duration::from_secs(8);
 

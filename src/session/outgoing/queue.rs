@@ -12,7 +12,7 @@ use crate::{
 
 /// How long `have`s are held back after some have gone, to gather with those that follow. At hundreds of megabytes a
 /// second a piece is verified every third of a millisecond, and each packet wakes two threads at the other end.
-const HAVE_PAUSE: Duration = Duration::from_millis(3);
+pub(crate) const HAVE_PAUSE: Duration = Duration::from_millis(3);
 
 /// The outbox of one session, with what wakes its writer.
 #[derive(Debug, Default)]

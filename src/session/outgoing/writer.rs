@@ -31,7 +31,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(100);
 
 /// Bytes of blocks sent before the outbox is looked at again: large enough that a fast link does not notice the look,
 /// small enough that on 100 Mbit/s control waits 5 ms at most.
-const MAX_RUN: u64 = 64 * 1024;
+pub(crate) const MAX_RUN: u64 = 64 * 1024;
 
 /// How long control waits at most while its session waits for a turn: as long as behind blocks that are on their way.
 const LOOK: Duration = Duration::from_millis(10);
